@@ -1,0 +1,79 @@
+"""The compiled core: connections and requests as points of one O(1) index.
+
+Usable without a server: parse a request, route it, keep points in an index.
+Nothing here imports `dimserver`.
+"""
+
+from __future__ import annotations
+
+from dimcore.acceptor import Acceptor
+from dimcore.body import ChunkedDecoder, decode_chunked
+from dimcore.compose import affinity, compose, identity_vector, rendezvous, z_value
+from dimcore.connection import Connection
+from dimcore.core import Core, Site
+from dimcore.deadlines import tick
+from dimcore.errors import (
+    BadRequest,
+    DimcoreError,
+    DuplicatePoint,
+    IllegalTransition,
+    InvalidCoordinate,
+    PeerError,
+    ResponseError,
+    RouteConflict,
+    RoutePatternError,
+    UnknownPoint,
+    UsageError,
+)
+from dimcore.index import DimensionalConnectionIndex, Index, Point
+from dimcore.pipeline import RequestResponseManifold, RequestSubstrate
+from dimcore.points import ConnectionPoint
+from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate
+from dimcore.request import Headers, QueryParams, RequestPoint, parse_request
+from dimcore.router import Route, Router, RouteSubstrate
+from dimcore.stream import Composite, FileBody
+from dimcore.writer import format_head
+
+__all__ = [
+    "Acceptor",
+    "BadRequest",
+    "ChunkedDecoder",
+    "Composite",
+    "Connection",
+    "ConnectionPoint",
+    "ConnectionPoolManifold",
+    "ConnectionSubstrate",
+    "Core",
+    "DimcoreError",
+    "DimensionalConnectionIndex",
+    "DuplicatePoint",
+    "FileBody",
+    "Headers",
+    "IllegalTransition",
+    "Index",
+    "InvalidCoordinate",
+    "PeerError",
+    "Point",
+    "QueryParams",
+    "RequestPoint",
+    "RequestResponseManifold",
+    "RequestSubstrate",
+    "ResponseError",
+    "Route",
+    "RouteConflict",
+    "RoutePatternError",
+    "RouteSubstrate",
+    "Router",
+    "Site",
+    "UnknownPoint",
+    "UsageError",
+    "affinity",
+    "compose",
+    "decode_chunked",
+    "format_head",
+    "identity_vector",
+    "parse_request",
+    "rendezvous",
+    "tick",
+    "z_value",
+]

@@ -1,0 +1,11 @@
+from dimcore.core cimport Site
+from dimcore.stream cimport Peer
+
+
+cdef class Acceptor:
+    cdef readonly Site site
+    cdef readonly int fileno
+    cdef object exhausted
+
+    cdef int admit(self, int fd, const Peer *peer) except -1
+    cdef int turn_away(self, int fd, const Peer *peer) except -1

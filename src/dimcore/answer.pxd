@@ -1,0 +1,9 @@
+cdef class Answer:
+    cdef int status
+    cdef object headers          # mapping, pairs or None
+    cdef object body             # bytes, FileBody or Composite
+    cdef const char *content_type    # used unless the headers name one; a literal, or NULL
+
+    cdef int take(self, object result) except -1
+    cdef int _take_object(self, object result) except -1
+    cdef void clear(self) noexcept

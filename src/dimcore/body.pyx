@@ -1,0 +1,367 @@
+"""Incremental decoder of message bodies (RFC 9112 6 and 7).
+
+Bytes in, pieces of the body out; nothing is copied.  `body_step` is called
+until it asks for more, is done, or failed:
+
+    BODY_PIECE   *piece, *piece_size lie inside `data`; *used bytes are dealt with
+    BODY_MORE    all of `data` is dealt with
+    BODY_DONE    the body ended at *used; what follows is the next message
+    BODY_FAILED  `Body.fault` (see ``parser.FAULTS``); framing is lost
+
+Chunk sizes are plain hexadecimal digits; extensions are checked against their
+grammar and dropped; trailer fields are checked like header fields, and those
+that frame, route or authenticate are refused (RFC 9110 6.5.1), the rest dropped.
+"""
+
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.string cimport memcpy, memset
+
+from dimcore.limits cimport KIB
+from dimcore.parser cimport (
+    FAULT_BODY_LENGTH, FAULT_CHUNK_END, FAULT_CHUNK_EXTENSION, FAULT_CHUNK_SIZE, FAULT_NONE, FAULT_TRAILER,
+    FAULT_TRAILER_FORBIDDEN, FAULT_TRAILER_LENGTH, fault_status, fault_text,
+)
+from dimcore.scan cimport (
+    FIELD_AUTHORIZATION, FIELD_CACHE_CONTROL, FIELD_CONNECTION, FIELD_CONTENT_ENCODING, FIELD_CONTENT_LENGTH,
+    FIELD_CONTENT_RANGE, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST, FIELD_KEEP_ALIVE,
+    FIELD_MAX_FORWARDS, FIELD_PROXY_AUTHORIZATION, FIELD_PROXY_CONNECTION, FIELD_SET_COOKIE, FIELD_TE,
+    FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_WWW_AUTHENTICATE,
+    SCAN_TOKEN, scan_class, scan_field_id, scan_hex, scan_run, scan_setup, scan_value,
+)
+
+from dimcore.errors import BadRequest
+
+scan_setup()
+
+cdef enum:
+    SIZE_DIGITS = 15             # 60 bits: no overflow, and far beyond any body
+    LINE_BYTES = 1 * KIB         # a chunk-size line with its extensions
+    EXTENSION_BYTES = 16 * KIB   # extensions in a whole body: one byte of data a chunk must not buy more
+    FIRST_BYTES = 4 * KIB        # what a body is given at first
+    TRAILER_BYTES = 8 * KIB      # the whole trailer section
+
+# Each state names what the next byte belongs to.
+cdef enum State:
+    SIZE_FIRST
+    SIZE
+    EXT_END              # right after the size or a quoted value
+    EXT_BLANK            # BWS before ';'
+    EXT_NAME_BEFORE      # BWS after ';'
+    EXT_NAME
+    EXT_NAME_BLANK       # BWS before ';' or '='
+    EXT_VALUE_BEFORE     # BWS after '='
+    EXT_TOKEN
+    EXT_QUOTED
+    EXT_ESCAPED
+    SIZE_LF
+    DATA
+    DATA_CR
+    DATA_LF
+    TRAILER_START
+    TRAILER_NAME
+    TRAILER_VALUE
+    TRAILER_LF
+    END_LF
+    FINISHED
+
+cdef uint32_t FORBIDDEN_TRAILERS = (
+    (1 << FIELD_HOST) | (1 << FIELD_CONTENT_LENGTH) | (1 << FIELD_TRANSFER_ENCODING) | (1 << FIELD_CONNECTION)
+    | (1 << FIELD_EXPECT) | (1 << FIELD_UPGRADE) | (1 << FIELD_COOKIE) | (1 << FIELD_CONTENT_TYPE)
+    | (1 << FIELD_AUTHORIZATION) | (1 << FIELD_PROXY_AUTHORIZATION) | (1 << FIELD_MAX_FORWARDS)
+    | (1 << FIELD_CONTENT_RANGE) | (1 << FIELD_CONTENT_ENCODING) | (1 << FIELD_TRAILER) | (1 << FIELD_TE)
+    | (1 << FIELD_SET_COOKIE) | (1 << FIELD_WWW_AUTHENTICATE) | (1 << FIELD_CACHE_CONTROL)
+    | (1 << FIELD_KEEP_ALIVE) | (<uint32_t> 1 << FIELD_PROXY_CONNECTION)
+)
+
+
+cdef void body_start_length(Body *body, int64_t length) noexcept nogil:
+    """Expect exactly `length` bytes; the caller has checked it against its limit."""
+    memset(body, 0, sizeof(Body))
+    body.remaining = length
+    body.state = DATA if length else FINISHED
+    body.fault = FAULT_NONE
+
+
+cdef void body_start_chunked(Body *body, int64_t limit) noexcept nogil:
+    """Expect chunks of `limit` bytes in all at most."""
+    memset(body, 0, sizeof(Body))
+    body.chunked = 1
+    body.limit = limit
+    body.state = SIZE_FIRST
+    body.fault = FAULT_NONE
+
+
+cdef inline BodyResult _fail(Body *body, int fault) noexcept nogil:
+    body.fault = fault
+    return BODY_FAILED
+
+
+cdef inline bint _is_quoted_text(uint8_t c) noexcept nogil:
+    # qdtext, RFC 9110 5.6.4: HTAB, SP, visible ASCII but '"' and '\', obs-text
+    return c == c"\t" or (0x20 <= c != 0x7F and c != c"\"" and c != c"\\")
+
+
+cdef BodyResult body_step(
+    Body *body, const char *data, size_t size, size_t *used, const char **piece, size_t *piece_size
+) noexcept nogil:
+    """See the module.  `data` holds only bytes not given before."""
+    cdef size_t at = 0, run
+    cdef uint8_t c
+    if body.state == FINISHED:
+        used[0] = 0
+        return BODY_DONE
+    while at < size:
+        if body.state == DATA:
+            run = size - at
+            if <int64_t> run > body.remaining:
+                run = <size_t> body.remaining
+            piece[0] = data + at
+            piece_size[0] = run
+            body.remaining -= run
+            body.total += run
+            used[0] = at + run
+            if body.remaining == 0:
+                body.state = DATA_CR if body.chunked else FINISHED
+            return BODY_PIECE
+        c = data[at]
+        if body.state <= SIZE_LF:
+            # Everything on the line counts, so that a line without end is cut short.
+            body.line += 1
+            if body.line > LINE_BYTES:
+                return _fail(body, FAULT_CHUNK_EXTENSION)
+            if body.state <= SIZE:
+                if scan_hex[c] >= 0:
+                    if body.line > SIZE_DIGITS:
+                        return _fail(body, FAULT_CHUNK_SIZE)
+                    body.remaining = body.remaining * 16 + scan_hex[c]
+                    body.state = SIZE
+                    at += 1
+                    continue
+                if body.state == SIZE_FIRST:
+                    return _fail(body, FAULT_CHUNK_SIZE)
+                if body.remaining > body.limit - body.total:
+                    return _fail(body, FAULT_BODY_LENGTH)
+                if c != c"\r" and c != c";" and c != c" " and c != c"\t":
+                    return _fail(body, FAULT_CHUNK_SIZE)
+                body.state = EXT_END
+            elif c != c"\r" and c != c"\n":
+                body.extensions += 1
+                if body.extensions > EXTENSION_BYTES:
+                    return _fail(body, FAULT_CHUNK_EXTENSION)
+            if not _extension_byte(body, c):
+                return _fail(body, FAULT_CHUNK_EXTENSION)
+            at += 1
+        elif body.state == DATA_CR:
+            if c != c"\r":
+                return _fail(body, FAULT_CHUNK_END)
+            body.state = DATA_LF
+            at += 1
+        elif body.state == DATA_LF:
+            if c != c"\n":
+                return _fail(body, FAULT_CHUNK_END)
+            body.state = SIZE_FIRST
+            body.line = 0
+            body.remaining = 0
+            at += 1
+        else:
+            run = _trailer_bytes(body, data + at, size - at)
+            if body.fault:
+                return BODY_FAILED
+            at += run
+            body.line += <uint32_t> run
+            if body.line > TRAILER_BYTES:
+                return _fail(body, FAULT_TRAILER_LENGTH)
+            if body.state == FINISHED:
+                used[0] = at
+                return BODY_DONE
+    used[0] = at
+    return BODY_MORE
+
+
+cdef bint _extension_byte(Body *body, uint8_t c) noexcept nogil:
+    """One byte after the chunk size: *( BWS ";" BWS name [ BWS "=" BWS value ] ) CRLF."""
+    cdef int state = body.state
+    cdef bint blank = c == c" " or c == c"\t"
+    if state == EXT_QUOTED:
+        if c == c"\"":
+            body.state = EXT_END
+        elif c == c"\\":
+            body.state = EXT_ESCAPED
+        else:
+            return _is_quoted_text(c)
+        return True
+    if state == EXT_ESCAPED:
+        body.state = EXT_QUOTED
+        return c == c"\t" or 0x20 <= c != 0x7F
+    if state == SIZE_LF:
+        if c != c"\n":
+            return False
+        if body.remaining:
+            body.state = DATA
+        else:
+            body.state = TRAILER_START
+            body.line = 0
+        return True
+    if state == EXT_NAME_BEFORE or state == EXT_VALUE_BEFORE:
+        if blank:
+            return True
+        if scan_class[c] & SCAN_TOKEN:
+            body.state = EXT_NAME if state == EXT_NAME_BEFORE else EXT_TOKEN
+            return True
+        if state == EXT_VALUE_BEFORE and c == c"\"":
+            body.state = EXT_QUOTED
+            return True
+        return False
+    if (state == EXT_NAME or state == EXT_TOKEN) and scan_class[c] & SCAN_TOKEN:
+        return True
+    # After the size, a name or a value.  White space there must lead to ';' or '=':
+    # the grammar has none before the end of the line.
+    if c == c";":
+        body.state = EXT_NAME_BEFORE
+    elif c == c"=" and (state == EXT_NAME or state == EXT_NAME_BLANK):
+        body.state = EXT_VALUE_BEFORE
+    elif c == c"\r" and state != EXT_BLANK and state != EXT_NAME_BLANK:
+        body.state = SIZE_LF
+    elif blank:
+        body.state = EXT_NAME_BLANK if state == EXT_NAME or state == EXT_NAME_BLANK else EXT_BLANK
+    else:
+        return False
+    return True
+
+
+cdef size_t _trailer_bytes(Body *body, const char *data, size_t size) noexcept nogil:
+    """A stretch of the trailer section; sets Body.fault or the state FINISHED."""
+    cdef uint8_t c = data[0]
+    cdef size_t run
+    if body.state == TRAILER_START:
+        if c == c"\r":
+            body.state = END_LF
+            return 1
+        body.name_length = 0
+        body.state = TRAILER_NAME
+    if body.state == TRAILER_NAME:
+        run = scan_run(data, size, SCAN_TOKEN)
+        for at in range(run):
+            if body.name_length < sizeof(body.name):
+                body.name[body.name_length] = data[at]
+                body.name_length += 1
+        if run == size:
+            return run
+        if data[run] != c":" or body.name_length == 0:
+            body.fault = FAULT_TRAILER
+            return run
+        if (<uint32_t> 1 << scan_field_id(body.name, body.name_length)) & FORBIDDEN_TRAILERS:
+            body.fault = FAULT_TRAILER_FORBIDDEN
+            return run
+        body.state = TRAILER_VALUE
+        return run + 1
+    if body.state == TRAILER_VALUE:
+        run = scan_value(data, size)
+        if run == size:
+            return run
+        if data[run] != c"\r":
+            body.fault = FAULT_TRAILER
+            return run
+        body.state = TRAILER_LF
+        return run + 1
+    if c != c"\n":
+        body.fault = FAULT_TRAILER
+        return 0
+    body.state = TRAILER_START if body.state == TRAILER_LF else FINISHED
+    return 1
+
+
+cdef class BodyReader:
+    """Collects one whole body; memory grows with what arrives, never with what was announced."""
+
+    def __dealloc__(self):
+        PyMem_Free(self.data)
+
+    cdef BodyResult take(self, const char *data, size_t size, size_t *used) except? BODY_FAILED:
+        """Take more bytes: BODY_MORE, BODY_DONE or BODY_FAILED; raises MemoryError."""
+        cdef size_t at = 0, step = 0, piece_size = 0, room
+        cdef const char *piece = NULL
+        cdef char *grown
+        cdef BodyResult result
+        while True:
+            result = body_step(&self.body, data + at, size - at, &step, &piece, &piece_size)
+            if result == BODY_FAILED:
+                return result
+            at += step
+            if result != BODY_PIECE:
+                used[0] = at
+                return result
+            if self.size + piece_size > self.room:
+                room = max(self.size + piece_size, max(self.room * 2, <size_t> FIRST_BYTES))
+                grown = <char *> PyMem_Realloc(self.data, room)
+                if grown == NULL:
+                    raise MemoryError
+                self.data = grown
+                self.room = room
+            memcpy(self.data + self.size, piece, piece_size)
+            self.size += piece_size
+
+
+def decode_chunked(data, limit=16 * 1024 * 1024):
+    """Decode a chunked body from the start of `data`.
+
+    Args:
+        data: bytes-like; what follows the body is left alone.
+        limit: most body bytes allowed.
+
+    Returns:
+        ``(body, consumed)``, or ``None`` while the body is incomplete.
+
+    Raises:
+        BadRequest: with `.status` 400, 413 or 431.
+
+    Source: RFC 9112 7.1.
+    """
+    decoder = ChunkedDecoder(limit)
+    body, consumed = decoder.feed(data)
+    return (body, consumed) if decoder.done else None
+
+
+cdef class ChunkedDecoder:
+    """Incremental decoder of one chunked body, for use outside the server.
+
+    Not safe for use from two threads at once.
+    """
+
+    cdef Body body
+    cdef readonly bint done
+    cdef bint failed
+
+    def __init__(self, limit=16 * 1024 * 1024):
+        body_start_chunked(&self.body, limit)
+        self.done = False
+        self.failed = False
+
+    def feed(self, data):
+        """Take more bytes; returns ``(decoded bytes, bytes used)``.
+
+        Fewer bytes than given are used only once `done` is true.
+
+        Raises:
+            BadRequest: the framing is broken; every later call raises too.
+        """
+        cdef const unsigned char[::1] view = memoryview(data).cast("B") if len(data) else memoryview(b"\0")
+        cdef size_t size = len(data), at = 0, used = 0, piece_size = 0
+        cdef const char *start = <const char *> &view[0]
+        cdef const char *piece = NULL
+        cdef BodyResult result
+        pieces = []
+        if self.failed:
+            raise BadRequest("the body is broken already", 400)
+        while True:
+            used = 0
+            result = body_step(&self.body, start + at, size - at, &used, &piece, &piece_size)
+            at += used
+            if result == BODY_PIECE:
+                pieces.append(piece[:piece_size])
+                continue
+            if result == BODY_FAILED:
+                self.failed = True
+                raise BadRequest(fault_text(self.body.fault).decode(), fault_status(self.body.fault))
+            self.done = result == BODY_DONE
+            return b"".join(pieces), at

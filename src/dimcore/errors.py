@@ -1,0 +1,77 @@
+"""Every error the core raises.
+
+Two families, so that a caller can tell whose fault it was: `PeerError` for what
+came over the wire (it carries the HTTP status that names it), `UsageError` for
+what the calling program did.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadRequest",
+    "DimcoreError",
+    "DuplicatePoint",
+    "IllegalTransition",
+    "InvalidCoordinate",
+    "PeerError",
+    "ResponseError",
+    "RouteConflict",
+    "RoutePatternError",
+    "UnknownPoint",
+    "UsageError",
+]
+
+
+class DimcoreError(Exception):
+    """Base of every error of this package."""
+
+
+class PeerError(DimcoreError):
+    """The other side of the connection broke the protocol.
+
+    Attributes:
+        status: the HTTP status code that names the fault, for example 400.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BadRequest(PeerError, ValueError):
+    """A request that no further bytes can mend."""
+
+
+class UsageError(DimcoreError):
+    """The calling program broke a rule; nothing was changed."""
+
+
+class UnknownPoint(UsageError, KeyError):
+    """No point with that id is in the index."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
+class DuplicatePoint(UsageError, ValueError):
+    """The point, or another one with its id, is in an index already."""
+
+
+class InvalidCoordinate(UsageError, ValueError):
+    """A spiral or layer outside the index."""
+
+
+class IllegalTransition(UsageError, ValueError):
+    """The state table has no way from this layer to that one."""
+
+
+class RouteConflict(UsageError, ValueError):
+    """Two handlers for one method and pattern, or two names for one parameter."""
+
+
+class RoutePatternError(UsageError, ValueError):
+    """A route pattern that cannot be read."""
+
+
+class ResponseError(UsageError, ValueError):
+    """An answer that must not be sent: a bad status, header or body."""

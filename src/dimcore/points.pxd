@@ -1,0 +1,14 @@
+from libc.stdint cimport int64_t
+from dimcore.index cimport Point
+
+
+# 96 bytes: | Point, 80 | named | created |, and no header of the collector: see points.pyx
+cdef class ConnectionPoint(Point):
+    cdef tuple named             # None, or (connection_id, socket, address) as the caller gave them
+    cdef int64_t created_ns      # clock.monotonic_ns()
+
+    # What a live connection overrides.
+    cdef object client_address(self)     # (host, port), a path (str) of a Unix socket, or None
+    cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept
+    cdef void release(self) noexcept     # close the descriptor; called again it does nothing
+    cdef str host(self)

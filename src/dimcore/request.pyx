@@ -1,0 +1,680 @@
+"""The request as a point, decoded only where somebody looks.
+
+A `RequestPoint` holds spans of the bytes the request came in.  While its
+handler runs inline those bytes stay in the worker's receive buffer and nothing
+is copied; if anybody keeps the object longer, `own` copies them first, so it
+stays valid for as long as it is kept.
+
+Thread-safety: reading is safe from any thread holding the GIL; two threads that
+decode the same part at once both get equal values.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.unicode cimport PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memchr, memcmp, memcpy
+
+from dimcore.clock cimport monotonic_ns
+from dimcore.limits cimport MAX_FIELDS, MAX_HEAD_BYTES, METHODS, OTHER, RECEIVED
+from dimcore.parser cimport (
+    CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, HeadLimits, fault_status, fault_text,
+    head_parse, head_reset,
+)
+from dimcore.body cimport (
+    BODY_DONE, BODY_FAILED, BODY_MORE, BODY_PIECE, Body, BodyResult, body_start_chunked, body_step,
+)
+from dimcore.scan cimport scan_hex, scan_is_token, scan_is_value, scan_setup
+
+from dimcore.compose import identity_vector as _identity_vector
+from dimcore.compose import z_value as _z_value
+from dimcore.errors import BadRequest, UsageError
+from dimcore.states import METHOD_NAMES, STAGE_NAMES
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
+    void *PyUnicode_DATA(object text)
+
+scan_setup()
+
+cdef uint8_t LOWER[256]
+for _byte in range(256):
+    LOWER[_byte] = _byte + 32 if 65 <= _byte <= 90 else _byte
+
+cdef tuple KNOWN_METHODS = tuple(METHOD_NAMES)[:OTHER]
+cdef object serial = 0     # of points that never were in an index
+
+
+cdef bint is_http_method(int spiral) noexcept:
+    return 0 <= spiral < METHODS
+
+
+cdef str _percent_decoded(const char *text, Py_ssize_t size, bint plus):
+    """Percent-decode once, then UTF-8 with U+FFFD for what is not; a broken escape stays as it is."""
+    cdef char *out = <char *> PyMem_Malloc(size + 1)
+    cdef Py_ssize_t at = 0, length = 0
+    if out == NULL:
+        raise MemoryError
+    try:
+        while at < size:
+            if (
+                text[at] == c"%" and at + 2 < size
+                and scan_hex[<uint8_t> text[at + 1]] >= 0 and scan_hex[<uint8_t> text[at + 2]] >= 0
+            ):
+                out[length] = <char> (scan_hex[<uint8_t> text[at + 1]] * 16 + scan_hex[<uint8_t> text[at + 2]])
+                at += 3
+            else:
+                out[length] = c" " if plus and text[at] == c"+" else text[at]
+                at += 1
+            length += 1
+        return PyUnicode_DecodeUTF8(out, length, "replace")
+    finally:
+        PyMem_Free(out)
+
+
+# Lower-case names of fields, one string each: browsers send the same thirty names
+# all day.  Direct-mapped and bounded; a collision just replaces.
+cdef enum:
+    NAME_SLOTS = 256
+    NAME_BYTES = 40          # longer names are not kept
+
+cdef PyObject *_names[NAME_SLOTS]
+for _byte in range(NAME_SLOTS):
+    _names[_byte] = NULL
+
+
+cdef str _field_name(const char *text, Py_ssize_t size):
+    cdef uint32_t slot = (
+        <uint32_t> size * 31 + LOWER[<uint8_t> text[0]] * 7 + LOWER[<uint8_t> text[size - 1]] * 3
+        + LOWER[<uint8_t> text[size // 2]]
+    ) % NAME_SLOTS
+    cdef char *data
+    cdef Py_ssize_t i
+    cdef str name
+    if _names[slot] != NULL:
+        name = <str> _names[slot]
+        if len(name) == size:
+            data = <char *> PyUnicode_DATA(name)
+            i = 0
+            while i < size and <char> LOWER[<uint8_t> text[i]] == data[i]:
+                i += 1
+            if i == size:
+                return name
+    name = PyUnicode_New(size, 127)
+    data = <char *> PyUnicode_DATA(name)
+    for i in range(size):
+        data[i] = <char> LOWER[<uint8_t> text[i]]
+    if size <= NAME_BYTES:
+        Py_XDECREF(_names[slot])
+        Py_INCREF(name)
+        _names[slot] = <PyObject *> name
+    return name
+
+
+@cython.final
+cdef class Headers:
+    """Case-insensitive multi-mapping of the header fields of one request.
+
+    Names come out in lower case, values as text decoded from Latin-1 (RFC 9110
+    5.5: other than ASCII they are opaque).  ``headers[name]`` is the first value
+    of that name, `getall` gives all in the order they came.  Nothing is decoded
+    but what is asked for.  Keeps its request alive.
+    """
+
+    def __init__(self):
+        raise UsageError("Headers belong to a request: use request.headers")
+
+    cdef const Field *lookup(self, str name, Py_ssize_t start) except? NULL:
+        """The first field called `name` from number `start` on, or NULL without an error set."""
+        cdef Py_ssize_t size = 0, i, k
+        cdef const char *wanted = PyUnicode_AsUTF8AndSize(name, &size)
+        cdef const char *found
+        cdef const Field *field
+        for i in range(start, self.request.info.n_fields):
+            field = &self.request.fields[i]
+            if field.name_length != size:
+                continue
+            found = self.request.base + field.name_at
+            k = 0
+            while k < size and LOWER[<uint8_t> found[k]] == LOWER[<uint8_t> wanted[k]]:
+                k += 1
+            if k == size:
+                return field
+        return NULL
+
+    def get(self, str name not None, default=None):
+        """The first value of `name`, or `default`."""
+        cdef const Field *field = self.lookup(name, 0)
+        if field == NULL:
+            return default
+        return PyUnicode_DecodeLatin1(self.request.base + field.value_at, field.value_length, NULL)
+
+    def __getitem__(self, str name not None):
+        cdef const Field *field = self.lookup(name, 0)
+        if field == NULL:
+            raise KeyError(name)
+        return PyUnicode_DecodeLatin1(self.request.base + field.value_at, field.value_length, NULL)
+
+    def __contains__(self, name):
+        return isinstance(name, str) and self.lookup(name, 0) != NULL
+
+    def __len__(self):
+        """Number of fields, repeated names counted each time."""
+        return self.request.info.n_fields
+
+    def __iter__(self):
+        return iter(self.keys())
+
+    def getall(self, str name not None):
+        """Every value of `name`, in order; an empty list when there is none."""
+        cdef const Field *field = self.lookup(name, 0)
+        cdef list values = []
+        while field != NULL:
+            values.append(PyUnicode_DecodeLatin1(self.request.base + field.value_at, field.value_length, NULL))
+            field = self.lookup(name, field - self.request.fields + 1)
+        return values
+
+    def keys(self):
+        """Names in order, each once."""
+        cdef Py_ssize_t i
+        cdef const Field *field
+        cdef dict names = {}
+        for i in range(self.request.info.n_fields):
+            field = &self.request.fields[i]
+            names[_field_name(self.request.base + field.name_at, field.name_length)] = None
+        return list(names)
+
+    def values(self):
+        """The values of all fields in order."""
+        return [value for _, value in self.items()]
+
+    def items(self):
+        """``(name, value)`` of all fields in order, repeated names each time."""
+        cdef Py_ssize_t i
+        cdef const Field *field
+        cdef const char *base = self.request.base
+        cdef list pairs = []
+        for i in range(self.request.info.n_fields):
+            field = &self.request.fields[i]
+            pairs.append((
+                _field_name(base + field.name_at, field.name_length),
+                PyUnicode_DecodeLatin1(base + field.value_at, field.value_length, NULL),
+            ))
+        return pairs
+
+    def to_dict(self):
+        """A plain dict of lower-case names; repeated fields joined by ``", "`` (RFC 9110 5.3), cookies by ``"; "``."""
+        cdef Py_ssize_t i
+        cdef const Field *field
+        cdef const char *base = self.request.base
+        cdef dict fields = {}
+        cdef str name, value
+        for i in range(self.request.info.n_fields):
+            field = &self.request.fields[i]
+            name = _field_name(base + field.name_at, field.name_length)
+            value = PyUnicode_DecodeLatin1(base + field.value_at, field.value_length, NULL)
+            if name in fields:
+                value = (<str> fields[name]) + ("; " if name == "cookie" else ", ") + value
+            fields[name] = value
+        return fields
+
+    def __eq__(self, other):
+        if isinstance(other, Headers):
+            return self.items() == other.items()
+        if isinstance(other, dict):
+            return self.to_dict() == other
+        return NotImplemented
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"Headers({self.items()!r})"
+
+
+cdef class QueryParams(dict):
+    """The query as a dict of first values; `pairs` has every ``(name, value)`` in order."""
+
+    def getall(self, str name not None):
+        """Every value of `name`, in order; an empty list when there is none."""
+        return [value for key, value in self.pairs if key == name]
+
+
+cdef QueryParams _parse_query(const char *text, Py_ssize_t size):
+    # application/x-www-form-urlencoded, WHATWG URL 5.1; '&' alone separates.
+    cdef QueryParams params = QueryParams()
+    cdef Py_ssize_t at = 0, end, split
+    cdef const char *found
+    cdef str name, value
+    params.pairs = []
+    while at < size:
+        found = <const char *> memchr(text + at, c"&", size - at)
+        end = found - text if found != NULL else size
+        if end > at:
+            found = <const char *> memchr(text + at, c"=", end - at)
+            split = found - text if found != NULL else end
+            name = _percent_decoded(text + at, split - at, True)
+            value = _percent_decoded(text + split + 1, end - split - 1, True) if split < end else ""
+            params.pairs.append((name, value))
+            params.setdefault(name, value)
+        at = end + 1
+    return params
+
+
+@cython.no_gc
+cdef class RequestPoint(Point):
+    """One request: a point at ``(method, stage)``.
+
+    Args:
+        request_id: an id of your own; made up when asked for if ``None``.
+        method: a token, upper case as a rule.
+        path: request target: path, and query if there is one.
+        headers: mapping or pairs of names and values.
+        body: the whole body.
+        spiral: 0 GET, 1 POST, 2 PUT, 3 DELETE, 4 PATCH, 5 OPTIONS, 6 HEAD, 7 any
+            other; follows the method when ``None``.
+        layer: stage, 1 received ... 7 logged.
+        position: priority or weight; carried, not read by the server.
+
+    Raises:
+        UsageError: the method is no token or the target is longer than 65,535 bytes.
+
+    Lifetime: the object owns what it refers to, or comes to own it before the
+    server reuses the memory; keep it as long as you like.
+    Source: the seed's RequestPoint; RFC 9110, 9112.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.info.content_length = -1
+        self.layer = RECEIVED
+
+    def __init__(
+        self, request_id=None, str method not None="GET", path not None="/", headers=None, body not None=b"",
+        spiral=None, int layer=RECEIVED, double position=0.0,
+    ):
+        cdef bytes target = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else bytes(path)
+        cdef bytes name = method.encode("utf-8")
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(target)
+        cdef const char *query
+        if not scan_is_token(name, len(name)):
+            raise UsageError(f"method {method!r} is not a token")
+        if size > MAX_HEAD_BYTES:
+            raise UsageError(f"the request target has {size} bytes; at most {MAX_HEAD_BYTES} are allowed")
+        if self.index != NULL:
+            raise UsageError("a point in an index cannot be made anew")
+        self.owner = target
+        self.base = PyBytes_AS_STRING(target)
+        self.info.target_length = <uint16_t> size
+        query = <const char *> memchr(self.base, c"?", size)
+        self.info.path_length = <uint16_t> (query - self.base if query != NULL else size)
+        if query != NULL:
+            self.info.query_at = self.info.path_length + 1
+            self.info.query_length = <uint16_t> (size - self.info.path_length - 1)
+        if memchr(self.base, c"%", self.info.path_length) != NULL:
+            self.info.flags |= ESCAPED_PATH
+        self._method = method
+        self.given_headers = headers
+        self._body = body if type(body) is bytes else bytes(body)
+        if spiral is None:
+            self.info.method = OTHER
+            for number in range(OTHER):
+                if KNOWN_METHODS[number] == method:
+                    self.info.method = <uint8_t> number
+            self.spiral = self.info.method
+        else:
+            self.spiral = spiral
+            self.info.method = <uint8_t> (self.spiral if is_http_method(self.spiral) else OTHER)
+        self.layer = layer
+        self.position = position
+        if request_id is not None and (not isinstance(request_id, str) or not request_id):
+            raise UsageError(f"request_id must be a non-empty str or None, not {request_id!r}")
+        self._id = request_id
+        self.started_ns = monotonic_ns()
+
+    cdef void adopt(self, Head *head, const char *base) noexcept:
+        """Take over a parsed head whose bytes start at `base` (not copied)."""
+        self.info = head.info
+        self.base = base
+        self.fields = head.fields
+        self.spiral = head.info.method
+        self.finished_ns = 0
+        self.body_missing = 0
+
+    cdef int own(self) except -1:
+        """Copy what still lies in a buffer of somebody else's, in one block: fields, then head."""
+        cdef Py_ssize_t table = self.info.n_fields * sizeof(Field)
+        cdef char *block
+        cdef bytes owner
+        if self.body_at != NULL and self._body is None:
+            self._body = PyBytes_FromStringAndSize(self.body_at, self.body_size)
+        self.body_at = NULL
+        if self.owner is not None or self.base == NULL:
+            return 0
+        owner = PyBytes_FromStringAndSize(NULL, table + self.info.length)
+        block = PyBytes_AS_STRING(owner)
+        memcpy(block, self.fields, table)
+        memcpy(block + table, self.base, self.info.length)
+        self.fields = <Field *> block
+        self.base = block + table
+        self.owner = owner
+        return 0
+
+    cdef void forget(self) noexcept:
+        """Make the object fit for the next request; only its one owner may call this."""
+        self.connection = None
+        self.route = None
+        self.owner = None
+        self.given_headers = None
+        self._id = None
+        self._method = None
+        self._path = None
+        self._headers = None
+        self._body = None
+        self._params = None
+        self._query = None
+        self._cookies = None
+        self.base = NULL
+        self.fields = NULL
+        self.body_at = NULL
+        self.body_size = 0
+        self.info.n_fields = 0
+
+    cdef const char *path_bytes(self, Py_ssize_t *size) noexcept:
+        """The raw path; "/" where an absolute target has none."""
+        if self.info.path_length == 0:
+            size[0] = 1
+            return b"/"
+        size[0] = self.info.path_length
+        return self.base + self.info.path_at
+
+    cdef int lay_out_headers(self) except -1:
+        """Bring headers given by hand into the form parsed ones have."""
+        cdef bytes owner
+        cdef Field *table
+        cdef char *block
+        cdef Py_ssize_t at, count
+        given = self.given_headers
+        pairs = []
+        for name, value in (given.items() if hasattr(given, "items") else given):
+            raw_name = name.encode("latin-1") if isinstance(name, str) else bytes(name)
+            raw_value = (value.encode("latin-1") if isinstance(value, str) else bytes(value)).strip(b" \t")
+            if not scan_is_token(raw_name, len(raw_name)) or not scan_is_value(raw_value, len(raw_value)):
+                raise UsageError(f"header {name!r}: {value!r} is malformed")
+            pairs.append((raw_name, raw_value))
+        target = PyBytes_FromStringAndSize(self.base, self.info.target_length)
+        size = len(target) + sum(len(name) + len(value) for name, value in pairs)
+        count = len(pairs)
+        if count > MAX_FIELDS or size > MAX_HEAD_BYTES:
+            raise UsageError(f"{count} headers in {size} bytes; at most {MAX_FIELDS} in {MAX_HEAD_BYTES} are allowed")
+        owner = PyBytes_FromStringAndSize(NULL, count * sizeof(Field) + size)
+        table = <Field *> PyBytes_AS_STRING(owner)
+        block = PyBytes_AS_STRING(owner) + count * sizeof(Field)
+        at = len(target)
+        memcpy(block, PyBytes_AS_STRING(target), at)
+        for i, (raw_name, raw_value) in enumerate(pairs):
+            memcpy(block + at, PyBytes_AS_STRING(raw_name), len(raw_name))
+            table[<Py_ssize_t> i].name_at = <uint16_t> at
+            table[<Py_ssize_t> i].name_length = <uint16_t> len(raw_name)
+            at += len(raw_name)
+            memcpy(block + at, PyBytes_AS_STRING(raw_value), len(raw_value))
+            table[<Py_ssize_t> i].value_at = <uint16_t> at
+            table[<Py_ssize_t> i].value_length = <uint16_t> len(raw_value)
+            at += len(raw_value)
+        self.owner = owner
+        self.base = block
+        self.fields = table
+        self.info.n_fields = <uint16_t> count
+        self.info.length = <uint16_t> size
+        self.given_headers = None
+        return 0
+
+    cdef str name(self):
+        return self._id
+
+    @property
+    def request_id(self):
+        """Unique within the process: hexadecimal text, or the id given by the maker."""
+        global serial
+        if self._id is None:
+            if self.number:
+                return format(self.number, "x")
+            serial += 1
+            self._id = f"r{serial:x}"
+        return self._id
+
+    @property
+    def id(self):
+        """The same as `request_id`; what the index calls every point's id."""
+        return self.request_id
+
+    @property
+    def method(self):
+        """The method as sent, for example ``"GET"``."""
+        if self._method is None:
+            if self.info.method < OTHER:
+                return KNOWN_METHODS[self.info.method]
+            self._method = PyUnicode_DecodeLatin1(self.base + self.info.method_at, self.info.method_length, NULL)
+        return self._method
+
+    @property
+    def path(self):
+        """The path, percent-decoded once and read as UTF-8 (U+FFFD where it is not)."""
+        cdef Py_ssize_t size = 0
+        cdef const char *text
+        if self._path is None:
+            text = self.path_bytes(&size)
+            if self.info.flags & ESCAPED_PATH:
+                self._path = _percent_decoded(text, size, False)
+            else:
+                self._path = PyUnicode_DecodeUTF8(text, size, "replace")
+        return self._path
+
+    @property
+    def raw_target(self):
+        """The request target as sent (text of ASCII characters)."""
+        return PyUnicode_DecodeUTF8(self.base + self.info.target_at, self.info.target_length, "replace")
+
+    @property
+    def raw_path(self):
+        """The path as sent, percent-encoded, without the query."""
+        cdef Py_ssize_t size = 0
+        cdef const char *text = self.path_bytes(&size)
+        return PyUnicode_DecodeUTF8(text, size, "replace")
+
+    @property
+    def query_string(self):
+        """What follows the first ``?`` of the target, as sent; ``""`` when there is none."""
+        return PyUnicode_DecodeUTF8(self.base + self.info.query_at, self.info.query_length, "replace")
+
+    @property
+    def query_params(self):
+        """The query decoded: a dict of first values, with `getall` and `pairs` for repeated names."""
+        if self._query is None:
+            self._query = _parse_query(self.base + self.info.query_at, self.info.query_length)
+        return self._query
+
+    @property
+    def headers(self):
+        """The header fields, a case-insensitive multi-mapping (see `Headers`)."""
+        cdef Headers headers
+        if self._headers is None:
+            if self.given_headers is not None:
+                self.lay_out_headers()
+            headers = Headers.__new__(Headers)
+            headers.request = self
+            return headers
+        return self._headers
+
+    @property
+    def http_version(self):
+        """``"1.1"`` or ``"1.0"``."""
+        return "1.0" if self.info.minor == 0 and self.info.length else "1.1"
+
+    @property
+    def host(self):
+        """Host and port the request is for: of the target if it is absolute, else of the Host field; else ``None``."""
+        if self.info.host_length == 0:
+            return self.headers.get("host")
+        return PyUnicode_DecodeLatin1(self.base + self.info.host_at, self.info.host_length, NULL)
+
+    @property
+    def cookies(self):
+        """Cookies by name, surrounding quotes removed; of a repeated name the first (RFC 6265 5.4: the most specific)."""
+        cdef dict jar
+        if self._cookies is None:
+            jar = {}
+            for line in self.headers.getall("cookie"):
+                for part in line.split(";"):
+                    name, separator, value = part.partition("=")
+                    name = name.strip()
+                    value = value.strip()
+                    if not separator or not name:
+                        continue
+                    if len(value) > 1 and value[0] == value[-1] == '"':
+                        value = value[1:-1]
+                    jar.setdefault(name, value)
+            self._cookies = jar
+        return self._cookies
+
+    @property
+    def body(self):
+        """The whole body.
+
+        Raises:
+            BadRequest: the body did not arrive in full (`parse_request` only).
+        """
+        if self.body_missing:
+            raise BadRequest(f"{self.body_missing} bytes of the body are missing", 400)
+        if self._body is None:
+            if self.body_at == NULL:
+                return b""
+            self._body = PyBytes_FromStringAndSize(self.body_at, self.body_size)
+        return self._body
+
+    def json(self):
+        """The body read as JSON (RFC 8259).
+
+        Raises:
+            BadRequest: it is not JSON; the server answers 400 if the handler lets it pass.
+        """
+        import json
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise BadRequest(f"the body is not JSON: {error}", 400) from None
+
+    @property
+    def params(self):
+        """What the ``{name}`` segments of the route matched, percent-decoded."""
+        cdef Py_ssize_t size = 0
+        cdef const char *text
+        if self._params is None:
+            if self.route is None:
+                return {}
+            text = self.path_bytes(&size)
+            self._params = self.route.params(text, size)
+        return self._params
+
+    @property
+    def client_ip(self):
+        """The peer's address as text, or ``None`` (Unix socket, or a request made by hand)."""
+        address = getattr(self.connection, "address", None)
+        return address[0] if isinstance(address, tuple) and address else None
+
+    @property
+    def stage_name(self):
+        """The name of `layer`, for example ``"routed"``."""
+        return STAGE_NAMES[self.layer]
+
+    @property
+    def processing_time_ms(self):
+        """Milliseconds since the head was complete; stops when the answer is ready."""
+        return ((self.finished_ns or monotonic_ns()) - self.started_ns) / 1e6
+
+    @property
+    def identity_vector(self):
+        """``(x, y)`` of the path, as the seed defines it; see ``dimcore.compose``."""
+        return _identity_vector(self.path)
+
+    @property
+    def z_value(self):
+        """``x * y`` of the path; close to 1 for nearly every path, so never place by it."""
+        return _z_value(self.path)
+
+    def __repr__(self):
+        return f"<RequestPoint {self.request_id} {self.method} {self.raw_target} ({self.spiral}, {self.layer})>"
+
+
+def parse_request(data, Py_ssize_t max_body=16 * 1024 * 1024):
+    """Parse the request at the start of `data`.
+
+    Args:
+        data: bytes-like.
+        max_body: most body bytes allowed.
+
+    Returns:
+        ``None`` while the head is incomplete, else ``(RequestPoint, consumed)``.
+        `consumed` counts the head, and the body where all of it is in `data`; of
+        a body that is not, nothing is consumed and `body` raises.
+
+    Raises:
+        BadRequest: with `.status`; no more bytes can mend the request.
+
+    Lifetime: everything is copied; `data` may be reused at once.
+    Source: RFC 9112 2-7.
+    """
+    cdef const unsigned char[::1] view = memoryview(data).cast("B") if len(data) else memoryview(b"\0")
+    cdef Py_ssize_t size = len(data)
+    cdef const char *text = <const char *> &view[0]
+    cdef Head head
+    cdef int length
+    cdef RequestPoint request
+    head_reset(&head)
+    length = head_parse(&head, text, size, &DEFAULT_LIMITS)
+    if length == HEAD_PARTIAL:
+        return None
+    if length < 0:
+        raise BadRequest(fault_text(head.fault).decode(), fault_status(head.fault))
+    request = RequestPoint.__new__(RequestPoint)
+    request.adopt(&head, text)
+    request.started_ns = monotonic_ns()
+    request.own()
+    if head.info.flags & EXPECT_OTHER:
+        raise BadRequest("the only expectation supported is 100-continue", 417)
+    if head.info.flags & CHUNKED:
+        return request, length + _parse_chunked(request, text + length, size - length, max_body)
+    if head.info.content_length > max_body:
+        raise BadRequest("the request body is too long", 413)
+    if head.info.content_length > size - length:
+        request.body_missing = head.info.content_length - (size - length)
+        return request, length
+    if head.info.content_length > 0:
+        request._body = PyBytes_FromStringAndSize(text + length, <Py_ssize_t> head.info.content_length)
+        length += <int> head.info.content_length
+    return request, length
+
+
+cdef Py_ssize_t _parse_chunked(RequestPoint request, const char *text, Py_ssize_t size, Py_ssize_t limit) except -1:
+    cdef Body body
+    cdef size_t used = 0, piece_size = 0
+    cdef Py_ssize_t at = 0
+    cdef const char *piece = NULL
+    cdef BodyResult result
+    pieces = []
+    body_start_chunked(&body, limit)
+    while True:
+        result = body_step(&body, text + at, size - at, &used, &piece, &piece_size)
+        if result == BODY_FAILED:
+            raise BadRequest(fault_text(body.fault).decode(), fault_status(body.fault))
+        at += used
+        if result == BODY_PIECE:
+            pieces.append(piece[:piece_size])
+        elif result == BODY_DONE:
+            request._body = b"".join(pieces)
+            return at
+        elif result == BODY_MORE:
+            request.body_missing = max(body.remaining, 1)
+            return 0

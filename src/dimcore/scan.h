@@ -1,0 +1,214 @@
+/* Byte classes and scanners of the HTTP/1.1 grammar (RFC 9110 5.6, RFC 9112 2-5).
+ *
+ * Bytes in, lengths out; nothing is allocated and nothing beyond `size` is
+ * read.  Long runs go 16 bytes a step through the vector types of GCC and
+ * Clang, which become SSE2 or NEON without a line for either.
+ */
+#ifndef DIMCORE_SCAN_H
+#define DIMCORE_SCAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SCAN_LIKELY(x) __builtin_expect(!!(x), 1)
+
+enum {
+    SCAN_TOKEN = 1,  /* tchar, RFC 9110 5.6.2 */
+    SCAN_TARGET = 2, /* visible ASCII but '#', '%', '?': needs no look inside a request target */
+    SCAN_HOST = 4,   /* reg-name but ',' and '%' (a list is refused, an escape is looked at) */
+    SCAN_HEX = 8,
+    SCAN_DIGIT = 16,
+};
+
+static uint8_t scan_class[256];
+static int8_t scan_hex[256];
+
+static void scan_setup(void) {
+    memset(scan_class, 0, sizeof scan_class);
+    memset(scan_hex, -1, sizeof scan_hex);
+    for (int c = 0x21; c < 0x7f; c++)
+        if (c != '#' && c != '%' && c != '?') scan_class[c] |= SCAN_TARGET;
+    for (int c = '0'; c <= '9'; c++) {
+        scan_class[c] |= SCAN_TOKEN | SCAN_HOST | SCAN_HEX | SCAN_DIGIT;
+        scan_hex[c] = (int8_t)(c - '0');
+    }
+    for (int c = 'a'; c <= 'z'; c++) {
+        scan_class[c] |= SCAN_TOKEN | SCAN_HOST;
+        scan_class[c - 32] |= SCAN_TOKEN | SCAN_HOST;
+    }
+    for (int c = 'a'; c <= 'f'; c++) {
+        scan_class[c] |= SCAN_HEX;
+        scan_class[c - 32] |= SCAN_HEX;
+        scan_hex[c] = scan_hex[c - 32] = (int8_t)(c - 'a' + 10);
+    }
+    for (const char *s = "!#$%&'*+-.^_`|~"; *s; s++) scan_class[(uint8_t)*s] |= SCAN_TOKEN;
+    for (const char *s = "-._~!$&'()*+;="; *s; s++) scan_class[(uint8_t)*s] |= SCAN_HOST;
+}
+
+/* Length of the run of bytes that are all of class `mask`. */
+static inline size_t scan_run(const char *data, size_t size, uint8_t mask) {
+    size_t i = 0;
+    while (i + 4 <= size) {
+        if (!(scan_class[(uint8_t)data[i]] & mask)) return i;
+        if (!(scan_class[(uint8_t)data[i + 1]] & mask)) return i + 1;
+        if (!(scan_class[(uint8_t)data[i + 2]] & mask)) return i + 2;
+        if (!(scan_class[(uint8_t)data[i + 3]] & mask)) return i + 3;
+        i += 4;
+    }
+    while (i < size && (scan_class[(uint8_t)data[i]] & mask)) i++;
+    return i;
+}
+
+typedef uint8_t scan_v16 __attribute__((vector_size(16)));
+typedef uint64_t scan_v2 __attribute__((vector_size(16)));
+
+/* Length of the run of field-content (RFC 9110 5.5): HTAB, SP, visible ASCII and
+ * obs-text; every other control and DEL end it. */
+static inline size_t scan_value(const char *data, size_t size) {
+    size_t i = 0;
+    while (i + 16 <= size) {
+        scan_v16 block;
+        memcpy(&block, data + i, 16);
+        scan_v16 stop = (scan_v16)(((block < 0x20) & (block != 0x09)) | (block == 0x7f));
+        scan_v2 halves = (scan_v2)stop;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        if (halves[0]) return i + (size_t)(__builtin_ctzll(halves[0]) >> 3);
+        if (halves[1]) return i + 8 + (size_t)(__builtin_ctzll(halves[1]) >> 3);
+#else
+        if (halves[0] | halves[1]) break;
+#endif
+        i += 16;
+    }
+    while (i < size) {
+        uint8_t c = (uint8_t)data[i];
+        if ((c < 0x20 && c != 0x09) || c == 0x7f) return i;
+        i++;
+    }
+    return i;
+}
+
+/* Whether `size` bytes of text hold only what a field value may hold. */
+static inline int scan_is_value(const char *data, size_t size) { return scan_value(data, size) == size; }
+
+static inline int scan_is_token(const char *data, size_t size) {
+    return size > 0 && scan_run(data, size, SCAN_TOKEN) == size;
+}
+
+/* Case-insensitive equality of a name made of tchars with a lower-case literal.
+ * OR-ing 0x20 folds letters and maps no other tchar onto a letter or '-'. */
+static inline int scan_name_is(const char *name, const char *lower, size_t size) {
+    const uint64_t fold8 = 0x2020202020202020ULL;
+    if (size >= 8) {
+        uint64_t a, b;
+        size_t i = 0;
+        for (; i + 8 <= size; i += 8) {
+            memcpy(&a, name + i, 8);
+            memcpy(&b, lower + i, 8);
+            if ((a | fold8) != b) return 0;
+        }
+        memcpy(&a, name + size - 8, 8);
+        memcpy(&b, lower + size - 8, 8);
+        return (a | fold8) == b;
+    }
+    for (size_t i = 0; i < size; i++)
+        if (((uint8_t)name[i] | 0x20) != (uint8_t)lower[i]) return 0;
+    return 1;
+}
+
+/* Fields the parser knows.  Framing and routing first, then those that may
+ * stand only once (RFC 9110 5.3), then those only a trailer section forbids. */
+enum scan_field {
+    FIELD_OTHER,
+    FIELD_HOST,
+    FIELD_CONTENT_LENGTH,
+    FIELD_TRANSFER_ENCODING,
+    FIELD_CONNECTION,
+    FIELD_EXPECT,
+    FIELD_UPGRADE,
+    FIELD_COOKIE,
+    FIELD_CONTENT_TYPE,
+    FIELD_AUTHORIZATION,
+    FIELD_PROXY_AUTHORIZATION,
+    FIELD_FROM,
+    FIELD_RANGE,
+    FIELD_IF_RANGE,
+    FIELD_REFERER,
+    FIELD_USER_AGENT,
+    FIELD_MAX_FORWARDS,
+    FIELD_IF_MODIFIED_SINCE,
+    FIELD_IF_UNMODIFIED_SINCE,
+    FIELD_DATE,
+    FIELD_CONTENT_LOCATION,
+    FIELD_CONTENT_RANGE,
+    FIELD_CONTENT_ENCODING,
+    FIELD_SEC_WEBSOCKET_KEY,
+    FIELD_SEC_WEBSOCKET_VERSION,
+    FIELD_TRAILER,
+    FIELD_TE,
+    FIELD_SET_COOKIE,
+    FIELD_WWW_AUTHENTICATE,
+    FIELD_CACHE_CONTROL,
+    FIELD_KEEP_ALIVE,
+    FIELD_PROXY_CONNECTION,
+};
+
+#define SCAN_IS(literal, field) \
+    if (scan_name_is(name, literal, sizeof literal - 1)) return field
+
+static inline int scan_field_id(const char *name, size_t size) {
+    switch (size) {
+    case 2: SCAN_IS("te", FIELD_TE); break;
+    case 4:
+        SCAN_IS("host", FIELD_HOST);
+        SCAN_IS("from", FIELD_FROM);
+        SCAN_IS("date", FIELD_DATE);
+        break;
+    case 5: SCAN_IS("range", FIELD_RANGE); break;
+    case 6:
+        SCAN_IS("cookie", FIELD_COOKIE);
+        SCAN_IS("expect", FIELD_EXPECT);
+        break;
+    case 7:
+        SCAN_IS("upgrade", FIELD_UPGRADE);
+        SCAN_IS("referer", FIELD_REFERER);
+        SCAN_IS("trailer", FIELD_TRAILER);
+        break;
+    case 8: SCAN_IS("if-range", FIELD_IF_RANGE); break;
+    case 10:
+        SCAN_IS("connection", FIELD_CONNECTION);
+        SCAN_IS("user-agent", FIELD_USER_AGENT);
+        SCAN_IS("set-cookie", FIELD_SET_COOKIE);
+        SCAN_IS("keep-alive", FIELD_KEEP_ALIVE);
+        break;
+    case 12:
+        SCAN_IS("content-type", FIELD_CONTENT_TYPE);
+        SCAN_IS("max-forwards", FIELD_MAX_FORWARDS);
+        break;
+    case 13:
+        SCAN_IS("authorization", FIELD_AUTHORIZATION);
+        SCAN_IS("content-range", FIELD_CONTENT_RANGE);
+        SCAN_IS("cache-control", FIELD_CACHE_CONTROL);
+        break;
+    case 14: SCAN_IS("content-length", FIELD_CONTENT_LENGTH); break;
+    case 16:
+        SCAN_IS("content-location", FIELD_CONTENT_LOCATION);
+        SCAN_IS("content-encoding", FIELD_CONTENT_ENCODING);
+        SCAN_IS("www-authenticate", FIELD_WWW_AUTHENTICATE);
+        SCAN_IS("proxy-connection", FIELD_PROXY_CONNECTION);
+        break;
+    case 17:
+        SCAN_IS("transfer-encoding", FIELD_TRANSFER_ENCODING);
+        SCAN_IS("if-modified-since", FIELD_IF_MODIFIED_SINCE);
+        SCAN_IS("sec-websocket-key", FIELD_SEC_WEBSOCKET_KEY);
+        break;
+    case 19:
+        SCAN_IS("if-unmodified-since", FIELD_IF_UNMODIFIED_SINCE);
+        SCAN_IS("proxy-authorization", FIELD_PROXY_AUTHORIZATION);
+        break;
+    case 21: SCAN_IS("sec-websocket-version", FIELD_SEC_WEBSOCKET_VERSION); break;
+    }
+    return FIELD_OTHER;
+}
+
+#endif

@@ -1,0 +1,46 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+
+cdef enum StreamResult:
+    STREAM_AGAIN = -1        # nothing can move now
+    STREAM_BROKEN = -2       # the connection is gone
+    STREAM_EXHAUSTED = -3    # out of descriptors or memory: try later
+
+# 20 bytes: the peer's address without a Python object
+cdef struct Peer:
+    uint16_t family          # 0: Unix socket
+    uint16_t port
+    uint8_t address[16]      # IPv4 in the first four
+
+cdef Py_ssize_t stream_receive(int fd, char *data, size_t room) noexcept nogil
+cdef Py_ssize_t stream_send(int fd, const char *data, size_t size, bint more) noexcept nogil
+cdef Py_ssize_t stream_send_two(
+    int fd, const char *one, size_t one_size, const char *two, size_t two_size
+) noexcept nogil
+cdef int stream_accept(int listener, Peer *peer) noexcept nogil
+cdef void stream_half_close(int fd) noexcept nogil
+cdef void stream_close(int fd) noexcept nogil
+cdef object peer_address(const Peer *peer)
+
+
+cdef class FileBody:
+    cdef int fd
+    cdef int64_t offset
+    cdef readonly int64_t length     # bytes still to send
+
+    cdef Py_ssize_t send(self, int fd) noexcept
+
+
+cdef class Composite:
+    cdef readonly list parts
+    cdef readonly int64_t length
+
+
+cdef class Outbox:
+    cdef list items
+    cdef Py_ssize_t first
+    cdef Py_ssize_t offset           # sent of the first item, when that is bytes
+    cdef readonly int64_t pending
+
+    cdef int put(self, object item) except -1
+    cdef int64_t flush(self, int fd) except -10
+    cdef int _shift(self) except -1

@@ -1,0 +1,325 @@
+"""The one module that knows a file descriptor: receive, send, accept, sendfile, close.
+
+Every descriptor here is non-blocking, so the calls return at once and keep the
+GIL, but for those that copy much or may read a disk.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.string cimport memcpy, memset
+
+from dimcore.limits cimport KIB
+
+from dimcore.errors import ResponseError
+
+cdef extern from *:
+    """
+    #include <sys/types.h>
+    #include <sys/socket.h>
+    #include <sys/uio.h>
+    #include <netinet/in.h>
+    #include <fcntl.h>
+    #include <string.h>
+    #include <unistd.h>
+    #ifdef __linux__
+    #include <sys/sendfile.h>
+    #endif
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0
+    #endif
+    #ifndef MSG_MORE
+    #define MSG_MORE 0
+    #endif
+
+    static int dimcore_accept(int listener, struct sockaddr_storage *address) {
+        socklen_t size = sizeof *address;
+        memset(address, 0, sizeof(struct sockaddr_in6));
+    #ifdef __linux__
+        return accept4(listener, (struct sockaddr *)address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    #else
+        int fd = accept(listener, (struct sockaddr *)address, &size);
+        if (fd >= 0) {
+            int on = 1;
+            fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) | O_NONBLOCK);
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+    #ifdef SO_NOSIGPIPE
+            setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+    #endif
+        }
+        return fd;
+    #endif
+    }
+
+    static ssize_t dimcore_send_two(int fd, const char *one, size_t one_size, const char *two, size_t two_size) {
+        struct iovec parts[2] = {{(void *)one, one_size}, {(void *)two, two_size}};
+        struct msghdr message;
+        memset(&message, 0, sizeof message);
+        message.msg_iov = parts;
+        message.msg_iovlen = 2;
+        return sendmsg(fd, &message, MSG_NOSIGNAL);
+    }
+
+    static ssize_t dimcore_sendfile(int out, int in, int64_t offset, size_t count) {
+    #ifdef __linux__
+        off_t from = (off_t)offset;
+        return sendfile(out, in, &from, count);
+    #else
+        off_t sent = (off_t)count;
+        int result = sendfile(in, out, (off_t)offset, &sent, NULL, 0);
+        return result == 0 || sent > 0 ? (ssize_t)sent : -1;
+    #endif
+    }
+    """
+    ctypedef unsigned short in_port_t
+    cdef struct in_addr:
+        unsigned int s_addr
+    cdef struct in6_addr:
+        unsigned char s6_addr[16]
+    cdef struct sockaddr_storage:
+        unsigned short ss_family
+    cdef struct sockaddr_in:
+        in_port_t sin_port
+        in_addr sin_addr
+    cdef struct sockaddr_in6:
+        in_port_t sin6_port
+        in6_addr sin6_addr
+    enum:
+        AF_INET
+        AF_INET6
+        MSG_NOSIGNAL
+        MSG_MORE
+        SHUT_WR
+    ssize_t recv(int fd, void *data, size_t room, int flags) nogil
+    ssize_t send(int fd, const void *data, size_t size, int flags) nogil
+    int shutdown(int fd, int how) nogil
+    int close(int fd) nogil
+    unsigned short ntohs(unsigned short number) nogil
+    int dimcore_accept(int listener, sockaddr_storage *address) nogil
+    ssize_t dimcore_send_two(int fd, const char *one, size_t one_size, const char *two, size_t two_size) nogil
+    ssize_t dimcore_sendfile(int out, int into, int64_t offset, size_t count) nogil
+
+cdef enum:
+    SENDFILE_STEP = 1024 * KIB       # bytes a call: one slow reader's file does not hold the loop
+    RELEASE_FROM = 256 * KIB         # a send that copies more gives other threads the GIL
+
+
+cdef inline Py_ssize_t _result(ssize_t moved) noexcept nogil:
+    if moved >= 0:
+        return moved
+    if errno == EAGAIN or errno == EINTR:
+        return STREAM_AGAIN
+    return STREAM_BROKEN
+
+
+cdef Py_ssize_t stream_receive(int fd, char *data, size_t room) noexcept nogil:
+    """Bytes read, 0 at the end of the stream, or a StreamResult."""
+    return _result(recv(fd, data, room, 0))
+
+
+cdef Py_ssize_t stream_send(int fd, const char *data, size_t size, bint more) noexcept nogil:
+    """Bytes taken by the kernel, or a StreamResult.  `more`: hold a small segment back, a file follows."""
+    return _result(send(fd, data, size, MSG_NOSIGNAL | (MSG_MORE if more else 0)))
+
+
+cdef Py_ssize_t stream_send_two(
+    int fd, const char *one, size_t one_size, const char *two, size_t two_size
+) noexcept nogil:
+    """The same for two pieces in one call: head and body without a copy."""
+    return _result(dimcore_send_two(fd, one, one_size, two, two_size))
+
+
+cdef int stream_accept(int listener, Peer *peer) noexcept nogil:
+    """A new descriptor, or a StreamResult; a peer that left before it was accepted is passed over."""
+    cdef sockaddr_storage address
+    cdef int fd
+    while True:
+        fd = dimcore_accept(listener, &address)
+        if fd >= 0:
+            break
+        if errno == EINTR or errno == ECONNABORTED:
+            continue
+        if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            return STREAM_EXHAUSTED
+        return STREAM_AGAIN if errno == EAGAIN else STREAM_BROKEN
+    memset(peer, 0, sizeof(Peer))
+    if address.ss_family == AF_INET:
+        peer.family = 4
+        peer.port = ntohs((<sockaddr_in *> &address).sin_port)
+        memcpy(peer.address, &(<sockaddr_in *> &address).sin_addr, 4)
+    elif address.ss_family == AF_INET6:
+        peer.family = 6
+        peer.port = ntohs((<sockaddr_in6 *> &address).sin6_port)
+        memcpy(peer.address, &(<sockaddr_in6 *> &address).sin6_addr, 16)
+    return fd
+
+
+cdef void stream_half_close(int fd) noexcept nogil:
+    """Tell the peer that no more comes; its own bytes can still be read."""
+    shutdown(fd, SHUT_WR)
+
+
+cdef void stream_close(int fd) noexcept nogil:
+    close(fd)
+
+
+cdef object peer_address(const Peer *peer):
+    """``(host, port)``, or None for a Unix socket; an IPv4 address mapped into IPv6 reads as IPv4."""
+    cdef const uint8_t *raw = peer.address
+    if peer.family == 4:
+        return f"{raw[0]}.{raw[1]}.{raw[2]}.{raw[3]}", peer.port
+    if peer.family == 6:
+        packed = (<const char *> raw)[:16]
+        if packed.startswith(b"\0\0\0\0\0\0\0\0\0\0\xff\xff"):
+            return f"{raw[12]}.{raw[13]}.{raw[14]}.{raw[15]}", peer.port
+        from socket import AF_INET6 as family, inet_ntop
+        return inet_ntop(family, packed), peer.port
+    return None
+
+
+cdef class FileBody:
+    """A stretch of an open file as a body, sent by the kernel (sendfile).
+
+    Args:
+        fd: descriptor of a regular file; the object owns it from now on and closes
+            it once sent or dropped.
+        offset: first byte.
+        count: bytes; the file must hold them.
+
+    Raises:
+        ResponseError: a negative number.
+    """
+
+    def __cinit__(self, int fd, int64_t offset, int64_t count):
+        self.fd = -1
+        if fd < 0 or offset < 0 or count < 0:
+            raise ResponseError(f"FileBody({fd}, {offset}, {count}): no number may be negative")
+        self.fd = fd
+        self.offset = offset
+        self.length = count
+
+    def close(self):
+        """Close the descriptor; again is fine."""
+        if self.fd >= 0:
+            stream_close(self.fd)
+            self.fd = -1
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            stream_close(self.fd)
+
+    def __repr__(self):
+        return f"FileBody(fd={self.fd}, offset={self.offset}, count={self.length})"
+
+    cdef Py_ssize_t send(self, int fd) noexcept:
+        """Move a step of the file into the socket; bytes moved or a StreamResult."""
+        cdef Py_ssize_t moved
+        cdef size_t count = <size_t> min(self.length, <int64_t> SENDFILE_STEP)
+        cdef int source = self.fd
+        cdef int64_t offset = self.offset
+        with nogil:
+            moved = _result(dimcore_sendfile(fd, source, offset, count))
+        if moved == 0:
+            return STREAM_BROKEN     # the file was cut short: what was promised cannot be kept
+        if moved > 0:
+            self.offset += moved
+            self.length -= moved
+        return moved
+
+
+cdef class Composite:
+    """Several bodies sent one after the other.
+
+    Args:
+        parts: `bytes` and `FileBody` objects in order.
+
+    `length` is the sum of their bytes.
+    """
+
+    def __init__(self, parts):
+        self.parts = list(parts)
+        self.length = 0
+        for part in self.parts:
+            if type(part) is bytes:
+                self.length += PyBytes_GET_SIZE(part)
+            elif isinstance(part, FileBody):
+                self.length += (<FileBody> part).length
+            else:
+                raise ResponseError(f"a part must be bytes or FileBody, not {type(part).__name__}")
+
+    def close(self):
+        """Close the files among the parts."""
+        for part in self.parts:
+            if isinstance(part, FileBody):
+                part.close()
+
+    def __repr__(self):
+        return f"Composite({self.parts!r})"
+
+
+cdef class Outbox:
+    """What a socket did not take at once, in order."""
+
+    def __cinit__(self):
+        self.items = []
+
+    cdef int put(self, object item) except -1:
+        """Append bytes, a FileBody or a Composite."""
+        if type(item) is bytes:
+            if PyBytes_GET_SIZE(item) == 0:
+                return 0
+            self.pending += PyBytes_GET_SIZE(item)
+        elif isinstance(item, FileBody):
+            if (<FileBody> item).length == 0:
+                (<FileBody> item).close()
+                return 0
+            self.pending += (<FileBody> item).length
+        else:
+            for part in (<Composite?> item).parts:
+                self.put(part)
+            return 0
+        self.items.append(item)
+        return 0
+
+    cdef int64_t flush(self, int fd) except -10:
+        """Send what the socket takes; bytes moved (0: it takes nothing now) or STREAM_BROKEN."""
+        cdef int64_t moved = 0
+        cdef Py_ssize_t step
+        cdef const char *data
+        cdef size_t size
+        while self.first < len(self.items):
+            item = self.items[self.first]
+            if type(item) is bytes:
+                data = PyBytes_AS_STRING(item) + self.offset
+                size = PyBytes_GET_SIZE(item) - self.offset
+                if size >= RELEASE_FROM:
+                    with nogil:
+                        step = stream_send(fd, data, size, False)
+                else:
+                    step = stream_send(fd, data, size, self.first + 1 < len(self.items))
+                if step > 0:
+                    self.offset += step
+                    if <size_t> step == size:
+                        self._shift()
+            else:
+                step = (<FileBody> item).send(fd)
+                if step > 0 and (<FileBody> item).length == 0:
+                    (<FileBody> item).close()
+                    self._shift()
+            if step == STREAM_BROKEN:
+                return STREAM_BROKEN
+            if step == STREAM_AGAIN:
+                break
+            moved += step
+            self.pending -= step
+            if moved >= SENDFILE_STEP and self.pending:
+                break        # the others get their turn; the socket is writable, so the loop comes back
+        return moved
+
+    cdef int _shift(self) except -1:
+        self.items[self.first] = None
+        self.first += 1
+        self.offset = 0
+        if self.first == len(self.items):
+            self.items.clear()
+            self.first = 0
+        return 0

@@ -1,0 +1,36 @@
+from libc.stdint cimport int64_t, uint32_t
+
+cdef enum WriteFlag:
+    CLOSE_AFTER = 1          # in: say Connection: close; out: the handler asked for it
+    OLD_CLIENT = 2           # in: HTTP/1.0, say Connection: keep-alive when it stays open
+    HEAD_ONLY = 4            # in: the request was HEAD
+    ERROR_ANSWER = 8         # in: written by the server itself
+
+cdef enum:
+    UNKNOWN_LENGTH = -1      # send it chunked (HTTP/1.1) or until the end (HTTP/1.0)
+
+cdef class Writer:
+    cdef char *data
+    cdef size_t size
+    cdef size_t room
+    cdef char stamp[80]      # "Server: ...\r\nDate: ...\r\n"
+    cdef size_t server_size
+    cdef size_t stamp_size
+    cdef int64_t stamped     # second the date says
+
+    cdef int reserve(self, size_t more) except -1
+    cdef int append(self, const char *data, size_t size) except -1
+    cdef void set_time(self, int64_t seconds) noexcept
+    cdef int _text(self, const char *text) except -1
+    cdef int _length(self, int64_t length) except -1
+    cdef int _fields(self, object headers, int64_t length, uint32_t flags, int status, uint32_t *given) except -1
+    cdef int _field(
+        self, object name, object value, int64_t length, uint32_t flags, int status, uint32_t *given
+    ) except -1
+    cdef uint32_t _framing_field(
+        self, const char *name, Py_ssize_t size, const char *value, Py_ssize_t value_size,
+        int64_t length, uint32_t flags, int status,
+    ) except? 0xFFFFFFFF
+    cdef int head(self, int status, object headers, int64_t length, uint32_t flags, const char *content_type) except -1
+
+cdef bint has_no_body(int status) noexcept nogil

@@ -1,0 +1,21 @@
+"""A Python HTTP server with a compiled core.
+
+    from dimserver import App
+
+    app = App()
+
+    @app.get("/hello/{name}")
+    def hello(request):
+        return f"hello {request.params['name']}"
+
+    app.run(port=8080)
+"""
+
+from __future__ import annotations
+
+from dimserver.app import App, OptimizedDimensionalServer
+from dimserver.http.response import Response
+
+__all__ = ["App", "OptimizedDimensionalServer", "Response", "__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,10 @@
+"""`python -m dimserver`: the same as the command `dimserver`."""
+
+from __future__ import annotations
+
+import sys
+
+from dimserver.run.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

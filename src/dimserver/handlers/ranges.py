@@ -1,0 +1,81 @@
+"""The Range field (RFC 9110 section 14), for bytes.
+
+A range request is optional for a server in every respect, so all that is odd or
+greedy gets the whole file instead (14.2): it costs the server no more than an
+ordinary request, and it is an answer every client must understand.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["MAX_RANGES", "read_range"]
+
+# Ranges in one request.  Each may cost a descriptor and a head of its own, so many small ones are the cheapest way
+# to make a server work (CVE-2011-3192); Apache allows 200, and viewers that fetch a document in parts ask for few.
+MAX_RANGES = 16
+
+# Bytes between two ranges that are sent rather than left out: about what the head of a part takes (15.3.7.2).
+GAP = 128
+
+# 14.1.1; 18 digits are an exabyte: more is not a position in a file.
+_SPEC = re.compile(r"([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18})")
+
+
+def read_range(value: str, size: int) -> list[tuple[int, int]] | None:
+    """Read a Range field for a file.
+
+    Args:
+        value: the field, for example ``"bytes=0-99,-100"``.
+        size: bytes of the file.
+
+    Returns:
+        ``None``: send the whole file.  Else ``(first, count)`` pairs that lie in
+        the file and do not touch, in the order they were asked for; empty when
+        not one of them can be satisfied (416).
+
+    Example:
+        ``read_range("bytes=0-99,50-149,-1", 1000) == [(0, 150), (999, 1)]``
+    """
+    unit, equals, ranges = value.partition("=")
+    if not equals or unit.lower() != "bytes" or size == 0:
+        # An empty file has no position to name in Content-Range; clients that put a Range on everything they
+        # fetch are better served with the empty answer than with an error.
+        return None
+    specs = [spec for spec in (text.strip(" \t") for text in ranges.split(",")) if spec]
+    if not 0 < len(specs) <= MAX_RANGES:
+        return None
+    wanted: list[tuple[int, int, int]] = []  # first, end, turn
+    for turn, spec in enumerate(specs):
+        match = _SPEC.fullmatch(spec)
+        if match is None:
+            return None
+        first_text, last_text, suffix_text = match.groups()
+        if suffix_text is not None:
+            suffix = int(suffix_text)
+            if suffix:
+                wanted.append((max(0, size - suffix), size, turn))
+            continue
+        first = int(first_text)
+        last = size - 1
+        if last_text is not None:
+            if int(last_text) < first:
+                return None
+            last = min(last, int(last_text))
+        if first < size:
+            wanted.append((first, last + 1, turn))
+    if len(wanted) > 1:
+        wanted = _coalesced(wanted)
+    return [(first, end - first) for first, end, _ in wanted]
+
+
+def _coalesced(wanted: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Join what overlaps or nearly touches; each takes the turn of its earliest part."""
+    joined: list[tuple[int, int, int]] = []
+    for first, end, turn in sorted(wanted):
+        if joined and first <= joined[-1][1] + GAP:
+            before = joined[-1]
+            joined[-1] = (before[0], max(before[1], end), min(before[2], turn))
+        else:
+            joined.append((first, end, turn))
+    return sorted(joined, key=lambda span: span[2])

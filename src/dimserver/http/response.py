@@ -1,0 +1,50 @@
+"""The answer as an object, for handlers that would rather build one than return a tuple."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from dimcore import Composite, FileBody
+
+    Body = bytes | str | dict[str, Any] | list[Any] | FileBody | Composite | None
+
+__all__ = ["Response"]
+
+
+class Response:
+    """Status, headers and body of an answer; the writer checks them when it is sent.
+
+    Args:
+        body: `bytes`, `str` (UTF-8), `dict` or `list` (JSON), a `dimcore.FileBody` or
+            `dimcore.Composite`, or None for an empty one.
+        status: 200 to 599.
+        headers: mapping or pairs; names may repeat in pairs.
+        content_type: adds a Content-Type field.
+
+    Thread-safety: a plain object; belongs to the handler until it is returned.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self,
+        body: Body = b"",
+        status: int = 200,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        *,
+        content_type: str | None = None,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.headers: list[tuple[str, str]] = []
+        if headers is not None:
+            pairs = getattr(headers, "items", None)
+            self.headers.extend(headers if pairs is None else pairs())
+        if content_type is not None:
+            self.headers.append(("Content-Type", content_type))
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {self.headers!r}, {self.body!r:.60})"

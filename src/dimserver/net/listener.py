@@ -1,0 +1,192 @@
+"""Listening sockets: opened with errors a person can read, watched by the loop."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+
+from dimcore import Acceptor
+
+from dimserver.errors import StartError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dimcore import Site
+
+    from dimserver.log import Log
+    from dimserver.net.loop import Loop
+
+__all__ = ["Listener", "describe", "open_descriptor", "open_tcp", "open_unix"]
+
+PAUSE = 0.25  # seconds without accepting when the process is out of descriptors
+QUIET = 10.0  # seconds before being out of descriptors is worth another log line
+
+
+def open_tcp(host: str, port: int, backlog: int) -> socket.socket:
+    """A listening TCP socket.
+
+    Args:
+        host: name or address; ``""`` and ``"*"`` stand for every IPv4 address, ``"::"`` for every one.
+        port: 0 lets the system pick.
+        backlog: connections the kernel may queue.
+
+    Raises:
+        StartError: the address is unknown, in use, or not allowed.
+    """
+    where = f"{host or '*'}:{port}"
+    try:
+        found = socket.getaddrinfo(
+            None if host in ("", "*") else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        raise StartError(f"cannot listen on {where}: unknown address '{host}' ({_reason(error)})") from None
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and host == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        # Accepted sockets inherit it: an answer goes out when it is written, not when the last one is acknowledged.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise StartError(f"cannot listen on {where}: {_reason(error)}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def open_unix(path: str, backlog: int) -> socket.socket:
+    """A listening Unix socket; a stale one at the same path, which nobody answers, is replaced.
+
+    Raises:
+        StartError: something else is at `path`, a server answers there, or it is not allowed.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        sock.bind(path)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise StartError(f"cannot listen on unix:{path}: {_reason(error)}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "something that is no socket is there")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def open_descriptor(fd: int) -> socket.socket:
+    """The listening socket a parent process left at descriptor `fd`.
+
+    Raises:
+        StartError: `fd` is no bound stream socket.
+    """
+    try:
+        sock = socket.socket(fileno=os.dup(fd))
+    except OSError as error:
+        raise StartError(f"cannot listen on descriptor {fd}: {_reason(error)}") from None
+    try:
+        if sock.type != socket.SOCK_STREAM:
+            raise OSError(errno.EINVAL, "it is no stream socket")
+        sock.listen()
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        sock.close()
+        raise StartError(f"cannot listen on descriptor {fd}: {_reason(error)}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "the address is already in use"
+    if isinstance(error, OSError) and error.errno == errno.EACCES:
+        return "permission denied"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def describe(sock: socket.socket) -> str:
+    """Where a socket listens, as a URL: ``http://127.0.0.1:8080`` or ``unix:/run/app.sock``."""
+    name = sock.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{os.fsdecode(name)}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"http://{host}:{name[1]}"
+
+
+class Listener:
+    """A listening socket in the loop.
+
+    Args:
+        sock: listening and non-blocking; closed by `close`.
+        site: what its connections are served.
+        loop: watches it.
+        log: told when descriptors run out.
+        remove: path to remove when closed, for a Unix socket of one's own.
+
+    Thread-safety: the loop's thread only.
+    """
+
+    def __init__(self, sock: socket.socket, site: Site, loop: Loop, log: Log, remove: str | None = None) -> None:
+        self.sock = sock
+        self.url = describe(sock)
+        self._loop = loop
+        self._log = log
+        self._remove = remove
+        self._watched = False
+        self._told = float("-inf")
+        self._acceptor = Acceptor(site, sock.fileno(), self._exhausted)
+        self._resume()
+
+    def _resume(self) -> None:
+        if not self._watched and self.sock.fileno() >= 0:
+            self._loop.selector.register(self.sock.fileno(), 1, self._acceptor.on_ready)
+            self._watched = True
+
+    def _pause(self) -> None:
+        if self._watched:
+            self._loop.selector.unregister(self.sock.fileno())
+            self._watched = False
+
+    def _exhausted(self) -> None:
+        from time import monotonic
+
+        self._pause()
+        self._loop.call_later(PAUSE, self._resume)
+        if monotonic() - self._told > QUIET:
+            self._told = monotonic()
+            self._log.error(
+                f"{self.url}: out of descriptors or memory; the longest idle connections are closed, "
+                "new ones wait (raise the limit with ulimit -n)"
+            )
+
+    def close(self) -> None:
+        """Stop listening; again is fine."""
+        self._pause()
+        self.sock.close()
+        if self._remove is not None:
+            try:
+                os.unlink(self._remove)
+            except FileNotFoundError:
+                pass
+            self._remove = None

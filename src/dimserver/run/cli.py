@@ -1,0 +1,287 @@
+"""The command line: `dimserver run | routes | config`.
+
+The options of `run` are the rows of `config.SETTINGS`; argparse splits the
+words and writes the help, the settings table reads the values, so that a bad
+one is reported in the same words whichever source it came from.
+
+Start-up time counts here: only the parser of the command that is wanted is
+built, and what a command needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+
+from dimserver.config import SETTINGS, Settings, check_paths, did_you_mean, read_values
+from dimserver.errors import AppImportError, ConfigError, DimserverError, LoadError
+from dimserver.kinds import Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any, NoReturn
+
+__all__ = ["main"]
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+USAGE = """\
+usage: dimserver run [APP] [options]    serve APP; without one the built-in API and static files
+       dimserver routes APP             print the route table of APP
+       dimserver config                 print every setting with type, unit, default and reason
+       dimserver --version
+
+APP is module[:attribute] or path/file.py[:attribute]; the attribute is `app` unless given.
+`dimserver run --help` lists the options.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after the program's name; those of the process when None.
+
+    Returns:
+        The exit code: 0, 1 for what the system or the app refused, 2 for wrong
+        usage, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    _escape_stdout()
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except AppImportError as error:
+        _print_traceback(error.__cause__)
+        return _fail(error)
+    except DimserverError as error:
+        return _fail(error)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # `dimserver config | head`: the reader has seen enough.  The interpreter flushes stdout once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def _escape_stdout() -> None:
+    # The name of a file or a handler may hold what the terminal's encoding has not.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(USAGE)
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        sys.stdout.write(f"dimserver {_version()}\n")
+        return 0
+    command = COMMANDS.get(words[0])
+    if command is None:
+        raise ConfigError(_unknown_command(words[0]))
+    return int(command(words[1:]))
+
+
+def _unknown_command(word: str) -> str:
+    if word.startswith("-"):
+        return f"'{word}' before a command; write: dimserver run {word} …"
+    if ":" in word or "." in word or "/" in word:
+        return f"unknown command '{word}'; did you mean 'dimserver run {word}'?"
+    return f"unknown command '{word}'{did_you_mean(word, COMMANDS) or '; allowed: ' + ', '.join(COMMANDS)}"
+
+
+def _fail(error: DimserverError) -> int:
+    sys.stdout.flush()
+    # One line whatever the words in it: a newline in a file's name must not fake a second message.
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
+    sys.stderr.write(f"dimserver: {text}\n")
+    return error.exit_code
+
+
+def _print_traceback(error: BaseException | None) -> None:
+    import traceback
+
+    if error is not None:
+        traceback.print_exception(error)
+
+
+def _version() -> str:
+    from dimserver import __version__
+
+    return str(__version__)
+
+
+# run
+
+
+def _run(words: list[str]) -> int:
+    parser = _Parser("run", "run [APP] [options]", "Serve APP, or the built-in API and static files.")
+    parser.add_argument("app", nargs="?", metavar="APP", help="module[:attribute] or path/file.py[:attribute]")
+    _add_settings(parser)
+    given = vars(parser.parse(words))
+    target: str | None = given.pop("app")
+    spelled = {f"--{name}": value for name, value in given.items()}
+    settings = Settings(**read_values(spelled, lambda setting: setting.option))
+    _check_platform()
+    check_paths(settings)
+    app = None if target is None else _load(target)
+
+    from dimserver.run.worker import serve
+
+    return int(serve(app, settings, target or ""))
+
+
+def _add_settings(parser: _Parser) -> None:
+    groups: dict[str, Any] = {}
+    for setting in SETTINGS:
+        group = groups.get(setting.group) or groups.setdefault(setting.group, parser.add_argument_group(setting.group))
+        options: dict[str, Any] = {
+            # SUPPRESS: what was not written is not there, and a weaker source may give it.
+            "default": argparse.SUPPRESS,
+            "dest": setting.name,
+            "help": f"{setting.what} Default: {setting.show_default()}.".replace("%", "%%"),
+        }
+        if isinstance(setting.kind, Flag):
+            group.add_argument(setting.option, action=argparse.BooleanOptionalAction, **options)
+        else:
+            group.add_argument(setting.option, metavar=setting.kind.metavar, **options)
+
+
+def _check_platform() -> None:
+    if not sys.platform.startswith(("linux", "darwin")):
+        raise DimserverError(f"this platform ({sys.platform}) is not supported yet; Linux and macOS are")
+
+
+def _load(target: str) -> Any:
+    from dimserver.run.loader import load_object
+
+    found = load_object(target)
+
+    import dimserver
+
+    if isinstance(found, (dimserver.App, dimserver.OptimizedDimensionalServer)):
+        return found
+    kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+    if isinstance(found, type) and issubclass(found, (dimserver.App, dimserver.OptimizedDimensionalServer)):
+        hint = "; name an instance of it"
+    elif callable(found):
+        hint = "; WSGI and ASGI apps are not supported yet"
+    else:
+        hint = ""
+    raise LoadError(f"'{target}' is {kind}, not a dimserver.App{hint}")
+
+
+# routes
+
+
+def _routes(words: list[str]) -> int:
+    parser = _Parser("routes", "routes APP", "Print the route table of APP.")
+    parser.add_argument("app", metavar="APP", help="module[:attribute] or path/file.py[:attribute]")
+    target: str = parser.parse(words).app
+    rows = [("METHOD", "PATTERN", "MATCH", "RUNS ON", "HANDLER")]
+    for method, pattern, exact, blocking, handler in _load(target).routes():
+        match = "prefix" if not exact else "segments" if "{" in pattern else "exact"
+        rows.append((method, pattern, match, "thread" if blocking else "loop", _describe(handler)))
+    if len(rows) == 1:
+        sys.stdout.write(f"'{target}' has no routes\n")
+    else:
+        sys.stdout.writelines(_columns(rows))
+    return 0
+
+
+def _describe(handler: object) -> str:
+    name = f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', type(handler).__qualname__)}"
+    code = getattr(handler, "__code__", None) or getattr(getattr(handler, "__func__", None), "__code__", None)
+    return name if code is None else f"{name} ({os.path.relpath(code.co_filename)}:{code.co_firstlineno})"
+
+
+def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    table = list(rows)
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in table
+    ]
+
+
+# config
+
+
+def _config(words: list[str]) -> int:
+    _Parser("config", "config", "Print every setting with type, unit, default and reason.").parse(words)
+
+    import textwrap
+
+    heads = [(s.option, s.kind.type, s.kind.unit or "-", s.show_default()) for s in SETTINGS]
+    lines = _columns([("SETTING", "TYPE", "UNIT", "DEFAULT"), *heads])
+    width = max(60, min(_terminal_width(), 100)) - 6
+    out = [lines[0]]
+    group = ""
+    for setting, line in zip(SETTINGS, lines[1:], strict=True):
+        if setting.group != group:
+            group = setting.group
+            out.append(f"\n{group}\n")
+        out.append(line)
+        for label, text in (("", setting.what), ("Allowed: ", setting.kind.allowed()), ("Why: ", setting.reason)):
+            wrapped = textwrap.wrap(label + text, width, break_on_hyphens=False, break_long_words=False)
+            out.extend(f"      {part}\n" for part in wrapped)
+    sys.stdout.writelines(out)
+    return 0
+
+
+# argparse, made quiet and quick
+
+
+def _terminal_width() -> int:
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        pass
+    try:
+        return os.get_terminal_size(1).columns
+    except OSError:
+        return 80
+
+
+class _Formatter(argparse.HelpFormatter):
+    # argparse makes one formatter for each option it is told of.  Without a width each asks `shutil`,
+    # whose import (archive formats and all) costs more than this whole module.
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=_WIDTH)
+
+
+_WIDTH = max(60, min(_terminal_width(), 120)) - 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are ConfigErrors of one line."""
+
+    def __init__(self, command: str, usage: str, description: str) -> None:
+        super().__init__(
+            prog=f"dimserver {command}",
+            usage=f"dimserver {usage}",
+            description=description,
+            formatter_class=_Formatter,
+            allow_abbrev=False,  # `--max` would change its meaning with the next setting
+        )
+
+    def parse(self, words: list[str]) -> argparse.Namespace:
+        known, extra = self.parse_known_args(words)
+        if extra:
+            option = next((word for word in extra if word.startswith("-")), None)
+            if option is None:
+                raise ConfigError(f"unexpected argument '{extra[0]}'; see {self.prog} --help")
+            name = option.partition("=")[0]
+            hint = did_you_mean(name, self._option_string_actions)
+            raise ConfigError(f"unknown option '{name}'{hint or '; see ' + self.prog + ' --help'}")
+        return known
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+
+COMMANDS = {"run": _run, "routes": _routes, "config": _config}

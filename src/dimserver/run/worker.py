@@ -1,0 +1,300 @@
+"""One worker: settings, app and listeners joined with a core and a loop, from start to drained stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from functools import partial
+from time import monotonic
+
+from dimcore import Core, RouteConflict, Router, Site, tick
+
+from dimserver.app import App
+from dimserver.errors import ConfigError
+from dimserver.log import Log
+from dimserver.net.listener import Listener, open_descriptor, open_tcp, open_unix
+from dimserver.net.loop import Loop
+from dimserver.net.threads import ThreadPool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from dimcore import ConnectionPoolManifold, RequestPoint, RequestSubstrate
+
+    from dimserver.config import Settings
+
+__all__ = ["Worker", "serve"]
+
+ADMIN_POOL = 3
+ACTIVE = 3  # layer
+BLOCKING_THREADS = 8  # for routes marked blocking when `threads` is 0
+DRAIN_STEP = 0.05  # seconds between two looks at what is left
+
+
+def serve(app: App | None, settings: Settings, target: str) -> int:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        app: None serves the built-in endpoints and static files.
+        settings: see ``dimserver config``.
+        target: what is served, for the line printed at the start.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        StartError: the system refused, for example because the port is in use.
+        ConfigError: two settings exclude each other.
+    """
+    worker = Worker(app, settings)
+    # The access log may have standard output to itself.
+    out = sys.stderr if settings.access_log != "off" else sys.stdout
+    served = target or "the built-in API" + (f" and {settings.static}" if settings.static else "")
+    print(f"dimserver: serving {served} on {', '.join(worker.urls)} (pid {os.getpid()})", file=out, flush=True)
+    worker.run(signals=True)
+    print(f"dimserver: stopped; {worker.summary()}", file=out, flush=True)
+    return 0
+
+
+class Worker:
+    """A server in one thread.
+
+    Args:
+        app: None serves the built-in endpoints and static files.
+        settings: see ``dimserver config``.
+
+    Attributes:
+        urls: where it listens, the main listener first.
+        pools, pipeline, settings, started, workers, version: what the status endpoints report.
+
+    Raises:
+        StartError, ConfigError: as for `serve`; nothing is left open.
+
+    Thread-safety: `stop` from any thread; all else from the one that calls `run`.
+    """
+
+    def __init__(self, app: App | None, settings: Settings) -> None:
+        from dimserver import __version__
+
+        self.app = App() if app is None else app
+        self.settings = settings
+        self.version = __version__
+        self.workers = 1
+        self.started = monotonic()
+        self.pools: ConnectionPoolManifold = self.app.connection_manifold
+        self.pipeline: RequestSubstrate = self.app.request_manifold.requests
+        self.log = Log(settings.log_level)
+        self._access_log: Any = None
+        self._stopping = False
+        self._drain_ends = 0.0
+        self._listeners: list[Listener] = []
+        self._loop = Loop()
+        self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self._loop)
+        try:
+            self._core = self._make_core()
+            self._listen(app is None)
+        except BaseException:
+            self._close()
+            raise
+        self.urls = [listener.url for listener in self._listeners]
+
+    # --- start ----------------------------------------------------------------------------------
+
+    def _make_core(self) -> Core:
+        settings = self.settings
+        core = Core(self.pools, self.pipeline)
+        core.configure(
+            max_connections=settings.max_connections,
+            admin_reserve=settings.admin_reserve,
+            max_body=settings.limit_body,
+            request_line=settings.limit_request_line,
+            head=settings.limit_head,
+            field=settings.limit_field,
+            fields=settings.limit_fields,
+            body_rate=settings.rate_body,
+            send_rate=settings.rate_send,
+            seconds={
+                "connect": settings.timeout_connect,
+                "handshake": settings.timeout_handshake,
+                "idle": settings.timeout,
+                "linger": settings.timeout_linger,
+                "head": settings.timeout_head,
+                "body_grace": settings.rate_grace if settings.rate_body else 0,
+                "send_grace": settings.rate_grace if settings.rate_send else 0,
+            },
+        )
+        for pool, cap in (("http", settings.max_http), ("websocket", settings.max_websocket), ("api", settings.max_api)):
+            self.pools.set_cap(pool, cap or None)
+        selector = self._loop.selector
+        log = None
+        if settings.access_log != "off":
+            from dimserver.filters.accesslog import AccessLog
+
+            self._access_log = AccessLog(settings.access_log, sys.stdout, self.log.warning)
+            log = self._access_log.log
+        core.attach(
+            register=selector.register,
+            modify=selector.modify,
+            unregister=selector.unregister,
+            offload=self._threads.submit,
+            report=self._report,
+            access_log=log,
+        )
+        _raise_descriptor_limit(settings.max_connections + settings.admin_reserve, self.log)
+        return core
+
+    def _listen(self, builtin_only: bool) -> None:
+        settings = self.settings
+        api = Router()
+        if settings.static is not None:
+            from dimserver.handlers.static import StaticFiles
+
+            try:
+                files = StaticFiles(settings.static)
+            except ValueError as error:
+                raise ConfigError(f"--static: {error}") from None
+            api.add("GET", "/", files, exact=False)
+        if builtin_only or settings.api or self.app.serves_api:
+            self._add_api(api)
+        if settings.threads:
+            for route in self.app.request_manifold.router.routes():
+                route.blocking = True
+        main = Site(self._core, self.app.request_manifold.router, api)
+        remove = None
+        if settings.fd is not None:
+            sock = open_descriptor(settings.fd)
+        elif settings.uds is not None:
+            sock = open_unix(settings.uds, settings.backlog)
+            remove = settings.uds
+        else:
+            sock = open_tcp(settings.host, settings.port, settings.backlog)
+        self._listeners.append(Listener(sock, main, self._loop, self.log, remove))
+        if settings.admin is not None:
+            router = Router()
+            self._add_api(router)
+            site = Site(self._core, router, None, ADMIN_POOL, False)
+            if isinstance(settings.admin, str):
+                sock = open_unix(settings.admin, settings.backlog)
+                remove = settings.admin
+            else:
+                sock = open_tcp(*settings.admin, settings.backlog)
+                remove = None
+            self._listeners.append(Listener(sock, site, self._loop, self.log, remove))
+
+    def _add_api(self, router: Router) -> None:
+        from dimserver.handlers.status import StatusAPI
+
+        for method, path, handler in StatusAPI(self).routes():
+            try:
+                router.add(method, path, handler)
+            except RouteConflict:  # a route of the operator's own takes precedence
+                continue
+
+    # --- serving --------------------------------------------------------------------------------
+
+    def run(self, signals: bool = False) -> None:
+        """Serve until `stop`, then drain.
+
+        Args:
+            signals: take over SIGINT and SIGTERM meanwhile; main thread only.
+        """
+        before = self._take_signals() if signals else []
+        rounds = partial(tick, self._core)
+        try:
+            self._loop.run(rounds if self._access_log is None else self._tick_with_log)
+        finally:
+            for number, handler in before:
+                signal.signal(number, handler)
+            if signals:
+                signal.set_wakeup_fd(-1)
+            self._close()
+
+    def _tick_with_log(self) -> None:
+        tick(self._core)
+        if self._access_log.lines:
+            self._access_log.flush()
+
+    def _take_signals(self) -> list[tuple[int, Any]]:
+        signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False)
+        return [(number, signal.signal(number, self._on_signal)) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def _on_signal(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature is the system's
+        if self._stopping:
+            self._loop.stop()  # the second one: at once
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """Accept no more, let requests in flight finish within `drain` seconds, then return from `run`."""
+        if not self._stopping:
+            self._stopping = True
+            self._loop.call_from_thread(self._begin_drain)
+
+    def _begin_drain(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._core.drain()
+        self._drain_ends = monotonic() + self.settings.drain
+        self._drain()
+
+    def _drain(self) -> None:
+        # Whoever is not in the middle of a request has nothing to lose.
+        index = self.pools.index
+        for spiral in range(index.spirals):
+            for layer in range(1, 8):
+                if layer != ACTIVE:
+                    for connection in index.get_at(spiral, layer):
+                        close = getattr(connection, "close", None)
+                        if close is not None:
+                            close()
+        if index.total_connections() == 0 or monotonic() >= self._drain_ends:
+            self._loop.stop()
+        else:
+            self._loop.call_later(DRAIN_STEP, self._drain)
+
+    def _close(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        index = self.pools.index
+        for spiral in range(index.spirals):
+            for layer in range(1, 8):
+                for connection in index.get_at(spiral, layer):
+                    close = getattr(connection, "close", None)
+                    if close is not None:
+                        close()
+        self._threads.close(timeout=0)
+        if self._access_log is not None:
+            self._access_log.close()
+        self._loop.close()
+
+    def summary(self) -> str:
+        """What was served, in a few words."""
+        requests = self.pipeline.get_stats()
+        created = sum(pool["total_created"] for pool in self.pools.get_stats().values())
+        return (
+            f"{requests['total_requests']} requests ({requests['total_errors']} failed) on {created} connections "
+            f"in {monotonic() - self.started:.1f} s"
+        )
+
+    def _report(self, message: str, request: RequestPoint | None, error: BaseException | None) -> None:
+        where = "" if request is None else f": {request.method} {request.raw_target}"
+        self.log.error(message + where, error)
+
+
+def _raise_descriptor_limit(connections: int, log: Log) -> None:
+    """Raise the soft limit as far as needed and allowed; say so when it does not reach."""
+    import resource
+
+    wanted = connections + 64  # listeners, files being sent, logs
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reach, hard))
+    except (OSError, ValueError):
+        reach = soft
+    if reach < wanted:
+        log.warning(f"the descriptor limit is {reach}: {connections} connections do not fit (ulimit -n)")

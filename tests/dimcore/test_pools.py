@@ -1,0 +1,377 @@
+"""Pools: lifecycle, caps, totals, and counters that stay true whoever moves a point."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import time
+import weakref
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dimcore.compose import PlacementError, z_value
+from dimcore.errors import DuplicatePoint, IllegalTransition, InvalidCoordinate, UnknownPoint, UsageError
+from dimcore.index import Index, Point
+from dimcore.points import ConnectionPoint
+from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate, PoolFull
+
+
+class Carrier:
+    """A socket that counts how often it is closed."""
+
+    def __init__(self, error: Exception | None = None, then: Callable[[], object] | None = None) -> None:
+        self.closed = 0
+        self.error = error
+        self.then = then
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.then:
+            self.then()
+        if self.error:
+            raise self.error
+
+
+def check(manifold: ConnectionPoolManifold) -> None:
+    for stats in manifold.get_stats().values():
+        assert stats["total_created"] - stats["total_closed"] == stats["total_connections"]
+        assert all(type(value) is int and value >= 0 for value in stats.values())
+
+
+def test_pools_by_name() -> None:
+    manifold = ConnectionPoolManifold()
+    assert manifold.pools == {"http": 0, "websocket": 1, "api": 2, "admin": 3}
+    for name, spiral in manifold.pools.items():
+        point = manifold.manifest_connection(None, ("10.0.0.1", 1), name)
+        assert (point.spiral, point.layer) == (spiral, 1)
+        assert manifold.index.get_by_id(point.id) is point
+    check(manifold)
+
+
+def test_stats_at_rest() -> None:
+    assert ConnectionPoolManifold().get_stats()["spiral_0"] == {
+        "total_connections": 0,
+        "active_connections": 0,
+        "idle_connections": 0,
+        "total_created": 0,
+        "total_closed": 0,
+        "total_refused": 0,
+        "total_requests": 0,
+        "bytes_in": 0,
+        "bytes_out": 0,
+    }
+    assert list(ConnectionPoolManifold().get_stats()) == ["spiral_0", "spiral_1", "spiral_2", "spiral_3"]
+
+
+def test_lifecycle_of_the_seed() -> None:
+    manifold = ConnectionPoolManifold()
+    carrier = Carrier()
+    point = manifold.manifest_connection(carrier, ("10.0.0.1", 1), "http")
+    for layer in (2, 3, 4):
+        manifold.transition(point.id, layer)
+        assert point.layer == layer
+    assert manifold.get_stats()["spiral_0"]["idle_connections"] == 1
+    assert carrier.closed == 0
+    manifold.transition(point.id, 7)
+    assert (point.layer, point.spiral, point.layer_name) == (7, 0, "archived")
+    assert carrier.closed == 1
+    assert point.socket is None
+    assert len(manifold.index) == 0
+    stats = manifold.get_stats()["spiral_0"]
+    assert (stats["total_created"], stats["total_closed"], stats["total_connections"]) == (1, 1, 0)
+    with pytest.raises(UnknownPoint):
+        manifold.transition(point.id, 7)
+
+
+def test_illegal_transition_changes_nothing() -> None:
+    manifold = ConnectionPoolManifold()
+    carrier = Carrier()
+    point = manifold.manifest_connection(carrier)
+    with pytest.raises(IllegalTransition, match=r"1 \(new\).*4 \(idle\)"):
+        manifold.transition(point.id, 4)
+    for layer in (0, 8, -1, 1.0, None):
+        with pytest.raises(InvalidCoordinate):
+            manifold.transition(point.id, layer)  # type: ignore[arg-type]
+    assert (point.layer, carrier.closed) == (1, 0)
+    with pytest.raises(UnknownPoint):
+        manifold.transition("nobody", 2)
+    check(manifold)
+
+
+def test_closed_closes_once() -> None:
+    manifold = ConnectionPoolManifold()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        point = manifold.manifest_connection(ours)
+        manifold.transition(point.id, 6)
+        assert ours.fileno() == -1
+        assert theirs.recv(1) == b""
+        manifold.transition(point.id, 7)
+    carrier = Carrier(OSError(9, "bad descriptor"))
+    point = manifold.manifest_connection(carrier)
+    manifold.transition(point.id, 6)
+    manifold.transition(point.id, 7)
+    assert carrier.closed == 1
+    manifold.transition(manifold.manifest_connection(object()).id, 7)
+    check(manifold)
+
+
+def test_unknown_pool() -> None:
+    manifold = ConnectionPoolManifold()
+    for name in ("HTTP", "", "ftp", None, 0, []):
+        with pytest.raises(InvalidCoordinate, match="no pool is called"):
+            manifold.manifest_connection(None, None, name)  # type: ignore[arg-type]
+        with pytest.raises(InvalidCoordinate):
+            manifold.pool(name)  # type: ignore[arg-type]
+        with pytest.raises(InvalidCoordinate):
+            manifold.set_cap(name, 1)  # type: ignore[arg-type]
+    assert len(manifold.index) == 0
+
+
+def test_more_pools() -> None:
+    manifold = ConnectionPoolManifold()
+    assert manifold.add_pool("mqtt") == 4
+    assert manifold.add_pool("spdy", cap=1) == 5
+    manifold.manifest_connection(pool_type="spdy")
+    with pytest.raises(PoolFull):
+        manifold.manifest_connection(pool_type="spdy")
+    assert manifold.get_stats()["spiral_5"]["total_connections"] == 1
+    for name in ("", "http", "mqtt", None, 5):
+        with pytest.raises(UsageError):
+            manifold.add_pool(name)  # type: ignore[arg-type]
+    for cap in (-1, 1.5, "1", 2**63):
+        with pytest.raises(UsageError):
+            manifold.add_pool("other", cap)  # type: ignore[arg-type]
+        with pytest.raises(UsageError):
+            manifold.set_cap("http", cap)  # type: ignore[arg-type]
+    while len(manifold.pools) < 64:
+        manifold.add_pool(f"pool{len(manifold.pools)}")
+    with pytest.raises(UsageError, match="64 pools"):
+        manifold.add_pool("one too many")
+    check(manifold)
+
+
+def test_cap() -> None:
+    manifold = ConnectionPoolManifold()
+    manifold.set_cap("http", 2)
+    first = manifold.manifest_connection()
+    manifold.manifest_connection()
+    with pytest.raises(PoolFull, match="'http' is full: 2") as caught:
+        manifold.manifest_connection()
+    assert caught.value.status == 503
+    manifold.manifest_connection(pool_type="admin")
+    assert manifold.get_stats()["spiral_0"]["total_refused"] == 1
+    manifold.transition(first.id, 7)
+    manifold.manifest_connection()
+    manifold.set_cap("http", 0)
+    with pytest.raises(PoolFull):
+        manifold.manifest_connection()
+    manifold.set_cap("http", None)
+    manifold.manifest_connection()
+    check(manifold)
+
+
+def test_duplicate_id() -> None:
+    manifold = ConnectionPoolManifold()
+    manifold.manifest_connection(connection_id="a")
+    with pytest.raises(DuplicatePoint):
+        manifold.manifest_connection(connection_id="a", pool_type="api")
+    assert manifold.get_stats()["spiral_2"]["total_created"] == 0
+
+
+def test_move_between_pools() -> None:
+    manifold = ConnectionPoolManifold()
+    point = manifold.manifest_connection()
+    manifold.transition(point.id, 3)
+    manifold.move_connection(point.id, "api")
+    assert (point.spiral, point.layer) == (2, 3)
+    stats = manifold.get_stats()
+    assert (stats["spiral_0"]["total_created"], stats["spiral_0"]["total_closed"]) == (1, 1)
+    assert (stats["spiral_2"]["total_created"], stats["spiral_2"]["total_closed"]) == (1, 0)
+    assert manifold.index.added == 1
+    manifold.move_connection(point.id, "api")
+    assert manifold.get_stats() == stats
+    manifold.set_cap("admin", 0)
+    with pytest.raises(PoolFull):
+        manifold.move_connection(point.id, "admin")
+    assert point.spiral == 2
+    with pytest.raises(UnknownPoint):
+        manifold.move_connection("nobody", "api")
+    with pytest.raises(InvalidCoordinate):
+        manifold.move_connection(point.id, "nowhere")
+    manifold.add_pool("far")
+    manifold.move_connection(point.id, "far")
+    check(manifold)
+
+
+def test_cleanup_idle() -> None:
+    manifold = ConnectionPoolManifold()
+    carriers = [Carrier() for _ in range(6)]
+    points = [manifold.manifest_connection(carrier, None, ("http", "api")[n % 2]) for n, carrier in enumerate(carriers)]
+    for point in points:
+        manifold.transition(point.id, 3)
+    for point in points[:4]:
+        manifold.transition(point.id, 4)
+    assert manifold.cleanup_idle() == 0
+    assert manifold.cleanup_idle(60) == 0
+    time.sleep(0.02)
+    manifold.transition(points[3].id, 4)
+    assert manifold.cleanup_idle(0.015) == 3
+    assert [carrier.closed for carrier in carriers] == [1, 1, 1, 0, 0, 0]
+    assert manifold.cleanup_idle(0) == 1
+    assert len(manifold.index) == 2
+    for bad in (-1.0, float("nan")):
+        with pytest.raises(UsageError):
+            manifold.cleanup_idle(bad)
+    assert manifold.cleanup_idle(float("inf")) == 0
+    check(manifold)
+
+
+def test_cleanup_while_closing_changes_the_pool() -> None:
+    manifold = ConnectionPoolManifold()
+    others: list[str] = []
+
+    def meddle() -> None:
+        for name in others:
+            if name in manifold.index:
+                manifold.index.remove(name)
+
+    points = [manifold.manifest_connection(Carrier(then=meddle)) for _ in range(5)]
+    for point in points:
+        manifold.transition(point.id, 3)
+        manifold.transition(point.id, 4)
+    others += [point.id for point in points[2:]]
+    assert manifold.cleanup_idle(0) == 2
+    assert len(manifold.index) == 0
+    check(manifold)
+
+
+def test_manifold_over_a_given_index() -> None:
+    index = Index()
+    manifold = ConnectionPoolManifold(index)
+    assert manifold.index is index
+    plain = Point()
+    index.add(plain, 1, 3)
+    manifold.transition(plain.id, 4)
+    manifold.transition(plain.id, 7)
+    assert plain.layer == 7
+    manifold.manifest_connection()
+    with pytest.raises(UsageError):
+        manifold.__init__(Index())  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        ConnectionPoolManifold(object())  # type: ignore[arg-type]
+    check(manifold)
+
+
+def test_substrate() -> None:
+    substrate = ConnectionSubstrate()
+    point = substrate.manifest(None, ("10.0.0.1", 1))
+    other = substrate.manifest(address=("10.0.0.2", 1), connection_id="other")
+    assert substrate.index.get_by_id("other") is other
+    for layer in (2, 3, 4):
+        substrate.transition(point.id, layer)
+    assert substrate.compose(point.id, "other") == z_value("10.0.0.1") * z_value("10.0.0.2")
+    assert substrate.compose(point, other) == substrate.compose(point.id, other.id)
+    assert substrate.compose(point, 2.0) == z_value("10.0.0.1") * 2
+    with pytest.raises(UnknownPoint):
+        substrate.compose("nobody", point)
+    with pytest.raises(PlacementError):
+        substrate.compose(point, None)  # type: ignore[arg-type]
+    stats = substrate.get_stats()
+    assert (stats["total_connections"], stats["idle_connections"], stats["total_created"]) == (2, 1, 2)
+    assert substrate.cleanup_idle(0) == 1
+    assert substrate.get_stats()["total_closed"] == 1
+
+
+def test_cleanup_loop_of_the_seed() -> None:
+    substrate = ConnectionSubstrate()
+    for _ in range(10):
+        name = substrate.manifest().id
+        for layer in (2, 3, 4):
+            substrate.transition(name, layer)
+    for point in substrate.index.get_at(0, 4):
+        if point.idle_seconds > -1:  # type: ignore[attr-defined]
+            substrate.transition(point.id, 7)
+    assert substrate.index.total_connections() == 0
+
+
+def test_substrates_share_an_index() -> None:
+    index = Index()
+    http, api = ConnectionSubstrate(index), ConnectionSubstrate(index, 2)
+    http.manifest()
+    api.manifest()
+    api.manifest()
+    assert (http.get_stats()["total_connections"], api.get_stats()["total_connections"]) == (1, 2)
+    assert len(index) == 3
+    with pytest.raises(InvalidCoordinate):
+        ConnectionSubstrate(index, 64)
+
+
+def test_pool_of_a_manifold_is_a_substrate() -> None:
+    manifold = ConnectionPoolManifold()
+    manifold.set_cap("api", 1)
+    api = manifold.pool("api")
+    assert (api.spiral, api.index, api.pools) == (2, manifold.index, manifold)
+    point = api.manifest()
+    assert point.spiral == 2
+    with pytest.raises(PoolFull):
+        api.manifest()
+    assert api.get_stats() == manifold.get_stats()["spiral_2"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("natmxcr"), st.integers(0, 7), st.integers(0, 7)), max_size=60),
+)
+def test_created_less_closed_is_what_is_there(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever is called, through the pools or behind their back."""
+    manifold = ConnectionPoolManifold()
+    manifold.set_cap("api", 2)
+    names = list(manifold.pools)
+    points: list[Point] = []
+    before = manifold.get_stats()
+    for action, which, layer in steps:
+        try:
+            if action == "n":
+                points.append(manifold.manifest_connection(pool_type=names[which % 4]))
+            elif action == "a":
+                point = Point(which % 4, max(layer, 1))
+                manifold.index.add(point)
+                points.append(point)
+            elif action == "c":
+                manifold.cleanup_idle(0)
+            elif points:
+                point = points[which % len(points)]
+                if action == "t":
+                    manifold.transition(point.id, layer)
+                elif action == "m":
+                    manifold.move_connection(point.id, names[layer % 4])
+                elif action == "x":
+                    manifold.index.move(point.id, layer % 4, max(which, 1))
+                else:
+                    manifold.index.remove(point.id)
+        except (UsageError, PoolFull):
+            pass
+        check(manifold)
+        now = manifold.get_stats()
+        for spiral, stats in now.items():
+            for key in ("total_created", "total_closed", "total_refused"):
+                assert stats[key] >= before[spiral][key]
+        before = now
+
+
+def test_cycle_through_a_connection_is_collected() -> None:
+    class Live(ConnectionPoint):
+        pools: ConnectionPoolManifold
+
+    manifold = ConnectionPoolManifold()
+    point = Live()
+    point.pools = manifold
+    manifold.index.add(point)
+    gone = weakref.ref(point)
+    del manifold, point
+    gc.collect()
+    assert gone() is None

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dimserver.handlers.ranges import GAP, MAX_RANGES, read_range
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("bytes=0-0", [(0, 1)]),
+        ("bytes=0-499", [(0, 500)]),
+        ("bytes=500-999", [(500, 500)]),
+        ("bytes=0-", [(0, 10000)]),
+        ("bytes=9999-", [(9999, 1)]),
+        ("bytes=-1", [(9999, 1)]),
+        ("bytes=-500", [(9500, 500)]),
+        ("bytes=-10000", [(0, 10000)]),
+        ("bytes=-99999", [(0, 10000)]),
+        ("bytes=9500-999999", [(9500, 500)]),
+        ("bytes=0-999999999999999999", [(0, 10000)]),
+        ("BYTES=0-1", [(0, 2)]),
+        ("bytes=00-01", [(0, 2)]),
+        ("bytes=0-0,-1", [(0, 1), (9999, 1)]),
+        ("bytes=-1,0-0", [(9999, 1), (0, 1)]),
+        ("bytes= 0-0 ,\t-1 ", [(0, 1), (9999, 1)]),
+        ("bytes=,0-0,,-1,", [(0, 1), (9999, 1)]),
+        ("bytes=0-0,20000-", [(0, 1)]),
+        ("bytes=500-600,601-999", [(500, 500)]),
+        ("bytes=500-700,601-999", [(500, 500)]),
+        ("bytes=601-999,500-700", [(500, 500)]),
+        ("bytes=0-9,5000-5009,5-20", [(0, 21), (5000, 10)]),
+        ("bytes=5000-5009,0-9,5-20", [(5000, 10), (0, 21)]),
+        ("bytes=0-9999,1-2", [(0, 10000)]),
+        (f"bytes=0-9,{10 + GAP}-999", [(0, 1000)]),
+        (f"bytes=0-9,{11 + GAP}-999", [(0, 10), (11 + GAP, 989 - GAP)]),
+    ],
+)
+def test_ranges_that_are_in_the_file(value: str, expected: list[tuple[int, int]]) -> None:
+    assert read_range(value, 10000) == expected
+
+
+@pytest.mark.parametrize("value", ["bytes=10000-", "bytes=10000-10001", "bytes=-0", "bytes=99999-,-0,10000-"])
+def test_none_in_the_file_is_unsatisfiable(value: str) -> None:
+    assert read_range(value, 10000) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "bytes", "bytes=", "bytes=,", "bytes= ", "bytes=-", "bytes=a", "bytes=1", "bytes=0-a", "bytes=a-0",
+        "bytes=5-4", "bytes=0-0,5-4", "bytes=0-0,x", "bytes=--1", "bytes=0--1", "bytes=+0-1", "bytes=0 - 1",
+        "bytes=0x0-1", "bytes=0-1;2-3", "bytes =0-1", " bytes=0-1", "lines=0-1", "byte=0-1", "bytes:0-1",
+        "bytes=٠-١", "bytes=1_0-20", "bytes=0-" + "9" * 19, "bytes=" + "9" * 5000 + "-", "bytes=-" + "9" * 5000,
+        "none", "bytes=0-0\x00",
+    ],
+)  # fmt: skip
+def test_what_is_odd_is_ignored(value: str) -> None:
+    assert read_range(value, 10000) is None
+
+
+def test_an_empty_file_is_sent_whole() -> None:
+    for value in ("bytes=0-", "bytes=-1", "bytes=0-0"):
+        assert read_range(value, 0) is None
+
+
+def test_many_ranges_are_ignored() -> None:
+    some = ",".join(f"{1000 * at}-{1000 * at}" for at in range(MAX_RANGES))
+    assert len(read_range(f"bytes={some}", 1_000_000) or []) == MAX_RANGES
+    assert read_range(f"bytes={some},-1", 1_000_000) is None
+    start = time.perf_counter()
+    assert read_range("bytes=" + "0-," * 100_000, 10) is None
+    assert read_range("bytes=" + "," * 100_000 + "0-0", 10) == [(0, 1)]
+    assert time.perf_counter() - start < 2
+
+
+@given(
+    size=st.integers(1, 3000),
+    specs=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 4000)) | st.integers(0, 4000), max_size=6),
+)
+def test_every_wanted_byte_once_and_apart(size: int, specs: list[tuple[int, int] | int]) -> None:
+    texts = []
+    wanted: set[int] = set()
+    for spec in specs:
+        if isinstance(spec, int):
+            texts.append(f"-{spec}")
+            wanted |= set(range(max(0, size - spec), size))
+        else:
+            first, last = sorted(spec)
+            texts.append(f"{first}-{last}")
+            wanted |= set(range(first, min(last + 1, size)))
+    ranges = read_range("bytes=" + ",".join(texts), size)
+    if not specs:
+        assert ranges is None
+        return
+    assert ranges is not None
+    assert bool(ranges) == bool(wanted)
+    covered = [at for first, count in ranges for at in range(first, first + count)]
+    assert len(covered) == len(set(covered))
+    assert wanted <= set(covered) <= set(range(size))
+    edges = sorted((first, first + count) for first, count in ranges)
+    assert all(after[0] - before[1] > GAP for before, after in pairwise(edges))

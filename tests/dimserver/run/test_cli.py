@@ -1,0 +1,342 @@
+"""The command line: one line for a mistake, the right exit code, never a traceback of our own."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import dimserver
+from dimserver.config import SETTINGS, Settings
+from dimserver.errors import StartError
+from dimserver.run import cli
+
+
+class FakeApp:
+    """Stands in for dimserver.App."""
+
+    def routes(self) -> Iterator[tuple[str, str, bool, bool, object]]:
+        yield "GET", "/", True, False, test_version
+        yield "GET", "/users/{id}", True, True, self.routes
+        yield "POST", "/files/", False, False, print
+
+
+class FakeServer(FakeApp):
+    """Stands in for dimserver.OptimizedDimensionalServer."""
+
+
+Served = list[tuple[object, Settings, str]]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[Served]:
+    """Calls of the worker's `serve`, which is replaced; the current directory holds app_for_cli.py."""
+    calls: Served = []
+
+    def serve(app: object, settings: Settings, name: str) -> int:
+        calls.append((app, settings, name))
+        return 0
+
+    worker = types.ModuleType("dimserver.run.worker")
+    worker.serve = serve  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dimserver.run.worker", worker)
+    monkeypatch.setattr(dimserver, "App", FakeApp, raising=False)
+    monkeypatch.setattr(dimserver, "OptimizedDimensionalServer", FakeServer, raising=False)
+    holder = types.ModuleType("app_for_cli")
+    vars(holder).update(
+        app=FakeApp(), server=FakeServer(), Site=FakeApp, wsgi=lambda environ, start: [], text="no app", empty=FakeApp()
+    )
+    holder.empty.routes = lambda: iter(())
+    monkeypatch.setitem(sys.modules, "app_for_cli", holder)
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    yield calls
+    sys.path[:] = path
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The variables for a child process, which may run in another directory."""
+    variables = {**os.environ, "COLUMNS": "80", **more}
+    if "PYTHONPATH" in variables:
+        root = pathlib.Path(cli.__file__).parents[2]
+        variables["PYTHONPATH"] = os.pathsep.join([str(root), variables["PYTHONPATH"]])
+    return variables
+
+
+def run(*words: str, cwd: pathlib.Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dimserver", *words],
+        capture_output=True, text=True, cwd=cwd, env=environment(), timeout=30, check=False,
+    )  # fmt: skip
+
+
+MISTAKES: list[tuple[list[str], str]] = [
+    (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
+    (["zzz"], "unknown command 'zzz'; allowed: run, routes, config"),
+    (["shop:app"], "unknown command 'shop:app'; did you mean 'dimserver run shop:app'?"),
+    (["--port", "1"], "'--port' before a command; write: dimserver run --port"),
+    (["run", "--prot", "80"], "unknown option '--prot'; did you mean '--port'?"),
+    (["run", "--prot=80"], "unknown option '--prot'; did you mean '--port'?"),
+    (["run", "--max-conn", "80"], "unknown option '--max-conn'"),
+    (["run", "-x"], "unknown option '-x'; see dimserver run --help"),
+    (["run", "shop:app", "more"], "unexpected argument 'more'; see dimserver run --help"),
+    (["run", "--port"], "--port: expected one argument; see dimserver run --help"),
+    (["run", "--api=yes"], "--api/--no-api: ignored explicit argument 'yes'; see dimserver run --help"),
+    (["run", "--port", "99999"], "--port: '99999' is not allowed; allowed: a whole number from 0 to 65535"),
+    (["run", "--port", "-1"], "--port: '-1' is not allowed"),
+    (["run", "--host", "a b"], "--host: 'a b' is not allowed; allowed: a host name or an IP address"),
+    (["run", "--timeout", "nan"], "--timeout: 'nan' is not allowed; allowed: 10 ms to 86400 s"),
+    (["run", "--limit-body", "-5"], "--limit-body: '-5' is not allowed"),
+    (
+        ["run", "--workers", "4"],
+        "--workers: '4' is not allowed; allowed: 1 only (this version runs one worker process)",
+    ),
+    (["run", "--interface", "cgi"], "--interface: 'cgi' is not allowed; allowed: auto, native"),
+    (["run", "--access-log", "on"], "--access-log: 'on' is not allowed; allowed: off, common, combined, json"),
+    (["run", "--admin", "9000"], "--admin: '9000' is not allowed; allowed: HOST:PORT"),
+    (["run", "--uds", "a", "--fd", "3"], "uds and fd exclude each other"),
+    (["run", "--static", "/does/not/exist"], "--static: no such directory: '/does/not/exist'"),
+    (["run", "cli_no_such_module"], "no module named 'cli_no_such_module' in "),
+    (["run", "no/such.py"], "no such file: 'no/such.py'"),
+    (["run", "shop:"], "'shop:' is no APP; write module:attribute or path/file.py:attribute"),
+    (["run", "os:pth"], "module 'os' has no attribute 'pth'; did you mean 'path'?"),
+    (["run", "two\nlines"], "'two\\nlines': 'two\\nlines' is not the name of a module"),
+    (["routes"], "the following arguments are required: APP; see dimserver routes --help"),
+    (["routes", "cli_no_such_module"], "no module named 'cli_no_such_module' in "),
+    (["config", "x"], "unexpected argument 'x'; see dimserver config --help"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_a_mistake_is_one_line_and_exit_2(
+    words: list[str], message: str, served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"dimserver: {message}")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert not served
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--port", "x"], ["run", "cli_no_such_module"], ["nonsense"], ["run", "no.py"]]
+)
+def test_the_same_in_a_process(words: list[str], tmp_path: pathlib.Path) -> None:
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("dimserver: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_exception_in_the_users_module_is_shown_whole(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "cli_broken.py").write_text("import cli_broken_inside\n")
+    (tmp_path / "cli_broken_inside.py").write_text("def f():\n    {}['key']\n\nf()\n")
+    for target in ("cli_broken", "cli_broken.py", "./cli_broken.py:app"):
+        done = run("run", target, cwd=tmp_path)
+        lines = done.stderr.splitlines()
+        assert done.returncode == 1
+        assert lines[0] == "Traceback (most recent call last):"
+        assert lines[1].endswith('cli_broken.py", line 1, in <module>')
+        assert lines[-2] == "KeyError: 'key'"
+        assert lines[-1].startswith("dimserver: '")
+        assert lines[-1].endswith("raised KeyError while it was loaded")
+        assert "importlib" not in done.stderr
+        assert f"{os.sep}dimserver{os.sep}" not in done.stderr
+
+
+def test_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dimserver, "__version__", "9.8.7", raising=False)
+    for word in ("--version", "-V"):
+        assert cli.main([word]) == 0
+        assert capsys.readouterr().out == "dimserver 9.8.7\n"
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    assert all(f"dimserver {command}" in overview for command in cli.COMMANDS)
+    assert cli.main([]) == 2
+    assert capsys.readouterr().out == overview
+
+
+def test_help_of_run_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", "--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for setting in SETTINGS:
+        assert setting.option in text
+        assert setting.what in text
+    assert "--no-api" in text
+    assert "Default: 16 MiB." in text
+
+
+def test_config_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["config"]) == 0
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines()) <= 100
+    flat = " ".join(out.split())
+    for setting in SETTINGS:
+        assert f"{setting.option} {setting.kind.type} {setting.kind.unit or '-'} {setting.show_default()}" in flat
+        assert f"Why: {setting.reason}" in flat
+        assert f"Allowed: {setting.kind.allowed()}" in flat
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    words = f"'{sys.executable}' -m dimserver config | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "0\n"
+    assert done.stderr == ""
+
+
+def test_run_serves(served: Served) -> None:
+    assert cli.main(["run"]) == 0
+    assert served.pop() == (None, Settings(), "")
+    words = [
+        "run",
+        "app_for_cli",
+        "--port",
+        "0",
+        "--timeout=5m",
+        "--api",
+        "--admin",
+        "/run/admin.sock",
+        "--threads",
+        "4",
+    ]
+    assert cli.main(words) == 0
+    app, settings, name = served.pop()
+    assert isinstance(app, FakeApp)
+    assert settings == Settings(port=0, timeout=300, api=True, admin="/run/admin.sock", threads=4)
+    assert name == "app_for_cli"
+    assert cli.main(["run", "--api", "--no-api", "app_for_cli:server", "--port", "1", "--port", "2"]) == 0
+    app, settings, _ = served.pop()
+    assert isinstance(app, FakeServer)
+    assert settings == Settings(port=2)
+
+
+def test_every_setting_is_an_option(served: Served) -> None:
+    other = {
+        "host": "::1", "port": "1", "uds": "./x", "backlog": "5", "admin": "[::1]:9", "interface": "native",
+        "static": ".", "api-token": "secret", "workers": "1", "access-log": "json", "log-level": "debug",
+    }  # fmt: skip
+    for setting in SETTINGS:
+        words = [setting.option] if setting.name == "api" else [setting.option, other.get(setting.name, "7")]
+        if setting.name == "limit-head" or (setting.name.startswith("limit-") and setting.name != "limit-fields"):
+            words[1] = "4KiB"
+        assert cli.main(["run", *words]) == 0, setting.name
+        settings = served.pop()[1]
+        changed = [s.name for s in SETTINGS if getattr(settings, s.attribute) != s.default]
+        assert changed == ([] if setting.name == "workers" else [setting.name])
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("app_for_cli:Site", "'app_for_cli:Site' is the class FakeApp, not a dimserver.App; name an instance of it"),
+        (
+            "app_for_cli:wsgi",
+            "'app_for_cli:wsgi' is a function, not a dimserver.App; WSGI and ASGI apps are not supported yet",
+        ),
+        ("app_for_cli:text", "'app_for_cli:text' is a str, not a dimserver.App"),
+    ],
+)
+def test_something_else_than_an_app(
+    target: str, message: str, served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("run", "routes"):
+        assert cli.main([command, target]) == 2
+        assert capsys.readouterr().err == f"dimserver: {message}\n"
+
+
+def failing(error: BaseException) -> Callable[..., int]:
+    def serve(*args: Any) -> int:
+        raise error
+
+    return serve
+
+
+def test_what_the_system_refuses_is_exit_1(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = sys.modules["dimserver.run.worker"]
+    monkeypatch.setattr(worker, "serve", failing(StartError("cannot listen on 127.0.0.1:80: permission denied")))
+    assert cli.main(["run"]) == 1
+    assert capsys.readouterr().err == "dimserver: cannot listen on 127.0.0.1:80: permission denied\n"
+    monkeypatch.setattr(worker, "serve", failing(KeyboardInterrupt()))
+    assert cli.main(["run"]) == 130
+    monkeypatch.setattr(worker, "serve", lambda *args: 3)
+    assert cli.main(["run"]) == 3
+
+
+def test_a_platform_without_support(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert cli.main(["run"]) == 1
+    assert capsys.readouterr().err == "dimserver: this platform (win32) is not supported yet; Linux and macOS are\n"
+
+
+def test_routes(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["routes", "app_for_cli"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["METHOD", "PATTERN", "MATCH", "RUNS", "ON", "HANDLER"]
+    assert [row.split()[:4] for row in rows] == [
+        ["GET", "/", "exact", "loop"],
+        ["GET", "/users/{id}", "segments", "thread"],
+        ["POST", "/files/", "prefix", "loop"],
+    ]
+    assert "test_version (" in rows[0]
+    assert "test_cli.py:" in rows[1]
+    assert rows[2].endswith("builtins.print")
+    column = head.index("HANDLER")
+    assert all(row[column - 1] == " " and row[column] != " " for row in rows)
+    assert cli.main(["routes", "app_for_cli:empty"]) == 0
+    assert capsys.readouterr().out == "'app_for_cli:empty' has no routes\n"
+
+
+def test_a_name_the_terminal_cannot_write(served: Served, tmp_path: pathlib.Path) -> None:
+    variables = environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    done = subprocess.run(
+        [sys.executable, "-m", "dimserver", "run", "größe"],
+        capture_output=True,
+        env=variables,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"dimserver: no module named 'gr\\xf6\\xdfe'")
+
+
+def test_a_usage_error_costs_no_heavy_import() -> None:
+    # Nothing of argparse's own start may bring in `shutil` and the archive formats behind it.
+    script = (
+        "import sys; before = set(sys.modules)\n"
+        "from dimserver.run import cli; cli.main(['run', '--port', 'x'])\n"
+        "print(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    heavy = {
+        "shutil",
+        "bz2",
+        "lzma",
+        "asyncio",
+        "dataclasses",
+        "difflib",
+        "email",
+        "importlib.metadata",
+        "inspect",
+        "ssl",
+    }
+    assert not heavy & set(done.stdout.split())
