@@ -276,17 +276,6 @@ cdef class Router:
         depth = key.count(b"/", 0, length)
         fixed = exact and not names
 
-        if fixed:
-            entry = span_find(&self.fixed, 0, key, length)
-            if entry != NULL:
-                chain = <PyObject **>&entry.value
-        else:
-            node = self.seat(key, length, places, len(names), False)
-            if node != NOWHERE:
-                chain = chain_of(&self.nodes[node], exact, key)
-        if chain != NULL:
-            refuse_conflict(chain[0], method, pattern, names)
-
         route = Route.__new__(Route)
         route.handler = handler
         route.blocking = blocking
@@ -298,6 +287,19 @@ cdef class Router:
         route.token = token
         route.places = places
         route.number = method_number(token, PyBytes_GET_SIZE(token))
+
+        # The route is made before the tables are looked at: making an object may run the garbage collector,
+        # which may run anything, even another `add`.
+        if fixed:
+            entry = span_find(&self.fixed, 0, key, length)
+            if entry != NULL:
+                chain = <PyObject **>&entry.value
+        else:
+            node = self.seat(key, length, places, len(names), False)
+            if node != NOWHERE:
+                chain = chain_of(&self.nodes[node], exact, key)
+        if chain != NULL:
+            refuse_conflict(chain[0], method, pattern, names)
         if not (self.reserve(depth) if not fixed else chain != NULL or span_reserve(&self.fixed, 1)):
             raise MemoryError
         self.table.append(route)

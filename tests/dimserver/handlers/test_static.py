@@ -302,7 +302,7 @@ def test_permission_bits(files: StaticFiles, folder: Path) -> None:
 
 
 def test_a_file_that_shrinks_while_it_is_read(files: StaticFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static.os, "pread", lambda fd, count, offset: b"short")
+    monkeypatch.setattr("dimserver.handlers.static.os.pread", lambda fd, count, offset: b"short")
     assert get(files, "/index.html")[0] == 503
     assert get(files, "/large.bin", range="bytes=0-6,-1")[0] == 503
 
@@ -481,7 +481,7 @@ def test_a_part_that_cannot_be_had_closes_the_others(files: StaticFiles, monkeyp
             return real(fd)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(static.os, "dup", dup)
+    monkeypatch.setattr("dimserver.handlers.static.os.dup", dup)
     assert get(files, "/large.bin", range="bytes=0-19999,30000-49999,60000-79999")[0] == 503
 
 
@@ -533,7 +533,7 @@ def test_a_directory_that_is_none(folder: Path, name: str, reason: str) -> None:
 
 
 def test_a_directory_that_may_not_be_entered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static.os, "access", lambda path, mode: False)
+    monkeypatch.setattr("dimserver.handlers.static.os.access", lambda path, mode: False)
     with pytest.raises(ConfigError, match="permission denied"):
         StaticFiles(folder)
 
