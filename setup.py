@@ -24,6 +24,7 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": False,
     "cdivision": True,
+    "autotestdict": False,  # no copy of every docstring for doctest to find
     "freethreading_compatible": False,
 }
 

@@ -1,6 +1,6 @@
 """A server in the form of the design it grew from: classes and call forms as named there.
 
-python examples/seed_server.py
+python examples/seed_server.py                      # or: dimserver run examples/seed_server.py:server
 curl http://127.0.0.1:8080/api/hello
 curl http://127.0.0.1:8080/api/coordinates
 """

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from bench.load.process import Running, ask
 
 SETTLE_SECONDS = 1.5
-GIVE_UP_AFTER = 20  # failures in a row: the server has reached its limit
+GIVE_UP_AFTER = 5  # failures in a row: the server has reached its limit
+OPEN_SECONDS = 60.0  # for all of them; a server that closes some to accept others would take for ever
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ def hold(server: Running, count: int) -> Idle:
     before = server.resident_bytes()
     connections: list[socket.socket] = []
     failed_in_a_row = 0
+    deadline = time.monotonic() + OPEN_SECONDS
     try:
-        while len(connections) < count and failed_in_a_row < GIVE_UP_AFTER:
+        while len(connections) < count and failed_in_a_row < GIVE_UP_AFTER and time.monotonic() < deadline:
             connection = _open(server.port)
             if connection is None:
                 failed_in_a_row += 1

@@ -17,7 +17,9 @@ APPS = HERE / "apps"
 FLOOR = "C floor"
 OURS = "dimserver"
 
-# Idle connections are counted after some seconds; by default these two would have dropped them by then.
+# Idle connections are counted after some seconds, and there are 10,000 of them: what would drop or refuse them by
+# default is raised, here as with dimserver's own --max-connections.
+GRANIAN = ("--no-ws", "--log-level", "warning", "--backlog", "12000", "--backpressure", "12000")
 UVICORN = ("--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "75")
 GUNICORN = ("-w", "1", "-k", "gthread", "--threads", "4", "--keep-alive", "75")
 
@@ -54,8 +56,7 @@ class Server:
 
 
 def _granian(interface: str) -> Server:
-    options = ("--interface", interface, "--port", "{port}", "--no-ws", "--log-level", "warning")
-    command = ("-m", "granian", *options, f"plain_{interface}:app")
+    command = ("-m", "granian", "--interface", interface, "--port", "{port}", *GRANIAN, f"plain_{interface}:app")
     return Server(f"granian ({interface.upper()})", "granian", command, "Rust, hyper")
 
 

@@ -13,10 +13,12 @@ grammar and dropped; trailer fields are checked like header fields, and those
 that frame, route or authenticate are refused (RFC 9110 6.5.1), the rest dropped.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from dimcore.limits cimport KIB
+from dimcore.limits cimport KIB, MIB
 from dimcore.parser cimport (
     FAULT_BODY_LENGTH, FAULT_CHUNK_END, FAULT_CHUNK_EXTENSION, FAULT_CHUNK_SIZE, FAULT_NONE, FAULT_TRAILER,
     FAULT_TRAILER_FORBIDDEN, FAULT_TRAILER_LENGTH, fault_status, fault_text,
@@ -29,7 +31,7 @@ from dimcore.scan cimport (
     SCAN_TOKEN, scan_class, scan_field_id, scan_hex, scan_run, scan_setup, scan_value,
 )
 
-from dimcore.errors import BadRequest
+from dimcore.errors import BadRequest, UsageError
 
 scan_setup()
 
@@ -64,13 +66,13 @@ cdef enum State:
     END_LF
     FINISHED
 
-cdef uint32_t FORBIDDEN_TRAILERS = (
+cdef uint64_t FORBIDDEN_TRAILERS = (
     (1 << FIELD_HOST) | (1 << FIELD_CONTENT_LENGTH) | (1 << FIELD_TRANSFER_ENCODING) | (1 << FIELD_CONNECTION)
     | (1 << FIELD_EXPECT) | (1 << FIELD_UPGRADE) | (1 << FIELD_COOKIE) | (1 << FIELD_CONTENT_TYPE)
     | (1 << FIELD_AUTHORIZATION) | (1 << FIELD_PROXY_AUTHORIZATION) | (1 << FIELD_MAX_FORWARDS)
     | (1 << FIELD_CONTENT_RANGE) | (1 << FIELD_CONTENT_ENCODING) | (1 << FIELD_TRAILER) | (1 << FIELD_TE)
     | (1 << FIELD_SET_COOKIE) | (1 << FIELD_WWW_AUTHENTICATE) | (1 << FIELD_CACHE_CONTROL)
-    | (1 << FIELD_KEEP_ALIVE) | (<uint32_t> 1 << FIELD_PROXY_CONNECTION)
+    | (1 << FIELD_KEEP_ALIVE) | (<uint64_t> 1 << FIELD_PROXY_CONNECTION)
 )
 
 
@@ -164,13 +166,15 @@ cdef BodyResult body_step(
             body.remaining = 0
             at += 1
         else:
-            run = _trailer_bytes(body, data + at, size - at)
+            # No further than the limit, so that the verdict is the same in whatever pieces the section arrives.
+            run = min(size - at, <size_t> TRAILER_BYTES - body.line)
+            if run == 0:
+                return _fail(body, FAULT_TRAILER_LENGTH)
+            run = _trailer_bytes(body, data + at, run)
             if body.fault:
                 return BODY_FAILED
             at += run
             body.line += <uint32_t> run
-            if body.line > TRAILER_BYTES:
-                return _fail(body, FAULT_TRAILER_LENGTH)
             if body.state == FINISHED:
                 used[0] = at
                 return BODY_DONE
@@ -250,7 +254,7 @@ cdef size_t _trailer_bytes(Body *body, const char *data, size_t size) noexcept n
         if data[run] != c":" or body.name_length == 0:
             body.fault = FAULT_TRAILER
             return run
-        if (<uint32_t> 1 << scan_field_id(body.name, body.name_length)) & FORBIDDEN_TRAILERS:
+        if (<uint64_t> 1 << scan_field_id(body.name, body.name_length)) & FORBIDDEN_TRAILERS:
             body.fault = FAULT_TRAILER_FORBIDDEN
             return run
         body.state = TRAILER_VALUE
@@ -302,7 +306,7 @@ cdef class BodyReader:
             self.size += piece_size
 
 
-def decode_chunked(data, limit=16 * 1024 * 1024):
+def decode_chunked(data, limit=16 * MIB):
     """Decode a chunked body from the start of `data`.
 
     Args:
@@ -325,34 +329,46 @@ def decode_chunked(data, limit=16 * 1024 * 1024):
 cdef class ChunkedDecoder:
     """Incremental decoder of one chunked body, for use outside the server.
 
+    Args:
+        limit: most body bytes allowed.
+
+    Attributes:
+        done: whether the body has ended, its trailer section included.
+
+    Raises:
+        UsageError: a negative limit.
+
     Not safe for use from two threads at once.
     """
 
     cdef Body body
     cdef readonly bint done
-    cdef bint failed
 
-    def __init__(self, limit=16 * 1024 * 1024):
+    def __cinit__(self, limit=16 * MIB):
+        if limit < 0:
+            raise UsageError(f"limit must be 0 or more, not {limit!r}")
         body_start_chunked(&self.body, limit)
-        self.done = False
-        self.failed = False
 
-    def feed(self, data):
-        """Take more bytes; returns ``(decoded bytes, bytes used)``.
+    def feed(self, data, /):
+        """Take more bytes.
 
-        Fewer bytes than given are used only once `done` is true.
+        Args:
+            data: bytes-like; only bytes not given before.
+
+        Returns:
+            ``(decoded bytes, bytes used)``; fewer are used than given only once `done` is true.
 
         Raises:
-            BadRequest: the framing is broken; every later call raises too.
+            BadRequest: the framing is broken; every later call raises the same.
         """
-        cdef const unsigned char[::1] view = memoryview(data).cast("B") if len(data) else memoryview(b"\0")
-        cdef size_t size = len(data), at = 0, used = 0, piece_size = 0
-        cdef const char *start = <const char *> &view[0]
+        cdef bytes given = data if type(data) is bytes else memoryview(data).tobytes()
+        cdef const char *start = PyBytes_AS_STRING(given)
+        cdef size_t size = PyBytes_GET_SIZE(given), at = 0, used = 0, piece_size = 0
         cdef const char *piece = NULL
         cdef BodyResult result
         pieces = []
-        if self.failed:
-            raise BadRequest("the body is broken already", 400)
+        if self.body.fault:
+            self._refuse()
         while True:
             used = 0
             result = body_step(&self.body, start + at, size - at, &used, &piece, &piece_size)
@@ -361,7 +377,9 @@ cdef class ChunkedDecoder:
                 pieces.append(piece[:piece_size])
                 continue
             if result == BODY_FAILED:
-                self.failed = True
-                raise BadRequest(fault_text(self.body.fault).decode(), fault_status(self.body.fault))
+                self._refuse()
             self.done = result == BODY_DONE
             return b"".join(pieces), at
+
+    cdef int _refuse(self) except -1:
+        raise BadRequest(fault_text(self.body.fault).decode(), fault_status(self.body.fault))

@@ -20,9 +20,10 @@ from dimcore.limits cimport (
     DELETE, GET, HEAD, KIB, MAX_FIELDS, MAX_HEAD_BYTES, OPTIONS, OTHER, PATCH, POST, PUT,
 )
 from dimcore.scan cimport (
-    FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_EXPECT, FIELD_HOST, FIELD_OTHER,
-    FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, SCAN_DIGIT, SCAN_HEX, SCAN_HOST, SCAN_TARGET, SCAN_TOKEN,
-    scan_class, scan_field_id, scan_name_is, scan_run, scan_setup, scan_value,
+    FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_EXPECT, FIELD_HOST, FIELD_ORIGIN, FIELD_OTHER,
+    FIELD_SEC_WEBSOCKET_KEY, FIELD_SEC_WEBSOCKET_VERSION, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, SCAN_DIGIT,
+    SCAN_HEX, SCAN_HOST, SCAN_LAST_SEEN, SCAN_TOKEN, scan_class, scan_field_id, scan_name_is, scan_run, scan_setup,
+    scan_target, scan_value,
 )
 
 scan_setup()
@@ -36,7 +37,7 @@ cdef enum:
 cdef uint32_t SINGLETONS = (
     (1 << FIELD_HOST) | (1 << FIELD_CONTENT_LENGTH) | (1 << FIELD_TRANSFER_ENCODING) | (1 << FIELD_EXPECT)
     | 0x003FFF00             # content-type .. content-range
-    | (1 << 23) | (1 << 24)  # sec-websocket-key, sec-websocket-version
+    | (1 << FIELD_SEC_WEBSOCKET_KEY) | (1 << FIELD_SEC_WEBSOCKET_VERSION) | (1 << FIELD_ORIGIN)
 )
 
 # Each state names what the byte at `Head.at` belongs to.
@@ -159,21 +160,75 @@ cdef inline int _classify_method(const char *name, size_t size) noexcept nogil:
     return OTHER
 
 
+cdef bint _is_ipv4(const char *text, size_t size) noexcept nogil:
+    """IPv4address of RFC 3986 3.2.2: four numbers up to 255 without leading zeros."""
+    cdef size_t at = 0, start
+    cdef int parts = 0, number
+    while True:
+        start = at
+        number = 0
+        while at < size and at - start < 3 and scan_class[<uint8_t> text[at]] & SCAN_DIGIT:
+            number = number * 10 + (text[at] - c"0")
+            at += 1
+        if at == start or number > 255 or (at - start > 1 and text[start] == c"0"):
+            return False
+        parts += 1
+        if parts == 4:
+            return at == size
+        if at == size or text[at] != c".":
+            return False
+        at += 1
+
+
+cdef bint _is_ipv6(const char *text, size_t size) noexcept nogil:
+    """IPv6address of RFC 3986 3.2.2: eight groups, one run of them shortened to "::", an IPv4 address for the last two."""
+    cdef size_t at = 0, start
+    cdef int groups = 0
+    cdef bint shortened = False
+    if size >= 2 and text[0] == c":" and text[1] == c":":
+        shortened = True
+        at = 2
+        if at == size:
+            return True
+    while groups < 8:
+        start = at
+        while at < size and at - start < 4 and scan_class[<uint8_t> text[at]] & SCAN_HEX:
+            at += 1
+        if at == start:
+            return False
+        if at < size and text[at] == c".":
+            return (groups <= 5 if shortened else groups == 6) and _is_ipv4(text + start, size - start)
+        groups += 1
+        if at == size:
+            break
+        if text[at] != c":":
+            return False
+        at += 1
+        if at < size and text[at] == c":":
+            if shortened:
+                return False
+            shortened = True
+            at += 1
+            if at == size:
+                break
+    return at == size and (groups <= 7 if shortened else groups == 8)
+
+
 cdef bint _is_host(const char *text, size_t size, bint port_needed) noexcept nogil:
-    """uri-host [ ":" port ] of RFC 9110 7.2, without an empty host, a comma or user information."""
-    cdef size_t at = 0, colons = 0, port
+    """uri-host [ ":" port ] of RFC 9110 7.2, without an empty host, a comma or user information.
+
+    Of the IP literals only IPv6: there is no other kind yet, and nobody could be reached at one.
+    """
+    cdef size_t at = 0, port
+    cdef const char *bracket
     cdef uint32_t number = 0
     if size == 0:
         return False
     if text[0] == c"[":
-        at = 1
-        while at < size and (scan_class[<uint8_t> text[at]] & SCAN_HEX or text[at] == c":" or text[at] == c"."):
-            colons += text[at] == c":"
-            at += 1
-        # Shortest is "[::]"; longest has 45 characters between the brackets.
-        if at >= size or text[at] != c"]" or colons < 2 or at > 46:
+        bracket = <const char *> memchr(text, c"]", size)
+        if bracket == NULL or not _is_ipv6(text + 1, bracket - text - 1):
             return False
-        at += 1
+        at = bracket - text + 1
     else:
         while at < size:
             at += scan_run(text + at, size - at, SCAN_HOST)
@@ -349,14 +404,15 @@ cdef int _finish(Head *head, const char *data) noexcept nogil:
         if said & HAS_LENGTH:
             return FAULT_LENGTH_AND_ENCODING
     if info.minor == 1:
-        if not said & _CLOSE:
+        # What follows a CONNECT may be meant for the tunnel: never read it as a request (RFC 9931 6).
+        if not said & _CLOSE and not info.flags & AUTHORITY_FORM:
             info.flags |= KEEP_ALIVE
         if said & _ASKS_UPGRADE and said & _NAMES_UPGRADE:
             info.flags |= UPGRADE
     else:
         # 1xx answers and Upgrade do not exist in HTTP/1.0 (RFC 9110 7.8, 10.1.1).
         info.flags &= ~(<uint32_t> (EXPECT_CONTINUE | EXPECT_OTHER))
-        if said & _ASKS_KEEP_ALIVE and not said & _CLOSE:
+        if said & _ASKS_KEEP_ALIVE and not said & _CLOSE and not info.flags & AUTHORITY_FORM:
             info.flags |= KEEP_ALIVE
     info.flags &= 0xFFFF
     return FAULT_NONE
@@ -380,6 +436,8 @@ cdef int head_parse(Head *head, const char *data, size_t size, const HeadLimits 
     while at < end:
         if head.state == NAME:
             at += scan_run(data + at, end - at, SCAN_TOKEN)
+            if at - head.mark > limits.field:
+                return _fail(head, FAULT_FIELD_LENGTH)
             if at == end:
                 break
             if data[at] != c":" or at == head.mark:
@@ -400,6 +458,10 @@ cdef int head_parse(Head *head, const char *data, size_t size, const HeadLimits 
             head.state = VALUE
         if head.state == VALUE:
             at += scan_value(data + at, end - at)
+            # Before the byte that stopped the scan is judged, so that the verdict is the same in whatever pieces
+            # the head arrives.
+            if at - head.fields[info.n_fields].name_at > limits.field:
+                return _fail(head, FAULT_FIELD_LENGTH)
             if at == end:
                 break
             if data[at] != c"\r":
@@ -418,10 +480,8 @@ cdef int head_parse(Head *head, const char *data, size_t size, const HeadLimits 
             span = &head.fields[info.n_fields]
             span.value_at = <uint16_t> head.mark
             span.value_length = <uint16_t> (run - head.mark)
-            if at - 2 - span.name_at > limits.field:
-                return _fail(head, FAULT_FIELD_LENGTH)
             field = scan_field_id(data + span.name_at, span.name_length)
-            if field != FIELD_OTHER:
+            if field != FIELD_OTHER and field <= SCAN_LAST_SEEN:
                 if head.seen & SINGLETONS & (<uint32_t> 1 << field):
                     return _fail(head, FAULT_REPEATED)
                 head.seen |= <uint32_t> 1 << field
@@ -489,7 +549,7 @@ cdef int head_parse(Head *head, const char *data, size_t size, const HeadLimits 
             head.state = TARGET
         if head.state == TARGET:
             while True:
-                at += scan_run(data + at, end - at, SCAN_TARGET)
+                at += scan_target(data + at, end - at)
                 if at == end:
                     break
                 c = data[at]
@@ -503,7 +563,8 @@ cdef int head_parse(Head *head, const char *data, size_t size, const HeadLimits 
                 else:
                     break
                 at += 1
-            if at - head.skipped > limits.request_line:
+            # With " HTTP/1.1", which is still to come.
+            if at - head.skipped + 1 + VERSION_LENGTH > limits.request_line:
                 return _fail(head, FAULT_TARGET_LENGTH)
             if at == end:
                 break
@@ -526,8 +587,6 @@ cdef int head_parse(Head *head, const char *data, size_t size, const HeadLimits 
                 fault = _slow_version(head, data, end, &at)
                 if fault:
                     return _fail(head, fault)
-            if at - head.skipped > limits.request_line + 2:
-                return _fail(head, FAULT_TARGET_LENGTH)
             continue
         if head.state == LINE_LF:
             if data[at] != c"\n":
@@ -542,11 +601,7 @@ cdef int head_parse(Head *head, const char *data, size_t size, const HeadLimits 
             head.state = LEADING
     head.at = at
     # The limits bind while the rest is still on its way.
-    if head.state == TARGET and at - head.skipped > limits.request_line:
-        return _fail(head, FAULT_TARGET_LENGTH)
-    if head.state == NAME and at - head.mark > limits.field:
-        return _fail(head, FAULT_FIELD_LENGTH)
-    if BEFORE_VALUE <= head.state <= VALUE_LF and at - head.fields[info.n_fields].name_at > limits.field + 1:
+    if head.state == BEFORE_VALUE and at - head.fields[info.n_fields].name_at > limits.field:
         return _fail(head, FAULT_FIELD_LENGTH)
     if size >= head_limit:
         return _fail(head, FAULT_HEAD_LENGTH)

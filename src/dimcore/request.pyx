@@ -16,8 +16,9 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcpy, memset
 
+from dimcore.cell cimport layer_of, spiral_of
 from dimcore.clock cimport monotonic_ns
 from dimcore.limits cimport MAX_FIELDS, MAX_HEAD_BYTES, METHODS, OTHER, RECEIVED
 from dimcore.parser cimport (
@@ -35,7 +36,7 @@ from dimcore.errors import BadRequest, UsageError
 from dimcore.states import METHOD_NAMES, STAGE_NAMES
 
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     void *PyUnicode_DATA(object text)
 
@@ -47,6 +48,22 @@ for _byte in range(256):
 
 cdef tuple KNOWN_METHODS = tuple(METHOD_NAMES)[:OTHER]
 cdef object serial = 0     # of points that never were in an index
+
+
+cdef object _json_decoder = None
+
+
+def _no_constant(name):
+    raise ValueError(f"{name} is no JSON value")
+
+
+cdef bytes _bytes_of(object value):
+    """Text as Latin-1, bytes-like as it is."""
+    if type(value) is bytes:
+        return value
+    if isinstance(value, str):
+        return (<str> value).encode("latin-1")
+    return memoryview(value).tobytes()
 
 
 cdef bint is_http_method(int spiral) noexcept:
@@ -130,10 +147,14 @@ cdef class Headers:
 
     cdef const Field *lookup(self, str name, Py_ssize_t start) except? NULL:
         """The first field called `name` from number `start` on, or NULL without an error set."""
-        cdef Py_ssize_t size = 0, i, k
-        cdef const char *wanted = PyUnicode_AsUTF8AndSize(name, &size)
+        cdef Py_ssize_t size, i, k
+        cdef const char *wanted
         cdef const char *found
         cdef const Field *field
+        if not PyUnicode_IS_COMPACT_ASCII(name):
+            return NULL
+        wanted = <const char *> PyUnicode_DATA(name)
+        size = len(name)
         for i in range(start, self.request.info.n_fields):
             field = &self.request.fields[i]
             if field.name_length != size:
@@ -280,7 +301,8 @@ cdef class RequestPoint(Point):
         position: priority or weight; carried, not read by the server.
 
     Raises:
-        UsageError: the method is no token or the target is longer than 65,535 bytes.
+        UsageError: the method is no token, the target is longer than 65,535 bytes, or the
+            coordinate is outside the index.  Malformed headers raise when they are first read.
 
     Lifetime: the object owns what it refers to, or comes to own it before the
     server reuses the memory; keep it as long as you like.
@@ -293,18 +315,29 @@ cdef class RequestPoint(Point):
 
     def __init__(
         self, request_id=None, str method not None="GET", path not None="/", headers=None, body not None=b"",
-        spiral=None, int layer=RECEIVED, double position=0.0,
+        spiral=None, layer=RECEIVED, double position=0.0,
     ):
-        cdef bytes target = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else bytes(path)
-        cdef bytes name = method.encode("utf-8")
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(target)
+        cdef bytes target
+        cdef bytes name = method.encode("utf-8", "replace")
+        cdef Py_ssize_t size
         cdef const char *query
+        try:
+            target = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else memoryview(path).tobytes()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"path {path!r}: {error}") from None
+        size = PyBytes_GET_SIZE(target)
         if not scan_is_token(name, len(name)):
             raise UsageError(f"method {method!r} is not a token")
         if size > MAX_HEAD_BYTES:
             raise UsageError(f"the request target has {size} bytes; at most {MAX_HEAD_BYTES} are allowed")
         if self.index != NULL:
             raise UsageError("a point in an index cannot be made anew")
+        if request_id is not None and (not isinstance(request_id, str) or not request_id):
+            raise UsageError(f"request_id must be a non-empty str or None, not {request_id!r}")
+        given = body if type(body) is bytes else memoryview(body).tobytes()
+        row = None if spiral is None else spiral_of(spiral)
+        stage = layer_of(layer)
+        self.forget()
         self.owner = target
         self.base = PyBytes_AS_STRING(target)
         self.info.target_length = <uint16_t> size
@@ -317,20 +350,18 @@ cdef class RequestPoint(Point):
             self.info.flags |= ESCAPED_PATH
         self._method = method
         self.given_headers = headers
-        self._body = body if type(body) is bytes else bytes(body)
-        if spiral is None:
+        self._body = given
+        if row is None:
             self.info.method = OTHER
             for number in range(OTHER):
                 if KNOWN_METHODS[number] == method:
                     self.info.method = <uint8_t> number
             self.spiral = self.info.method
         else:
-            self.spiral = spiral
+            self.spiral = row
             self.info.method = <uint8_t> (self.spiral if is_http_method(self.spiral) else OTHER)
-        self.layer = layer
+        self.layer = stage
         self.position = position
-        if request_id is not None and (not isinstance(request_id, str) or not request_id):
-            raise UsageError(f"request_id must be a non-empty str or None, not {request_id!r}")
         self._id = request_id
         self.started_ns = monotonic_ns()
 
@@ -380,7 +411,11 @@ cdef class RequestPoint(Point):
         self.fields = NULL
         self.body_at = NULL
         self.body_size = 0
-        self.info.n_fields = 0
+        self.body_missing = 0
+        # All of it: the object may be looked at again before the next head is complete.
+        memset(&self.info, 0, sizeof(HeadInfo))
+        self.info.content_length = -1
+        self.info.method = OTHER
 
     cdef const char *path_bytes(self, Py_ssize_t *size) noexcept:
         """The raw path; "/" where an absolute target has none."""
@@ -399,8 +434,11 @@ cdef class RequestPoint(Point):
         given = self.given_headers
         pairs = []
         for name, value in (given.items() if hasattr(given, "items") else given):
-            raw_name = name.encode("latin-1") if isinstance(name, str) else bytes(name)
-            raw_value = (value.encode("latin-1") if isinstance(value, str) else bytes(value)).strip(b" \t")
+            try:
+                raw_name = _bytes_of(name)
+                raw_value = _bytes_of(value).strip(b" \t")
+            except (TypeError, UnicodeEncodeError) as error:
+                raise UsageError(f"header {name!r}: {value!r} is malformed: {error}") from None
             if not scan_is_token(raw_name, len(raw_name)) or not scan_is_value(raw_value, len(raw_value)):
                 raise UsageError(f"header {name!r}: {value!r} is malformed")
             pairs.append((raw_name, raw_value))
@@ -533,8 +571,8 @@ cdef class RequestPoint(Point):
                     value = value.strip()
                     if not separator or not name:
                         continue
-                    if len(value) > 1 and value[0] == value[-1] == '"':
-                        value = value[1:-1]
+                    if len(value) > 1 and value.startswith('"') and value.endswith('"'):
+                        value = value[1:len(value) - 1]
                     jar.setdefault(name, value)
             self._cookies = jar
         return self._cookies
@@ -555,14 +593,19 @@ cdef class RequestPoint(Point):
         return self._body
 
     def json(self):
-        """The body read as JSON (RFC 8259).
+        """The body read as JSON (RFC 8259): UTF-8, and without the NaN and Infinity that are none.
 
         Raises:
             BadRequest: it is not JSON; the server answers 400 if the handler lets it pass.
         """
-        import json
+        global _json_decoder
+        if _json_decoder is None:
+            from json import JSONDecoder
+            _json_decoder = JSONDecoder(parse_constant=_no_constant)
         try:
-            return json.loads(self.body)
+            return _json_decoder.decode(self.body.decode("utf-8"))
+        except BadRequest:
+            raise
         except (ValueError, RecursionError) as error:
             raise BadRequest(f"the body is not JSON: {error}", 400) from None
 
@@ -626,11 +669,10 @@ def parse_request(data, Py_ssize_t max_body=16 * 1024 * 1024):
     Lifetime: everything is copied; `data` may be reused at once.
     Source: RFC 9112 2-7.
     """
-    cdef const unsigned char[::1] view = memoryview(data).cast("B") if len(data) else memoryview(b"\0")
-    cdef Py_ssize_t size = len(data)
-    cdef const char *text = <const char *> &view[0]
+    cdef bytes given = data if type(data) is bytes else memoryview(data).tobytes()
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(given), length
+    cdef const char *text = PyBytes_AS_STRING(given)
     cdef Head head
-    cdef int length
     cdef RequestPoint request
     head_reset(&head)
     length = head_parse(&head, text, size, &DEFAULT_LIMITS)
@@ -653,7 +695,7 @@ def parse_request(data, Py_ssize_t max_body=16 * 1024 * 1024):
         return request, length
     if head.info.content_length > 0:
         request._body = PyBytes_FromStringAndSize(text + length, <Py_ssize_t> head.info.content_length)
-        length += <int> head.info.content_length
+        length += <Py_ssize_t> head.info.content_length
     return request, length
 
 

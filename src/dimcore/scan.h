@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #define SCAN_LIKELY(x) __builtin_expect(!!(x), 1)
 
@@ -63,6 +66,23 @@ static inline size_t scan_run(const char *data, size_t size, uint8_t mask) {
 typedef uint8_t scan_v16 __attribute__((vector_size(16)));
 typedef uint64_t scan_v2 __attribute__((vector_size(16)));
 
+/* Index of the first lane of a comparison that is true; 16 when none is. */
+static inline unsigned scan_first(scan_v16 stop) {
+#if defined(__SSE2__)
+    unsigned mask = (unsigned)_mm_movemask_epi8((__m128i)stop);
+    return mask ? (unsigned)__builtin_ctz(mask) : 16;
+#elif __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    scan_v2 halves = (scan_v2)stop;
+    if (halves[0]) return (unsigned)(__builtin_ctzll(halves[0]) >> 3);
+    if (halves[1]) return 8 + (unsigned)(__builtin_ctzll(halves[1]) >> 3);
+    return 16;
+#else
+    for (unsigned i = 0; i < 16; i++)
+        if (stop[i]) return i;
+    return 16;
+#endif
+}
+
 /* Length of the run of field-content (RFC 9110 5.5): HTAB, SP, visible ASCII and
  * obs-text; every other control and DEL end it. */
 static inline size_t scan_value(const char *data, size_t size) {
@@ -70,14 +90,8 @@ static inline size_t scan_value(const char *data, size_t size) {
     while (i + 16 <= size) {
         scan_v16 block;
         memcpy(&block, data + i, 16);
-        scan_v16 stop = (scan_v16)(((block < 0x20) & (block != 0x09)) | (block == 0x7f));
-        scan_v2 halves = (scan_v2)stop;
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-        if (halves[0]) return i + (size_t)(__builtin_ctzll(halves[0]) >> 3);
-        if (halves[1]) return i + 8 + (size_t)(__builtin_ctzll(halves[1]) >> 3);
-#else
-        if (halves[0] | halves[1]) break;
-#endif
+        unsigned first = scan_first((scan_v16)(((block < 0x20) & (block != 0x09)) | (block == 0x7f)));
+        if (first < 16) return i + first;
         i += 16;
     }
     while (i < size) {
@@ -86,6 +100,21 @@ static inline size_t scan_value(const char *data, size_t size) {
         i++;
     }
     return i;
+}
+
+/* scan_run(data, size, SCAN_TARGET), a block a step.  The same for field names was
+ * tried and lost: they end within the first block, and the table is there sooner. */
+static inline size_t scan_target(const char *data, size_t size) {
+    size_t i = 0;
+    while (i + 16 <= size) {
+        scan_v16 block;
+        memcpy(&block, data + i, 16);
+        unsigned first = scan_first(
+            (scan_v16)((block < 0x21) | (block > 0x7e) | (block == '#') | (block == '%') | (block == '?')));
+        if (first < 16) return i + first;
+        i += 16;
+    }
+    return i + scan_run(data + i, size - i, SCAN_TARGET);
 }
 
 /* Whether `size` bytes of text hold only what a field value may hold. */
@@ -117,7 +146,8 @@ static inline int scan_name_is(const char *name, const char *lower, size_t size)
 }
 
 /* Fields the parser knows.  Framing and routing first, then those that may
- * stand only once (RFC 9110 5.3), then those only a trailer section forbids. */
+ * stand only once (RFC 9110 5.3), then those only a trailer section forbids.
+ * `Head.seen` has a bit for each up to SCAN_LAST_SEEN. */
 enum scan_field {
     FIELD_OTHER,
     FIELD_HOST,
@@ -144,6 +174,7 @@ enum scan_field {
     FIELD_CONTENT_ENCODING,
     FIELD_SEC_WEBSOCKET_KEY,
     FIELD_SEC_WEBSOCKET_VERSION,
+    FIELD_ORIGIN,
     FIELD_TRAILER,
     FIELD_TE,
     FIELD_SET_COOKIE,
@@ -151,6 +182,7 @@ enum scan_field {
     FIELD_CACHE_CONTROL,
     FIELD_KEEP_ALIVE,
     FIELD_PROXY_CONNECTION,
+    SCAN_LAST_SEEN = FIELD_ORIGIN,
 };
 
 #define SCAN_IS(literal, field) \
@@ -168,6 +200,7 @@ static inline int scan_field_id(const char *name, size_t size) {
     case 6:
         SCAN_IS("cookie", FIELD_COOKIE);
         SCAN_IS("expect", FIELD_EXPECT);
+        SCAN_IS("origin", FIELD_ORIGIN);
         break;
     case 7:
         SCAN_IS("upgrade", FIELD_UPGRADE);

@@ -25,7 +25,9 @@ cdef extern from "scan.h" nogil:
         FIELD_DATE
         FIELD_CONTENT_RANGE
         FIELD_CONTENT_ENCODING
+        FIELD_SEC_WEBSOCKET_KEY
         FIELD_SEC_WEBSOCKET_VERSION
+        FIELD_ORIGIN
         FIELD_TRAILER
         FIELD_TE
         FIELD_SET_COOKIE
@@ -33,10 +35,12 @@ cdef extern from "scan.h" nogil:
         FIELD_CACHE_CONTROL
         FIELD_KEEP_ALIVE
         FIELD_PROXY_CONNECTION
+        SCAN_LAST_SEEN
     uint8_t scan_class[256]
     int8_t scan_hex[256]
     void scan_setup()
     size_t scan_run(const char *data, size_t size, uint8_t mask)
+    size_t scan_target(const char *data, size_t size)
     size_t scan_value(const char *data, size_t size)
     bint scan_is_value(const char *data, size_t size)
     bint scan_is_token(const char *data, size_t size)

@@ -1,14 +1,14 @@
 """A Python HTTP server with a compiled core.
 
-    from dimserver import App
+from dimserver import App
 
-    app = App()
+app = App()
 
-    @app.get("/hello/{name}")
-    def hello(request):
-        return f"hello {request.params['name']}"
+@app.get("/hello/{name}")
+def hello(request):
+    return f"hello {request.params['name']}"
 
-    app.run(port=8080)
+app.run(port=8080)
 """
 
 from __future__ import annotations

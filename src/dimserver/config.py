@@ -35,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["BY_ATTRIBUTE", "SETTINGS", "Setting", "Settings", "check_paths", "did_you_mean", "read_values"]
+__all__ = ["BY_ATTRIBUTE", "SETTINGS", "Setting", "Settings", "check_paths", "did_you_mean", "merge", "read_values"]
 
 MAX_SPAN = 65535  # bytes; a head is described by spans of 16 bits (limits.pxd, MAX_HEAD_BYTES)
 
@@ -293,7 +293,7 @@ def read_values(values: Mapping[str, object], spell: Callable[[Setting], str]) -
 
     Returns:
         Typed values by attribute name, ready for `Settings(**values)`.  Sources
-        are merged as dicts, the stronger one last.
+        are merged with `merge`.
 
     Raises:
         ConfigError: an unknown name, or a bad value.
@@ -306,6 +306,20 @@ def read_values(values: Mapping[str, object], spell: Callable[[Setting], str]) -
             raise ConfigError(f"unknown setting '{spelled}'{did_you_mean(spelled, known)}")
         read[setting.attribute] = setting.read(value, spelled)
     return read
+
+
+def merge(weaker: Mapping[str, object], stronger: Mapping[str, object]) -> dict[str, object]:
+    """The values of two sources, by attribute name.
+
+    Where to listen is one decision: a source that says anything of it, if only
+    a port, is not contradicted by the Unix socket or descriptor of a weaker one.
+    """
+    merged = dict(weaker)
+    if any(stronger.get(name) is not None for name in ("host", "port", "uds", "fd")):
+        merged.pop("uds", None)
+        merged.pop("fd", None)
+    merged.update(stronger)
+    return merged
 
 
 class Settings:

@@ -6,7 +6,7 @@ list of cases.  Their text is one line, complete without a traceback.
 
 from __future__ import annotations
 
-__all__ = ["AppImportError", "ConfigError", "DimserverError", "LoadError", "StartError"]
+__all__ = ["AppImportError", "ConfigError", "DimserverError", "HandlerError", "LoadError", "StartError"]
 
 
 class DimserverError(Exception):
@@ -26,6 +26,12 @@ class ConfigError(DimserverError, ValueError):
     exit_code = 2
 
 
+class HandlerError(DimserverError, TypeError):
+    """A handler that cannot be one."""
+
+    exit_code = 2
+
+
 class LoadError(DimserverError):
     """APP names something that is not there, or that cannot be served."""
 
@@ -41,5 +47,13 @@ class AppImportError(DimserverError):
     """
 
 
-class StartError(DimserverError):
-    """The system refused what is needed to serve: port in use, no permission, …"""
+class StartError(DimserverError, SystemExit):
+    """The system refused what is needed to serve: port in use, no permission, …
+
+    Where nobody catches it, the program ends with its one line and exit code 1:
+    who starts ``python shop.py`` twice has made no mistake that a traceback explains.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = f"dimserver: {message}"

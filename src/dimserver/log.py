@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
+import stat
+from _thread import allocate_lock
 from time import localtime, strftime
 
 __all__ = ["LEVELS", "Log"]
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
+
+PIPE_CHUNK = 4096  # a pipe that polls writable takes PIPE_BUF bytes without blocking (POSIX.1-2017, write)
+MAX_TRACEBACK = 64 * 1024  # characters; the message of an exception may be a whole document
 
 
 class Log:
@@ -17,12 +23,17 @@ class Log:
         level: one of `LEVELS`.
         fd: descriptor to write to.
 
-    Thread-safety: each message is one write, so lines of several threads do not mix.
+    A reader of `fd` that does not read costs messages, never the loop: they are
+    dropped, and the next one that gets through says how many.
+
+    Thread-safety: any thread; messages do not mix.
     """
 
     def __init__(self, level: str = "info", fd: int = 2) -> None:
         self._least = LEVELS.index(level)
         self._fd = fd
+        self._lost = 0
+        self._lock = allocate_lock()
 
     def debug(self, message: str) -> None:
         """For whoever looks into the server itself."""
@@ -44,14 +55,53 @@ class Log:
         """Write one message, with the traceback of `error`."""
         if LEVELS.index(level) < self._least:
             return
-        # Text of a client may be part of it: control characters must not reach a terminal or fake a line.
-        clean = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
-        text = f"{strftime('%Y-%m-%d %H:%M:%S', localtime())} [{os.getpid()}] {level}: {clean}\n"
+        stamp = f"{strftime('%Y-%m-%d %H:%M:%S', localtime())} [{os.getpid()}]"
+        text = f"{stamp} {level}: {_clean(message)}\n"
         if error is not None:
-            from traceback import format_exception
-
-            text += "".join(format_exception(error))
+            text += _traceback(error)
+        if not self._lock.acquire(timeout=1):  # its holder is this very thread, interrupted by a signal
+            return
         try:
-            os.write(self._fd, text.encode("utf-8", "backslashreplace"))
+            if self._lost:
+                text = f"{stamp} warning: {self._lost} messages were lost here\n{text}"
+            if self._put(text.encode("utf-8", "backslashreplace")):
+                self._lost = 0
+            else:
+                self._lost += 1
         except OSError:
             pass  # nobody is left to be told
+        finally:
+            self._lock.release()
+
+    def _put(self, data: bytes) -> bool:
+        """Write as far as that needs no waiting; whether anything was written."""
+        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.write(self._fd, data)  # cannot be polled for: it "never blocks"
+            return True
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        at = 0
+        while at < len(data) and poll.poll(0):
+            try:
+                at += os.write(self._fd, data[at : at + PIPE_CHUNK])
+            except BlockingIOError:  # somebody made the descriptor non-blocking
+                break
+        return at > 0
+
+
+def _clean(text: str) -> str:
+    # Text of a client may be part of it: control characters must not reach a terminal or fake a line.
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback, indented: an exception's own text may have many lines, and none may pass for a message."""
+    from traceback import format_exception
+
+    text = "".join(format_exception(error))
+    if len(text) > MAX_TRACEBACK:
+        half = MAX_TRACEBACK // 2
+        text = f"{text[:half]}\n...\n{text[-half:]}"
+    return "".join(f"  {_clean(line)}\n" for line in text.rstrip("\n").split("\n"))

@@ -189,4 +189,5 @@ def test_repaired_wheel_passes_the_test_suite(
     tools, env = fresh
     run(tools / "python", "-m", "pip", "install", f"dimserver[test] @ {repaired.as_uri()}", cwd=unpacked, env=env)
     assert not list(unpacked.glob("src/**/*.so"))
+    env = env | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}  # the tests themselves may want a shell
     run(tools / "python", "-m", "pytest", "-q", "tests", cwd=unpacked, env=env)

@@ -41,8 +41,9 @@ class Response:
         self.body = body
         self.headers: list[tuple[str, str]] = []
         if headers is not None:
-            pairs = getattr(headers, "items", None)
-            self.headers.extend(headers if pairs is None else pairs())
+            items = getattr(headers, "items", None)
+            pairs: Any = headers if items is None else items()
+            self.headers.extend(pairs)
         if content_type is not None:
             self.headers.append(("Content-Type", content_type))
 

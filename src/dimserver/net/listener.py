@@ -6,21 +6,23 @@ import errno
 import os
 import socket
 import stat
+from time import monotonic
 
 from dimcore import Acceptor
-
 from dimserver.errors import StartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dimcore import Site
+    from typing import Any
 
+    from dimcore import Site
     from dimserver.log import Log
     from dimserver.net.loop import Loop
 
 __all__ = ["Listener", "describe", "open_descriptor", "open_tcp", "open_unix"]
 
 PAUSE = 0.25  # seconds without accepting when the process is out of descriptors
+MOST_ROUNDS = 64  # batches of an acceptor at a stop: new clients may come as fast as they are accepted
 QUIET = 10.0  # seconds before being out of descriptors is worth another log line
 
 
@@ -36,26 +38,43 @@ def open_tcp(host: str, port: int, backlog: int) -> socket.socket:
         StartError: the address is unknown, in use, or not allowed.
     """
     where = f"{host or '*'}:{port}"
+    every = host in ("", "*")
     try:
         found = socket.getaddrinfo(
-            None if host in ("", "*") else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            # As bytes: of a str the IDNA codec is asked, whose import costs more than all else here.
+            None if every else host.encode("ascii") if host.isascii() else host,
+            port,
+            socket.AF_INET if every else 0,
+            socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
         )
     except (socket.gaierror, UnicodeError) as error:
         raise StartError(f"cannot listen on {where}: unknown address '{host}' ({_reason(error)})") from None
-    family, kind, protocol, _, address = found[0]
+    for at, (family, kind, protocol, _, address) in enumerate(found, 1):
+        try:
+            return _listening(family, kind, protocol, address, backlog)
+        except OSError as error:
+            # A name may stand for addresses of a family this machine does not have: the next one, then.
+            if at == len(found) or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise StartError(f"cannot listen on {where}: {_reason(error)}") from None
+    raise StartError(f"cannot listen on {where}: no address")
+
+
+def _listening(family: int, kind: int, protocol: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6 and host == "::":
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if family == socket.AF_INET6:
+            # Every address is every address; a single one is what it says.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
         # Accepted sockets inherit it: an answer goes out when it is written, not when the last one is acknowledged.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind(address)
         sock.listen(backlog)
-    except OSError as error:
+        sock.setblocking(False)
+    except BaseException:
         sock.close()
-        raise StartError(f"cannot listen on {where}: {_reason(error)}") from None
-    sock.setblocking(False)
+        raise
     return sock
 
 
@@ -79,7 +98,7 @@ def open_unix(path: str, backlog: int) -> socket.socket:
 
 def _remove_stale(path: str) -> None:
     try:
-        mode = os.stat(path).st_mode
+        mode = os.lstat(path).st_mode  # of a link itself: what it points to is not ours to replace
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
@@ -94,26 +113,31 @@ def _remove_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def open_descriptor(fd: int) -> socket.socket:
-    """The listening socket a parent process left at descriptor `fd`.
+def open_descriptor(fd: int, backlog: int) -> socket.socket:
+    """The listening socket a parent process left at descriptor `fd`, which is the returned object's from now on.
 
     Raises:
-        StartError: `fd` is no bound stream socket.
+        StartError: `fd` is no bound stream socket; it stays the caller's.
     """
     try:
-        sock = socket.socket(fileno=os.dup(fd))
+        sock = socket.socket(fileno=fd)
     except OSError as error:
         raise StartError(f"cannot listen on descriptor {fd}: {_reason(error)}") from None
     try:
-        if sock.type != socket.SOCK_STREAM:
+        if sock.type != socket.SOCK_STREAM or sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
             raise OSError(errno.EINVAL, "it is no stream socket")
-        sock.listen()
+        name = sock.getsockname()
+        if not name or (isinstance(name, tuple) and name[1] == 0):
+            # The kernel would make up an address to listen on, which nobody knows.
+            raise OSError(errno.EINVAL, "the socket is not bound to an address")
+        sock.listen(backlog)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.set_inheritable(False)
+        sock.setblocking(False)
     except OSError as error:
-        sock.close()
+        sock.detach()
         raise StartError(f"cannot listen on descriptor {fd}: {_reason(error)}") from None
-    sock.setblocking(False)
     return sock
 
 
@@ -143,20 +167,42 @@ class Listener:
         loop: watches it.
         log: told when descriptors run out.
         remove: path to remove when closed, for a Unix socket of one's own.
+        inherited: whether others may listen on the same socket.
+
+    Attributes:
+        sock, inherited: as given.
+        url: where it listens.
 
     Thread-safety: the loop's thread only.
     """
 
-    def __init__(self, sock: socket.socket, site: Site, loop: Loop, log: Log, remove: str | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        site: Site,
+        loop: Loop,
+        log: Log,
+        remove: str | None = None,
+        *,
+        inherited: bool = False,
+    ) -> None:
         self.sock = sock
+        self.inherited = inherited
         self.url = describe(sock)
         self._loop = loop
         self._log = log
         self._remove = remove
+        self._inode = None if remove is None else _inode(remove)
         self._watched = False
         self._told = float("-inf")
         self._acceptor = Acceptor(site, sock.fileno(), self._exhausted)
         self._resume()
+
+    def accept_all(self) -> None:
+        """Take what the kernel has queued already, for a stop that loses nobody; bounded by `MOST_ROUNDS`."""
+        rounds = 0
+        while self._watched and rounds < MOST_ROUNDS and self._acceptor.on_ready(1):
+            rounds += 1
 
     def _resume(self) -> None:
         if not self._watched and self.sock.fileno() >= 0:
@@ -169,8 +215,6 @@ class Listener:
             self._watched = False
 
     def _exhausted(self) -> None:
-        from time import monotonic
-
         self._pause()
         self._loop.call_later(PAUSE, self._resume)
         if monotonic() - self._told > QUIET:
@@ -186,7 +230,17 @@ class Listener:
         self.sock.close()
         if self._remove is not None:
             try:
-                os.unlink(self._remove)
-            except FileNotFoundError:
-                pass
+                # Another server may have taken the path over meanwhile.
+                if _inode(self._remove) == self._inode:
+                    os.unlink(self._remove)
+            except OSError as error:
+                self._log.warning(f"{self.url}: cannot be removed: {error.strerror}")
             self._remove = None
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -4,13 +4,15 @@
         key.data(mask)
 
 Nothing else happens for an event: what it means is the compiled core's affair.
-Time limits are the index's; the loop only wakes often enough to keep them.
+Time limits are the index's; the loop only wakes often enough to keep them, and
+not at all while there is nothing to keep.
 """
 
 from __future__ import annotations
 
 import os
 import selectors
+from _thread import RLock
 from collections import deque
 from heapq import heappop, heappush
 from itertools import count
@@ -22,46 +24,93 @@ if TYPE_CHECKING:
 
 __all__ = ["Loop"]
 
-ROUND = 0.5  # seconds: longest sleep, so that a time limit is kept to half a second
+ROUND = 0.5  # seconds: longest sleep while a time limit may pass, so that it is kept to half a second
+TROUBLE = 0.05  # seconds after a fault of a callback: one that comes back each round must not take the whole core
+
+
+def _never() -> bool:
+    return False
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class Loop:
     """Waits for descriptors, other threads and times, and calls what belongs to each.
 
+    Args:
+        trouble: told of an exception out of a callback; the loop goes on.  Without it the exception ends `run`.
+
     Attributes:
         selector: where descriptors are registered, with a callable taking the event mask as data.
         wake_descriptor: write a byte to it to wake the loop; also fit for `signal.set_wakeup_fd`.
 
-    Thread-safety: `call_from_thread` and `stop` from any thread; all else from the loop's.
+    Thread-safety: `call_from_thread` and `stop` from any thread and from a signal
+        handler; all else from the loop's thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trouble: Callable[[Exception], object] = _raise) -> None:
         self.selector = selectors.DefaultSelector()
         self._wake_reader, self.wake_descriptor = os.pipe()
         os.set_blocking(self._wake_reader, False)
         os.set_blocking(self.wake_descriptor, False)
         self.selector.register(self._wake_reader, selectors.EVENT_READ, self._woken)
+        self._trouble = trouble
         self._calls: deque[Callable[[], object]] = deque()
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._order = count()
         self._awake = False
         self._stopping = False
+        self._closed = False
+        # Held while the wake descriptor is written or closed: a thread that ends late must not write to a number
+        # that is somebody else's by then.  Reentrant, since a signal handler may wake the loop at any point.
+        self._wake_lock = RLock()
 
-    def run(self, tick: Callable[[], object]) -> None:
+    def run(
+        self,
+        tick: Callable[[], object],
+        settle: Callable[[], object] | None = None,
+        quiet: Callable[[], bool] = _never,
+    ) -> None:
         """Serve events until `stop`.
 
         Args:
             tick: called after each wait, before the events.
+            settle: called after the events of a round.
+            quiet: whether no time limit can pass, so that only an event need wake the loop; asked when a
+                whole round brought none.
         """
-        select = self.selector.select
-        self._stopping = False
         while not self._stopping:
-            events = select(ROUND)
+            try:
+                self._rounds(tick, settle, quiet)
+            except Exception as error:
+                # Connections catch their own; this is a fault of the shell.  What was not served of this round
+                # is reported again by the next wait.
+                self._trouble(error)
+                self._wait_out(TROUBLE)
+
+    def _rounds(
+        self, tick: Callable[[], object], settle: Callable[[], object] | None, quiet: Callable[[], bool]
+    ) -> None:
+        select = self.selector.select
+        later = self._later
+        timeout: float | None = ROUND
+        while not self._stopping:
+            events = select(timeout)
+            now = monotonic() if later else 0.0
             tick()
             for key, mask in events:
                 key.data(mask)
-            if self._later:
-                self._run_due()
+            if settle is not None:
+                settle()
+            timeout = ROUND
+            if later:
+                self._run_due(now)
+                if later:
+                    timeout = max(0.0, min(ROUND, later[0][0] - monotonic()))
+            elif not events and quiet():
+                timeout = None
 
     def stop(self) -> None:
         """Make `run` return after the events at hand."""
@@ -69,23 +118,33 @@ class Loop:
         self._wake()
 
     def call_from_thread(self, call: Callable[[], object]) -> None:
-        """Have `call` made on the loop's thread, soon and in order."""
+        """Have `call` made on the loop's thread, soon and in order; never once the loop is closed."""
         self._calls.append(call)
         self._wake()
 
     def call_later(self, delay: float, call: Callable[[], object]) -> None:
-        """Have `call` made in `delay` seconds, to the precision of a round (half a second)."""
+        """Have `call` made in `delay` seconds; with 0, after one more round of events."""
         heappush(self._later, (monotonic() + delay, next(self._order), call))
 
     def close(self) -> None:
-        """Give the loop's own descriptors back."""
-        self.selector.close()
-        os.close(self._wake_reader)
-        os.close(self.wake_descriptor)
+        """Give the loop's own descriptors back; again is fine."""
+        with self._wake_lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.selector.close()
+            os.close(self._wake_reader)
+            os.close(self.wake_descriptor)
+        self._calls.clear()
+        self._later.clear()
 
     def _wake(self) -> None:
         # One byte is enough for any number of calls; a full pipe wakes just as well.
-        if not self._awake:
+        if self._awake:
+            return
+        with self._wake_lock:
+            if self._closed:
+                return
             self._awake = True
             try:
                 os.write(self.wake_descriptor, b"\0")
@@ -102,9 +161,22 @@ class Loop:
         self._awake = False
         calls = self._calls
         for _ in range(len(calls)):
-            calls.popleft()()
+            call = calls.popleft()
+            try:
+                call()
+            except Exception as error:  # the calls behind it are not its own
+                self._trouble(error)
 
-    def _run_due(self) -> None:
-        now = monotonic()
+    def _run_due(self, now: float) -> None:
+        # `now` is when this round began: what is put off by 0 seconds meanwhile waits for the next one.
         while self._later and self._later[0][0] <= now:
-            heappop(self._later)[2]()
+            call = heappop(self._later)[2]
+            try:
+                call()
+            except Exception as error:
+                self._trouble(error)
+
+    def _wait_out(self, seconds: float) -> None:
+        from time import sleep
+
+        sleep(seconds)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from queue import SimpleQueue
-from threading import Thread
+from _queue import SimpleQueue  # what `queue` offers too, without the import of `threading` by who needs no thread
+from functools import partial
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Thread
     from typing import Any
 
     from dimcore import Connection, RequestPoint
-
     from dimserver.net.loop import Loop
 
     Job = tuple[Connection, RequestPoint, Callable[[RequestPoint], Any]]
@@ -26,28 +27,45 @@ class ThreadPool:
         size: threads at most; each is started when it is first needed.
         loop: where answers are given.
 
+    Attributes:
+        in_flight: jobs whose answer was not handed back yet.
+
     A connection has one request in flight, so jobs never outnumber connections
     and answers on one connection keep their order.
 
-    Thread-safety: `submit` from the loop's thread.
+    Thread-safety: the loop's thread only.
     """
 
     def __init__(self, size: int, loop: Loop) -> None:
+        self.in_flight = 0
         self._size = size
         self._loop = loop
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[Thread] = []
-        self._in_flight = 0
 
     def submit(self, connection: Connection, request: RequestPoint, handler: Callable[[RequestPoint], Any]) -> None:
-        """Run ``handler(request)`` on a thread, then ``connection.complete`` on the loop's."""
-        self._in_flight += 1
-        if self._in_flight > len(self._threads) and len(self._threads) < self._size:
-            # Daemons: a handler that never returns must not keep the process from ending.
-            thread = Thread(target=self._work, name=f"dimserver-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        """Run ``handler(request)`` on a thread, then ``connection.complete`` on the loop's.
+
+        Raises:
+            RuntimeError: the system gives no thread, and there is none yet.
+        """
+        if self.in_flight >= len(self._threads) < self._size:
+            self._start()
+        self.in_flight += 1
         self._jobs.put((connection, request, handler))
+
+    def _start(self) -> None:
+        from threading import Thread
+
+        # Daemons: a handler that never returns must not keep the process from ending.
+        thread = Thread(target=self._work, name=f"dimserver-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            return  # out of threads: those that run take the job in their turn
+        self._threads.append(thread)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -58,50 +76,28 @@ class ThreadPool:
                 result = handler(request)
             except BaseException as raised:
                 error = raised
-            self._loop.call_from_thread(_Completion(self, connection, request, result, error))
+            self._loop.call_from_thread(partial(self._hand_back, connection, request, result, error))
+            # What a request holds must not live until the next one comes.
             del job, connection, request, handler, result, error
 
-    def _completed(self) -> None:
-        self._in_flight -= 1
+    def _hand_back(
+        self, connection: Connection, request: RequestPoint, result: object, error: BaseException | None
+    ) -> None:
+        self.in_flight -= 1
+        connection.complete(request, result, error)
 
     def close(self, timeout: float) -> int:
         """Let the threads end.
 
         Args:
-            timeout: seconds to wait for handlers that still run.
+            timeout: seconds to wait for them; handlers that still run are left to themselves after it.
 
         Returns:
             How many did not end in time.
         """
-        from time import monotonic
-
         for _ in self._threads:
             self._jobs.put(None)
         end = monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, end - monotonic()))
         return sum(thread.is_alive() for thread in self._threads)
-
-
-class _Completion:
-    """One answer on its way back to the loop."""
-
-    __slots__ = ("_connection", "_error", "_pool", "_request", "_result")
-
-    def __init__(
-        self,
-        pool: ThreadPool,
-        connection: Connection,
-        request: RequestPoint,
-        result: object,
-        error: BaseException | None,
-    ) -> None:
-        self._pool = pool
-        self._connection = connection
-        self._request = request
-        self._result = result
-        self._error = error
-
-    def __call__(self) -> None:
-        self._pool._completed()
-        self._connection.complete(self._request, self._result, self._error)

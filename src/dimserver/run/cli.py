@@ -15,7 +15,7 @@ import io
 import os
 import sys
 
-from dimserver.config import SETTINGS, Settings, check_paths, did_you_mean, read_values
+from dimserver.config import SETTINGS, Settings, check_paths, did_you_mean, merge, read_values
 from dimserver.errors import AppImportError, ConfigError, DimserverError, LoadError
 from dimserver.kinds import Flag
 
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage, 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_standard_streams()
     _escape_stdout()
     try:
         code = _dispatch(words)
@@ -66,6 +67,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         # `dimserver config | head`: the reader has seen enough.  The interpreter flushes stdout once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+
+
+def _open_standard_streams() -> None:
+    # A parent may have closed them.  The next descriptor opened would take the number: messages for
+    # standard error would go to a client.
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _escape_stdout() -> None:
@@ -126,10 +141,15 @@ def _run(words: list[str]) -> int:
     given = vars(parser.parse(words))
     target: str | None = given.pop("app")
     spelled = {f"--{name}": value for name, value in given.items()}
-    settings = Settings(**read_values(spelled, lambda setting: setting.option))
+    values = read_values(spelled, lambda setting: setting.option)
+    settings = Settings(**values)
     _check_platform()
     check_paths(settings)
-    app = None if target is None else _load(target)
+    app = None
+    if target is not None:
+        app = _load(target)
+        settings = Settings(**merge(app.defaults, values))
+        check_paths(settings)
 
     from dimserver.run.worker import serve
 

@@ -8,9 +8,8 @@ import sys
 from functools import partial
 from time import monotonic
 
-from dimcore import Core, RouteConflict, Router, Site, tick
-
-from dimserver.app import App
+from dimcore import Connection, Core, RouteConflict, Router, Site, tick
+from dimserver.app import App, refuse_async
 from dimserver.errors import ConfigError
 from dimserver.log import Log
 from dimserver.net.listener import Listener, open_descriptor, open_tcp, open_unix
@@ -19,17 +18,19 @@ from dimserver.net.threads import ThreadPool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from dimcore import ConnectionPoolManifold, RequestPoint, RequestSubstrate
-
     from dimserver.config import Settings
 
 __all__ = ["Worker", "serve"]
 
 ADMIN_POOL = 3
-ACTIVE = 3  # layer
+NEW, HANDSHAKE, ACTIVE, IDLE = 1, 2, 3, 4
+LAYERS = range(1, 8)
 BLOCKING_THREADS = 8  # for routes marked blocking when `threads` is 0
+THREADS_END = 1.0  # seconds
 DRAIN_STEP = 0.05  # seconds between two looks at what is left
 
 
@@ -46,16 +47,29 @@ def serve(app: App | None, settings: Settings, target: str) -> int:
 
     Raises:
         StartError: the system refused, for example because the port is in use.
-        ConfigError: two settings exclude each other.
+        ConfigError: the directory of static files cannot be served.
+        HandlerError: a route has an async handler.
     """
     worker = Worker(app, settings)
     # The access log may have standard output to itself.
     out = sys.stderr if settings.access_log != "off" else sys.stdout
     served = target or "the built-in API" + (f" and {settings.static}" if settings.static else "")
-    print(f"dimserver: serving {served} on {', '.join(worker.urls)} (pid {os.getpid()})", file=out, flush=True)
-    worker.run(signals=True)
-    print(f"dimserver: stopped; {worker.summary()}", file=out, flush=True)
+    _say(f"dimserver: serving {served} on {', '.join(worker.urls)} (pid {os.getpid()})", out)
+    worker.run(signals=_on_main_thread())
+    _say(f"dimserver: stopped; {worker.summary()}", out)
     return 0
+
+
+def _say(line: str, out: Any) -> None:
+    try:
+        print(line, file=out, flush=True)
+    except (OSError, ValueError):
+        pass  # whoever read it has left; that is no reason to stop serving
+
+
+def _on_main_thread() -> bool:
+    threading = sys.modules.get("threading")  # not imported: there is only the main one
+    return threading is None or threading.current_thread() is threading.main_thread()
 
 
 class Worker:
@@ -70,7 +84,7 @@ class Worker:
         pools, pipeline, settings, started, workers, version: what the status endpoints report.
 
     Raises:
-        StartError, ConfigError: as for `serve`; nothing is left open.
+        StartError, ConfigError, HandlerError: as for `serve`; nothing is left open.
 
     Thread-safety: `stop` from any thread; all else from the one that calls `run`.
     """
@@ -81,18 +95,22 @@ class Worker:
         self.app = App() if app is None else app
         self.settings = settings
         self.version = __version__
-        self.workers = 1
+        self.workers = settings.workers
         self.started = monotonic()
         self.pools: ConnectionPoolManifold = self.app.connection_manifold
         self.pipeline: RequestSubstrate = self.app.request_manifold.requests
         self.log = Log(settings.log_level)
         self._access_log: Any = None
+        self._log_is_written = True
         self._stopping = False
         self._drain_ends = 0.0
+        self._cut_off = 0  # connections that were in the middle of a request at the end
         self._listeners: list[Listener] = []
-        self._loop = Loop()
+        self._loop = Loop(self._trouble)
         self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self._loop)
         try:
+            for route in self.app.request_manifold.router.routes():
+                refuse_async(route.handler, f"{route.method} {route.pattern}")
             self._core = self._make_core()
             self._listen(app is None)
         except BaseException:
@@ -125,8 +143,9 @@ class Worker:
                 "send_grace": settings.rate_grace if settings.rate_send else 0,
             },
         )
-        for pool, cap in (("http", settings.max_http), ("websocket", settings.max_websocket), ("api", settings.max_api)):
-            self.pools.set_cap(pool, cap or None)
+        self.pools.set_cap("http", settings.max_http or None)
+        self.pools.set_cap("websocket", settings.max_websocket or None)
+        self.pools.set_cap("api", settings.max_api or None)
         selector = self._loop.selector
         log = None
         if settings.access_log != "off":
@@ -156,7 +175,7 @@ class Worker:
             except ValueError as error:
                 raise ConfigError(f"--static: {error}") from None
             api.add("GET", "/", files, exact=False)
-        if builtin_only or settings.api or self.app.serves_api:
+        if builtin_only or settings.api:
             self._add_api(api)
         if settings.threads:
             for route in self.app.request_manifold.router.routes():
@@ -164,13 +183,13 @@ class Worker:
         main = Site(self._core, self.app.request_manifold.router, api)
         remove = None
         if settings.fd is not None:
-            sock = open_descriptor(settings.fd)
+            sock = open_descriptor(settings.fd, settings.backlog)
         elif settings.uds is not None:
             sock = open_unix(settings.uds, settings.backlog)
             remove = settings.uds
         else:
             sock = open_tcp(settings.host, settings.port, settings.backlog)
-        self._listeners.append(Listener(sock, main, self._loop, self.log, remove))
+        self._listeners.append(Listener(sock, main, self._loop, self.log, remove, inherited=settings.fd is not None))
         if settings.admin is not None:
             router = Router()
             self._add_api(router)
@@ -186,7 +205,8 @@ class Worker:
     def _add_api(self, router: Router) -> None:
         from dimserver.handlers.status import StatusAPI
 
-        for method, path, handler in StatusAPI(self).routes():
+        context: Any = self  # typed otherwise there: an index may hold any point, this one holds connections
+        for method, path, handler in StatusAPI(context).routes():
             try:
                 router.add(method, path, handler)
             except RouteConflict:  # a route of the operator's own takes precedence
@@ -200,31 +220,50 @@ class Worker:
         Args:
             signals: take over SIGINT and SIGTERM meanwhile; main thread only.
         """
-        before = self._take_signals() if signals else []
-        rounds = partial(tick, self._core)
+        restore = self._take_signals() if signals else None
         try:
-            self._loop.run(rounds if self._access_log is None else self._tick_with_log)
+            settle = None if self._access_log is None else self._flush_access_log
+            self._loop.run(partial(tick, self._core), settle, self._is_quiet)
+        except KeyboardInterrupt:
+            if not self._stopping:
+                raise
         finally:
-            for number, handler in before:
-                signal.signal(number, handler)
-            if signals:
-                signal.set_wakeup_fd(-1)
+            if restore is not None:
+                restore()
             self._close()
 
-    def _tick_with_log(self) -> None:
-        tick(self._core)
-        if self._access_log.lines:
-            self._access_log.flush()
+    def _is_quiet(self) -> bool:
+        return self.pools.index.total_connections() == 0 and self._log_is_written
 
-    def _take_signals(self) -> list[tuple[int, Any]]:
-        signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False)
-        return [(number, signal.signal(number, self._on_signal)) for number in (signal.SIGINT, signal.SIGTERM)]
+    def _flush_access_log(self) -> None:
+        log = self._access_log
+        if log.lines or not self._log_is_written:
+            self._log_is_written = log.flush()
+
+    def _take_signals(self) -> Callable[[], None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        descriptor = signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False)
+        before = [(number, signal.signal(number, self._on_signal)) for number in numbers]
+
+        def restore() -> None:
+            for number, handler in before:
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(descriptor)
+
+        return restore
 
     def _on_signal(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature is the system's
-        if self._stopping:
-            self._loop.stop()  # the second one: at once
-        else:
+        if not self._stopping:
             self.stop()
+            return
+        # The second one: at once.  A handler that holds up this thread would not let the loop see it, so it is
+        # interrupted; and should it swallow that too, the third signal ends the process.
+        self._loop.stop()
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    def _trouble(self, error: Exception) -> None:
+        self.log.error("a fault of the server; it goes on", error=error)
 
     def stop(self) -> None:
         """Accept no more, let requests in flight finish within `drain` seconds, then return from `run`."""
@@ -233,23 +272,19 @@ class Worker:
             self._loop.call_from_thread(self._begin_drain)
 
     def _begin_drain(self) -> None:
-        for listener in self._listeners:
-            listener.close()
         self._core.drain()
+        for listener in self._listeners:
+            if not listener.inherited:  # its queue is somebody else's to serve
+                listener.accept_all()
+            listener.close()
         self._drain_ends = monotonic() + self.settings.drain
-        self._drain()
+        # After one more round: a request that lies in the kernel already is one in flight.
+        self._loop.call_later(0, self._drain)
 
     def _drain(self) -> None:
-        # Whoever is not in the middle of a request has nothing to lose.
-        index = self.pools.index
-        for spiral in range(index.spirals):
-            for layer in range(1, 8):
-                if layer != ACTIVE:
-                    for connection in index.get_at(spiral, layer):
-                        close = getattr(connection, "close", None)
-                        if close is not None:
-                            close()
-        if index.total_connections() == 0 or monotonic() >= self._drain_ends:
+        # Whoever is not in the middle of a request has nothing to lose; who lingers has an answer to read yet.
+        self._close_connections(NEW, HANDSHAKE, IDLE)
+        if monotonic() >= self._drain_ends or not self._has_connections():
             self._loop.stop()
         else:
             self._loop.call_later(DRAIN_STEP, self._drain)
@@ -258,24 +293,37 @@ class Worker:
         for listener in self._listeners:
             listener.close()
         index = self.pools.index
-        for spiral in range(index.spirals):
-            for layer in range(1, 8):
-                for connection in index.get_at(spiral, layer):
-                    close = getattr(connection, "close", None)
-                    if close is not None:
-                        close()
-        self._threads.close(timeout=0)
+        self._cut_off = sum(index.count_at(spiral, ACTIVE) for spiral in range(index.spirals))
+        self._close_connections(*LAYERS)
+        # Threads without work end at once; for a handler that did not end while draining there is no time left.
+        self._threads.close(0.0 if self._threads.in_flight else THREADS_END)
         if self._access_log is not None:
             self._access_log.close()
         self._loop.close()
 
+    def _has_connections(self) -> bool:
+        index = self.pools.index
+        if index.total_connections() == 0:
+            return False
+        cells = ((spiral, layer) for spiral in range(index.spirals) for layer in LAYERS)
+        return any(isinstance(point, Connection) for cell in cells for point in index.get_at(*cell))
+
+    def _close_connections(self, *layers: int) -> None:
+        index = self.pools.index
+        for spiral in range(index.spirals):
+            for layer in layers:
+                if index.count_at(spiral, layer):
+                    for connection in index.get_at(spiral, layer):
+                        if isinstance(connection, Connection):  # the app may keep points of its own there
+                            connection.close()
+
     def summary(self) -> str:
         """What was served, in a few words."""
         requests = self.pipeline.get_stats()
-        created = sum(pool["total_created"] for pool in self.pools.get_stats().values())
+        cut = f", {self._cut_off} cut off at the end" if self._cut_off else ""
         return (
-            f"{requests['total_requests']} requests ({requests['total_errors']} failed) on {created} connections "
-            f"in {monotonic() - self.started:.1f} s"
+            f"{requests['total_requests']} requests ({requests['total_errors']} failed) "
+            f"on {self.pools.index.added} connections{cut} in {monotonic() - self.started:.1f} s"
         )
 
     def _report(self, message: str, request: RequestPoint | None, error: BaseException | None) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from bench.load import report
 from bench.load.claims import CLAIMS
 from bench.load.results import Results, Sample

@@ -21,6 +21,9 @@ from dimserver.run import cli
 class FakeApp:
     """Stands in for dimserver.App."""
 
+    def __init__(self, **defaults: object) -> None:
+        self.defaults = defaults
+
     def routes(self) -> Iterator[tuple[str, str, bool, bool, object]]:
         yield "GET", "/", True, False, test_version
         yield "GET", "/users/{id}", True, True, self.routes
@@ -50,8 +53,10 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[
     monkeypatch.setattr(dimserver, "OptimizedDimensionalServer", FakeServer, raising=False)
     holder = types.ModuleType("app_for_cli")
     vars(holder).update(
-        app=FakeApp(), server=FakeServer(), Site=FakeApp, wsgi=lambda environ, start: [], text="no app", empty=FakeApp()
-    )
+        app=FakeApp(), server=FakeServer(), Site=FakeApp, wsgi=lambda environ, start: [], text="no app",
+        empty=FakeApp(), eight=FakeApp(threads=8, port=1000, uds="/run/eight.sock"),
+        nowhere=FakeApp(static="/no/where"),
+    )  # fmt: skip
     holder.empty.routes = lambda: iter(())
     monkeypatch.setitem(sys.modules, "app_for_cli", holder)
     monkeypatch.chdir(tmp_path)
@@ -224,6 +229,21 @@ def test_run_serves(served: Served) -> None:
     app, settings, _ = served.pop()
     assert isinstance(app, FakeServer)
     assert settings == Settings(port=2)
+
+
+def test_settings_of_the_app_count_below_the_command_line(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "app_for_cli:eight"]) == 0
+    assert served.pop()[1] == Settings(threads=8, port=1000, uds="/run/eight.sock")
+    assert cli.main(["run", "app_for_cli:eight", "--threads", "2"]) == 0
+    assert served.pop()[1] == Settings(threads=2, port=1000, uds="/run/eight.sock")
+    # Said of TCP on the command line, the app's Unix socket is not meant any more.
+    assert cli.main(["run", "app_for_cli:eight", "--port", "2000"]) == 0
+    assert served.pop()[1] == Settings(threads=8, port=2000)
+    assert cli.main(["run", "app_for_cli:eight", "--fd", "3"]) == 0
+    assert served.pop()[1] == Settings(threads=8, port=1000, fd=3)
+    assert cli.main(["run", "app_for_cli:nowhere"]) == 2
+    assert capsys.readouterr().err == "dimserver: --static: no such directory: '/no/where'\n"
+    assert not served
 
 
 def test_every_setting_is_an_option(served: Served) -> None:

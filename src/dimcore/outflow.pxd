@@ -1,0 +1,20 @@
+from libc.stdint cimport int64_t
+
+from dimcore.writer cimport Writer
+
+
+cdef class Outflow:
+    cdef object iterator             # pulled from when the peer reads; None: somebody pushes
+    cdef object first                # pulled before the head was written
+    cdef bint chunked
+    cdef bint ended
+    cdef int64_t declared            # Content-Length the handler gave, or -1
+    cdef readonly int64_t sent       # bytes of the body so far
+
+    cdef int prime(self) except -1
+    cdef object take(self)
+    cdef int count(self, Py_ssize_t size) except -1
+    cdef int open_chunk(self, Writer writer, Py_ssize_t size) except -1
+    cdef int close_chunk(self, Writer writer) except -1
+    cdef int finish(self, Writer writer) except -1
+    cdef void release(self) noexcept

@@ -1,0 +1,225 @@
+"""A running server for tests: in this process on a thread, or as a user starts it, in one of its own."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from threading import Thread
+from typing import Any, Self
+
+import pytest
+
+import dimserver
+from dimserver import App
+from dimserver.config import Settings
+from dimserver.run.worker import Worker
+
+PATIENCE = 20.0  # seconds; for what normally takes milliseconds, on a machine that is busy
+SOURCES = pathlib.Path(dimserver.__file__).parents[1]
+
+
+class Wire:
+    """A raw connection that reads whole answers."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.sock.settimeout(PATIENCE)
+        self.left = b""
+
+    def send(self, data: bytes) -> Wire:
+        self.sock.sendall(data)
+        return self
+
+    def get(self, target: str = "/", *fields: str, method: str = "GET") -> Wire:
+        lines = "".join(f"{field}\r\n" for field in fields)
+        return self.send(f"{method} {target} HTTP/1.1\r\nHost: test\r\n{lines}\r\n".encode())
+
+    def answer(self, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers (names in lower case) and body of the next answer; () is the end of the stream."""
+        while b"\r\n\r\n" not in self.left:
+            self._more()
+        head, _, self.left = self.left.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        size = 0 if head_only else int(headers.get("content-length", 0))
+        while len(self.left) < size:
+            self._more()
+        body, self.left = self.left[:size], self.left[size:]
+        return int(first.split()[1]), headers, body
+
+    def ended(self) -> bool:
+        """Whether the server closed the connection and sent nothing more."""
+        try:
+            return self.left == b"" and self.sock.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def _more(self) -> None:
+        data = self.sock.recv(65536)
+        if not data:
+            raise EOFError(f"the connection ended after {self.left!r:.200}")
+        self.left += data
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def connect(url: str) -> Wire:
+    """Connect to ``http://host:port`` or ``unix:path``."""
+    if url.startswith("unix:"):
+        wire = Wire(socket.socket(socket.AF_UNIX))
+        wire.sock.connect(url.removeprefix("unix:"))
+        return wire
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return Wire(socket.create_connection((host.strip("[]"), int(port)), PATIENCE))
+
+
+def until(condition: Callable[[], bool], what: str = "") -> None:
+    """Wait for something that will be so in a moment."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {PATIENCE} s: {what or condition}")
+        time.sleep(0.005)
+
+
+class Local:
+    """A worker on a thread of this process."""
+
+    def __init__(self, app: App | None, **settings: object) -> None:
+        self.worker = Worker(app, Settings(**{"port": 0, "drain": 5, **settings}))
+        self.url = self.worker.urls[0]
+        self.wires: list[Wire] = []
+        self._thread = Thread(target=self.worker.run, name="server under test")
+        self._thread.start()
+
+    def connect(self, which: int = 0) -> Wire:
+        self.wires.append(connect(self.worker.urls[which]))
+        return self.wires[-1]
+
+    def stop(self) -> None:
+        self.worker.stop()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), "the worker did not stop"
+
+
+class Child:
+    """A server in a process of its own, started as a user would."""
+
+    def __init__(
+        self,
+        *words: str,
+        cwd: pathlib.Path | None = None,
+        python: tuple[str, ...] = (),
+        module: tuple[str, ...] = ("-m", "dimserver"),
+        announced: bool = True,
+        **more: Any,
+    ) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, *python, *module, *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=cwd, env=child_environment(), **more,
+        )  # fmt: skip
+        self.pid = self.process.pid
+        self.first = ""
+        self.urls: list[str] = []
+        self.wires: list[Wire] = []
+        if announced:
+            self.first = self._announcement()
+            self.urls = re.findall(r"http://[^\s,]+|unix:[^\s,]+", self.first)
+
+    def _announcement(self) -> str:
+        """The line that says where it listens, on whichever stream it comes."""
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        streams = [self.process.stdout, self.process.stderr]
+        end = time.monotonic() + PATIENCE
+        seen = b""
+        while streams and time.monotonic() < end:
+            for stream in select.select(streams, [], [], 0.1)[0]:
+                data = os.read(stream.fileno(), 1 if b"\n" not in seen else 4096)
+                if not data:
+                    streams.remove(stream)
+                seen += data
+            line = seen.decode().rpartition("dimserver: serving ")
+            if line[1] and "\n" in line[2]:
+                return line[1] + line[2]
+        rest = self.end(signal.SIGKILL)
+        raise AssertionError(f"the server did not start: {seen!r} {rest}")
+
+    def connect(self, which: int = 0) -> Wire:
+        self.wires.append(connect(self.urls[which]))
+        return self.wires[-1]
+
+    def hint(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
+        """Send a signal unless it ended already; exit code and the rest of both streams."""
+        if self.process.poll() is None and number:
+            self.process.send_signal(number)
+        try:
+            out, err = self.process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, err = self.process.communicate()
+            raise AssertionError(f"the server did not end: {out!r} {err!r}") from None
+        return self.process.returncode, out.decode(), err.decode()
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """The variables for a child process, which may run in another directory."""
+    variables = {**os.environ, "COLUMNS": "80", **more}
+    if "PYTHONPATH" in variables:
+        variables["PYTHONPATH"] = os.pathsep.join([str(SOURCES), variables["PYTHONPATH"]])
+    return variables
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Local]]:
+    """``serve(app, **settings)`` starts a `Local`, stopped at the end."""
+    running: list[Local] = []
+
+    def start(app: App | None = None, **settings: object) -> Local:
+        running.append(Local(app, **settings))
+        return running[-1]
+
+    yield start
+    for server in running:
+        for wire in server.wires:  # first: a stop waits for who still sends
+            wire.close()
+        server.stop()
+
+
+@pytest.fixture
+def child() -> Iterator[Callable[..., Child]]:
+    """``child("run", …)`` starts a `Child`, killed at the end if it still runs."""
+    running: list[Child] = []
+
+    def start(*words: str, **options: Any) -> Child:
+        running.append(Child(*words, **options))
+        return running[-1]
+
+    yield start
+    for process in running:
+        if process.process.poll() is None:
+            process.process.kill()
+        for stream in (process.process.stdout, process.process.stderr):
+            stream.close()
+        process.process.wait()
+        for wire in process.wires:
+            wire.close()

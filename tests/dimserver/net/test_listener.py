@@ -1,0 +1,271 @@
+"""Listening sockets: every way they are opened, and what is said when they cannot be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pathlib
+import socket
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Router, Site
+from dimserver.errors import StartError
+from dimserver.net import listener as module
+from dimserver.net.listener import Listener, describe, open_descriptor, open_tcp, open_unix
+from dimserver.net.loop import Loop
+
+
+class Told:
+    """A log that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def error(self, line: str) -> None:
+        self.lines.append(("error", line))
+
+    def warning(self, line: str) -> None:
+        self.lines.append(("warning", line))
+
+
+def descriptors() -> set[str]:
+    return {path.name for path in pathlib.Path("/dev/fd").iterdir()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    before = descriptors()
+    yield
+    assert descriptors() == before
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+# --- TCP
+
+
+@pytest.mark.parametrize(
+    ("host", "bound"), [("127.0.0.1", "127.0.0.1"), ("", "0.0.0.0"), ("*", "0.0.0.0"), ("0.0.0.0", "0.0.0.0")]
+)
+def test_open_tcp(host: str, bound: str) -> None:
+    with open_tcp(host, 0, 5) as sock:
+        assert sock.getsockname()[0] == bound
+        assert not sock.getblocking()
+        assert not sock.get_inheritable()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        assert describe(sock) == f"http://{bound}:{sock.getsockname()[1]}"
+        with socket.create_connection(("127.0.0.1", sock.getsockname()[1])):
+            pass
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_ipv6() -> None:
+    with open_tcp("::1", 0, 5) as sock:
+        assert describe(sock) == f"http://[::1]:{sock.getsockname()[1]}"
+    with open_tcp("::", 0, 5) as sock, socket.create_connection(("127.0.0.1", sock.getsockname()[1])):
+        pass  # every address is IPv4 too
+
+
+def test_a_name_stands_for_the_first_address_this_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(address: str) -> tuple[Any, ...]:
+        return socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *given, **more: [found("192.0.2.1"), found("127.0.0.1")])
+    with open_tcp("somewhere", 0, 5) as sock:
+        assert sock.getsockname()[0] == "127.0.0.1"
+    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *given, **more: [found("192.0.2.1")])
+    with pytest.raises(StartError, match="cannot listen on somewhere:0: "):
+        open_tcp("somewhere", 0, 5)
+
+
+def test_a_port_in_use() -> None:
+    with open_tcp("127.0.0.1", 0, 5) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=f"^cannot listen on 127.0.0.1:{port}: the address is already in use$"):
+            open_tcp("127.0.0.1", port, 5)
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "größe.invalid", "x" * 70 + ".invalid", "..", "1.2.3.4.5"])
+def test_an_unknown_name(host: str) -> None:
+    with pytest.raises(StartError, match="unknown address"):
+        open_tcp(host, 0, 5)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may bind any port")
+def test_a_port_that_is_not_allowed() -> None:
+    with pytest.raises(StartError, match="permission denied"):
+        open_tcp("127.0.0.1", 1, 5)
+
+
+# --- Unix sockets
+
+
+def test_open_unix(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "s")
+    with open_unix(path, 5) as sock:
+        assert stat.S_ISSOCK(pathlib.Path(path).stat().st_mode)
+        assert not sock.getblocking()
+        assert describe(sock) == f"unix:{path}"
+        with pytest.raises(StartError, match=f"^cannot listen on unix:{path}: the address is already in use$"):
+            open_unix(path, 5)
+    with open_unix(path, 5):  # stale now
+        pass
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link", "dangling"])
+def test_something_else_at_the_path_stays(tmp_path: pathlib.Path, kind: str) -> None:
+    path = tmp_path / "s"
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "target")
+        if kind == "link":
+            with socket.socket(socket.AF_UNIX) as other:
+                other.bind(str(tmp_path / "target"))
+    with pytest.raises(StartError, match="something that is no socket is there"):
+        open_unix(str(path), 5)
+    assert path.is_symlink() or path.exists()
+
+
+def test_a_directory_that_is_not_there(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(StartError, match="No such file or directory"):
+        open_unix(str(tmp_path / "none" / "s"), 5)
+
+
+# --- descriptors
+
+
+def test_open_descriptor(tmp_path: pathlib.Path) -> None:
+    for family, name in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, str(tmp_path / "s"))):
+        parent = socket.socket(family)
+        parent.bind(name)
+        fd = parent.detach()
+        os.set_inheritable(fd, True)
+        with open_descriptor(fd, 7) as sock:
+            assert sock.fileno() == fd
+            assert not sock.get_inheritable()
+            assert not sock.getblocking()
+            with socket.socket(family) as client:
+                client.connect(sock.getsockname())
+
+
+def test_a_descriptor_that_will_not_do(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(StartError, match=f"^cannot listen on descriptor 999: {os.strerror(errno.EBADF)}$"):
+        open_descriptor(999, 5)
+    reader, writer = os.pipe()
+    with pytest.raises(StartError, match=f"cannot listen on descriptor {reader}: "):
+        open_descriptor(reader, 5)
+    os.close(reader)
+    os.close(writer)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with pytest.raises(StartError, match="it is no stream socket"):
+            open_descriptor(sock.fileno(), 5)
+        assert sock.getsockname()  # still open
+    for family in (socket.AF_INET, socket.AF_UNIX):
+        with socket.socket(family) as sock, pytest.raises(StartError, match="not bound to an address"):
+            open_descriptor(sock.fileno(), 5)
+    one, other = socket.socketpair()
+    with one, other, pytest.raises(StartError, match="cannot listen on descriptor"):
+        open_descriptor(one.fileno(), 5)
+
+
+# --- Listener
+
+
+class Served:
+    """A listener in a loop that is driven by hand."""
+
+    def __init__(self, sock: socket.socket, remove: str | None = None) -> None:
+        self.pools = ConnectionPoolManifold()
+        self.core = Core(self.pools, RequestSubstrate())
+        self.loop = Loop()
+        self.told: Any = Told()
+        router = Router()
+        router.add("GET", "/", lambda request: "index")
+        selector = self.loop.selector
+        self.core.attach(register=selector.register, modify=selector.modify, unregister=selector.unregister)
+        self.listener = Listener(sock, Site(self.core, router), self.loop, self.told, remove)
+
+    def turn(self, seconds: float = 0.0) -> None:
+        self.loop._stopping = False
+        self.loop.call_later(seconds, self.loop.stop)
+        self.loop.run(lambda: None)
+
+    def close(self) -> None:
+        self.listener.close()
+        for layer in range(1, 8):
+            for connection in self.pools.index.get_at(0, layer):
+                connection.close()  # type: ignore[attr-defined]
+        self.loop.close()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    made = Served(open_tcp("127.0.0.1", 0, 50))
+    yield made
+    made.close()
+
+
+def test_it_accepts(served: Served) -> None:
+    with socket.create_connection(served.listener.sock.getsockname()) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        served.turn()
+        served.turn()
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert served.listener.url == describe(served.listener.sock)
+
+
+def test_accept_all_empties_the_queue(served: Served) -> None:
+    clients = [socket.create_connection(served.listener.sock.getsockname()) for _ in range(20)]
+    served.listener.accept_all()
+    assert served.pools.index.count_at(0, 1) == 20
+    for client in clients:
+        client.close()
+
+
+def test_out_of_descriptors_it_pauses_says_so_once_and_comes_back(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE", 0.05)
+    served.listener._exhausted()
+    served.listener._exhausted()
+    assert served.listener.sock.fileno() not in served.loop.selector.get_map()
+    ((level, line),) = served.told.lines
+    assert level == "error"
+    assert line.startswith(f"{served.listener.url}: out of descriptors or memory; ")
+    served.turn(0.1)
+    assert served.listener.sock.fileno() in served.loop.selector.get_map()
+    served.listener._exhausted()
+    served.listener.close()
+    served.turn(0.1)  # a pause that ends after the end
+
+
+def test_close_removes_its_own_path_only(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "s"
+    first = Served(open_unix(str(path), 5), str(path))
+    path.unlink()
+    second = Served(open_unix(str(path), 5), str(path))
+    first.close()
+    assert path.exists()
+    second.close()
+    assert not path.exists()
+    second.listener.close()
+    assert not (first.told.lines or second.told.lines)
+    third = Served(open_unix(str(path), 5), str(path))
+    path.unlink()
+    third.close()
+    assert not third.told.lines

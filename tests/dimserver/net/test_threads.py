@@ -1,0 +1,148 @@
+"""The thread pool: who runs what, who gets the answer, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dimserver.net.loop import Loop
+from dimserver.net.threads import ThreadPool
+
+
+class Connection:
+    """Takes answers down instead of sending them."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[object, object, BaseException | None, int]] = []
+
+    def complete(self, request: object, result: object, error: BaseException | None) -> None:
+        self.answers.append((request, result, error, threading.get_ident()))
+
+
+class Request:
+    """Something that can be watched."""
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.close()
+
+
+def run_until(loop: Loop, connection: Connection, count: int) -> None:
+    def settle() -> None:
+        if len(connection.answers) >= count:
+            loop._stopping = True
+
+    loop._stopping = False
+    loop.call_later(10, lambda: pytest.fail("no answer"))
+    loop.run(lambda: None, settle)
+    loop._later.clear()
+
+
+def test_a_job_runs_on_a_thread_and_is_answered_on_the_loops(loop: Loop) -> None:
+    pool: Any = ThreadPool(2, loop)
+    connection = Connection()
+    pool.submit(connection, "request", lambda request: (request, threading.get_ident()))
+    assert pool.in_flight == 1
+    run_until(loop, connection, 1)
+    ((request, result, error, answered_on),) = connection.answers
+    assert (request, error, answered_on) == ("request", None, threading.get_ident())
+    assert result[0] == "request"
+    assert result[1] != threading.get_ident()
+    assert pool.in_flight == 0
+    assert pool.close(5) == 0
+
+
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, KeyboardInterrupt])
+def test_what_a_handler_raises_is_its_answer(loop: Loop, raised: type[BaseException]) -> None:
+    pool: Any = ThreadPool(1, loop)
+    connection = Connection()
+
+    def handler(request: object) -> None:
+        raise raised
+
+    pool.submit(connection, 1, handler)
+    pool.submit(connection, 2, str)  # and the thread lives on
+    run_until(loop, connection, 2)
+    assert isinstance(connection.answers[0][2], raised)
+    assert connection.answers[1][:3] == (2, "2", None)
+    assert pool.close(5) == 0
+
+
+def test_threads_are_started_when_needed_and_no_more_than_allowed(loop: Loop) -> None:
+    pool: Any = ThreadPool(3, loop)
+    connection = Connection()
+    before = threading.active_count()
+    assert pool.close(0) == 0
+    for number in range(5):  # one after the other: one thread is enough
+        pool.submit(connection, number, str)
+        run_until(loop, connection, number + 1)
+    assert threading.active_count() == before + 1
+    gate = threading.Event()
+    for number in range(10):
+        pool.submit(connection, number, lambda request: gate.wait(10))
+    assert threading.active_count() == before + 3
+    gate.set()
+    run_until(loop, connection, 15)
+    assert pool.close(5) == 0
+    assert threading.active_count() == before
+
+
+def test_nothing_is_held_once_it_is_answered(loop: Loop) -> None:
+    pool: Any = ThreadPool(1, loop)
+    connection = Connection()
+    request = Request()
+    watched = weakref.ref(request)
+    pool.submit(connection, request, lambda request: None)
+    run_until(loop, connection, 1)
+    connection.answers.clear()
+    del request
+    end = time.monotonic() + 5
+    while watched() is not None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert watched() is None
+    pool.close(5)
+
+
+def test_a_handler_that_does_not_end_holds_nobody_up(loop: Loop) -> None:
+    pool: Any = ThreadPool(2, loop)
+    connection = Connection()
+    gate = threading.Event()
+    pool.submit(connection, 1, lambda request: gate.wait(10))
+    pool.submit(connection, 2, str)
+    run_until(loop, connection, 1)
+    begun = time.monotonic()
+    assert pool.close(0.05) == 1
+    assert time.monotonic() - begun < 1
+    gate.set()
+    assert pool.close(5) == 0
+
+
+def test_no_thread_to_be_had(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool: Any = ThreadPool(3, loop)
+    connection = Connection()
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="can't start"):
+            pool.submit(connection, 1, str)
+    assert pool.in_flight == 0
+    gate = threading.Event()
+    pool.submit(connection, 2, lambda request: gate.wait(10))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        pool.submit(connection, 3, str)  # waits for the one there is
+    gate.set()
+    run_until(loop, connection, 2)
+    assert [answer[0] for answer in connection.answers] == [2, 3]
+    assert pool.close(5) == 0

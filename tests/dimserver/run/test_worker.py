@@ -1,0 +1,488 @@
+"""The worker: that every setting has its effect, and that starting and stopping leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dimcore import ConnectionPoint
+from dimcore.pools import PoolFull
+from dimserver import App, OptimizedDimensionalServer, Response
+from dimserver.config import BY_ATTRIBUTE, Settings
+from dimserver.errors import ConfigError, HandlerError, StartError
+from dimserver.run import worker as module
+from dimserver.run.worker import Worker
+
+Serve = Callable[..., Any]
+SOON = 5.0  # seconds; far above any limit set here, far below every default
+
+
+@pytest.fixture
+def app() -> App:
+    app = App()
+    app.route("/", lambda request: "index")
+    app.route("/echo", lambda request: request.body, methods=["POST"])
+    app.route("/thread", lambda request: threading.current_thread().name)
+    app.route("/big", lambda request: bytes(64 << 20))
+    app.route("/fail", lambda request: 1 / 0)
+    app.get("/slow", blocking=True)(lambda request: time.sleep(0.5))
+    return app
+
+
+def closed_within(wire: Any, seconds: float) -> bool:
+    wire.sock.settimeout(seconds)
+    try:
+        return wire.ended()
+    except TimeoutError:
+        return False
+
+
+# --- every setting ------------------------------------------------------------------------------
+# One function for each row of the table, named for it: a row that no function observes is a promise not kept.
+
+
+def set_host(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert serve(app, host="0.0.0.0").url.startswith("http://0.0.0.0:")
+
+
+def set_port(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert serve(app, port=port).url == f"http://127.0.0.1:{port}"
+
+
+def set_uds(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, uds=tmp_path / "s")
+    assert server.connect().get().answer()[0] == 200
+
+
+def set_fd(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    server = serve(app, fd=sock.detach())
+    assert server.connect().get().answer()[0] == 200
+
+
+def set_backlog(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    path = str(tmp_path / "s")
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+    worker = Worker(app, Settings(uds=path, backlog=3))  # not running: nobody accepts
+    connected = 0
+    for client in clients:
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except BlockingIOError:
+            break
+        connected += 1
+    assert 3 <= connected <= 5  # systems count one or two more
+    worker.stop()
+    worker.run()
+    for client in clients:
+        client.close()
+
+
+def set_admin(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, admin="127.0.0.1:0")
+    assert server.connect(1).get("/api/stats", "X-Forwarded-For: 1.2.3.4").answer()[0] == 200
+    assert server.connect(0).get("/api/stats").answer()[0] == 404
+
+
+def set_interface(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    # An App is native whoever says so; `dimserver run` reads this for what else there may be.
+    assert serve(app, interface="native").connect().get().answer()[0] == 200
+
+
+def set_static(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    assert serve(app, static=str(tmp_path)).connect().get("/a.txt").answer()[2] == b"a"
+
+
+def set_api(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert serve(app, api=True).connect().get("/api/status").answer()[0] == 200
+    assert serve(App(), api=False).connect().get("/api/status").answer()[0] == 404
+
+
+def set_api_token(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    wire = serve(app, api=True, api_token="abc").connect()
+    stranger = "X-Forwarded-For: 1.2.3.4"
+    assert wire.get("/api/stats", stranger).answer()[0] == 403
+    assert wire.get("/api/stats", stranger, "Authorization: Bearer abc").answer()[0] == 200
+
+
+def set_workers(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert json.loads(serve(app, api=True, workers=1).connect().get("/api/status").answer()[2])["workers"] == 1
+
+
+def set_threads(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert serve(app, threads=2).connect().get("/thread").answer()[2] == b"dimserver-0"
+
+
+def set_max_connections(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, max_connections=1)
+    assert server.connect().get().answer()[0] == 200
+    assert server.connect().get().answer()[0] == 503
+
+
+def set_max_http(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, max_http=1)
+    assert server.connect().get().answer()[0] == 200
+    assert server.connect().get().answer()[0] == 503
+
+
+def set_max_websocket(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    serve(app, max_websocket=1)
+    app.connection_manifold.manifest_connection(pool_type="websocket")
+    with pytest.raises(PoolFull):
+        app.connection_manifold.manifest_connection(pool_type="websocket")
+
+
+def set_max_api(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, max_api=1, api=True)
+    assert server.connect().get("/api/status").answer()[0] == 200
+    assert server.connect().get("/api/status").answer()[0] == 503
+    assert server.connect().get("/").answer()[0] == 200
+
+
+def set_admin_reserve(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, max_connections=1, admin_reserve=1, admin="127.0.0.1:0")
+    assert server.connect().get().answer()[0] == 200
+    assert server.connect(1).get("/api/stats").answer()[0] == 200
+    assert server.connect(1).get("/api/stats").answer()[0] == 503
+
+
+def set_limit_request_line(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, limit_request_line=100)
+    assert server.connect().get("/" + "a" * 70).answer()[0] == 404
+    assert server.connect().get("/" + "a" * 100).answer()[0] == 414
+
+
+def set_limit_head(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, limit_head=300)
+    assert server.connect().get("/", *["A: " + "b" * 50] * 3).answer()[0] == 200
+    assert server.connect().get("/", *["A: " + "b" * 50] * 6).answer()[0] == 431
+
+
+def set_limit_field(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, limit_field=100)
+    assert server.connect().get("/", "A: " + "b" * 50).answer()[0] == 200
+    assert server.connect().get("/", "A: " + "b" * 100).answer()[0] == 431
+
+
+def set_limit_fields(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, limit_fields=3)
+    assert server.connect().get("/", "A: b", "C: d").answer()[0] == 200
+    assert server.connect().get("/", "A: b", "C: d", "E: f").answer()[0] == 431
+
+
+def set_limit_body(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, limit_body=10)
+    post = b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n"
+    assert server.connect().send(post % 10 + b"0123456789").answer()[0] == 200
+    assert server.connect().send(post % 11).answer()[0] == 413
+
+
+def set_timeout(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    wire = serve(app, timeout=0.1).connect()
+    assert wire.get().answer()[0] == 200
+    assert closed_within(wire, SOON)
+
+
+def set_timeout_connect(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert closed_within(serve(app, timeout_connect=0.1).connect(), SOON)
+
+
+def set_timeout_handshake(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    def advance(request: Any) -> str:
+        for point in app.connection_manifold.index.get_at(0, 1):
+            app.connection_manifold.transition(point.id, 2)
+        return "done"
+
+    app.route("/advance", advance)
+    server = serve(app, timeout_handshake=0.1)
+    waiting = server.connect()
+    assert server.connect().get("/advance").answer()[2] == b"done"
+    assert closed_within(waiting, SOON)
+
+
+def set_timeout_head(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    wire = serve(app, timeout_head=0.1).connect().send(b"GET / HTTP/1.1\r\nHost:")
+    wire.sock.settimeout(SOON)
+    assert wire.answer()[0] == 408
+
+
+def set_timeout_linger(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, timeout_linger=0.1)
+    wire = server.connect().send(b"nonsense\r\n\r\n")
+    assert wire.answer()[0] == 400
+    end = time.monotonic() + 1.5  # below the default
+    while server.worker.pools.index.total_connections():  # the client has not closed
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def set_rate_body(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    post = b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n0"
+    slow = serve(app, rate_body=100_000, rate_grace=0.1).connect().send(post)
+    slow.sock.settimeout(SOON)
+    assert slow.answer()[0] == 408
+    patient = serve(App(), rate_body=0, rate_grace=0.1).connect().send(post)
+    assert not closed_within(patient, 1)
+
+
+def set_rate_send(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, rate_send=100_000, rate_grace=0.1)
+    server.connect().get("/big")  # and reads nothing of it
+    index = server.worker.pools.index
+    end = time.monotonic() + SOON
+    while not (index.added and index.total_connections() == 0):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def set_rate_grace(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    wire = serve(app, rate_body=100_000, rate_grace=2).connect()
+    wire.send(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n0")
+    assert not closed_within(wire, 1)
+
+
+def set_drain(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, drain=0)
+    wire = server.connect().get("/slow")
+    time.sleep(0.1)
+    begun = time.monotonic()
+    server.stop()
+    assert time.monotonic() - begun < 0.3
+    assert wire.ended()
+
+
+def set_access_log(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, access_log="common")
+    server.connect().get().answer()
+    server.stop()
+    assert '"GET / HTTP/1.1" 200 5\n' in capfd.readouterr().out
+
+
+def set_log_level(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    serve(app, log_level="critical").connect().get("/fail").answer()
+    assert capfd.readouterr().err == ""
+    serve(app, log_level="error").connect().get("/fail").answer()
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", BY_ATTRIBUTE)
+def test_setting(name: str, serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    globals()[f"set_{name}"](serve, app, tmp_path, capfd)
+
+
+def test_no_setting_of_the_past_is_left() -> None:
+    assert {name.removeprefix("set_") for name in globals() if name.startswith("set_")} == set(BY_ATTRIBUTE)
+
+
+# --- start and stop -----------------------------------------------------------------------------
+
+
+def descriptors() -> set[str]:
+    return {path.name for path in pathlib.Path("/dev/fd").iterdir()}
+
+
+def test_a_start_that_fails_leaves_nothing_open(app: App, tmp_path: pathlib.Path) -> None:
+    before = descriptors()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        path = tmp_path / "s"
+        with pytest.raises(StartError, match="already in use"):
+            Worker(app, Settings(uds=str(path), admin=f"127.0.0.1:{taken.getsockname()[1]}"))
+        assert not path.exists()
+    with pytest.raises(ConfigError, match="--static"):
+        Worker(app, Settings(port=0, static=str(tmp_path / "none")))
+    assert descriptors() == before
+
+
+def test_a_stop_leaves_nothing_open(serve: Serve, app: App) -> None:
+    before = descriptors()
+    threads = threading.active_count()
+    server = serve(app, threads=2, admin="127.0.0.1:0")
+    wires = [server.connect() for _ in range(5)]
+    for wire in wires:
+        assert wire.get().answer()[0] == 200
+    server.stop()
+    for wire in wires:
+        assert wire.ended()
+        wire.close()
+    assert descriptors() == before
+    assert threading.active_count() == threads
+    assert app.connection_manifold.index.total_connections() == 0
+    assert app.request_manifold.get_stats()["in_flight"] == 0
+
+
+def test_an_app_may_be_served_again(serve: Serve, app: App) -> None:
+    for number in (1, 2):
+        server = serve(app)
+        assert server.connect().get().answer()[2] == b"index"
+        server.stop()
+        assert app.request_manifold.get_stats()["total_requests"] == number
+
+
+def test_stop_before_run(app: App) -> None:
+    worker = Worker(app, Settings(port=0))
+    worker.stop()
+    worker.stop()
+    worker.run()
+
+
+def test_a_thread_that_ends_after_the_stop_does_no_harm(serve: Serve, app: App) -> None:
+    ended = threading.Event()
+
+    def late(request: object) -> bytes:
+        time.sleep(0.4)
+        ended.set()
+        return b"too late"
+
+    app.get("/late", blocking=True)(late)
+    server = serve(app, drain=0)
+    server.connect().get("/late")
+    time.sleep(0.1)
+    server.stop()
+    reader, writer = os.pipe()  # may have the numbers that were the loop's
+    assert ended.wait(SOON)
+    time.sleep(0.1)
+    os.set_blocking(reader, False)
+    with pytest.raises(BlockingIOError):
+        os.read(reader, 1)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_the_summary_counts_a_connection_once(serve: Serve, app: App) -> None:
+    server = serve(app, api=True)
+    server.connect().get("/api/status").answer()  # enters the http pool, and then the api pool
+    server.connect().get("/fail").answer()
+    server.stop()
+    assert server.worker.summary().startswith("2 requests (1 failed) on 2 connections in ")
+
+
+def test_an_async_handler_is_refused_however_it_was_registered(app: App) -> None:
+    async def handler(request: object) -> None: ...
+
+    app.request_manifold.register_route("GET", "/async", handler)
+    with pytest.raises(HandlerError, match=r"^GET /async: the handler '.*handler' is async"):
+        Worker(app, Settings(port=0))
+
+
+def test_points_of_the_apps_own(serve: Serve, app: App) -> None:
+    server = serve(app, api=True)
+    point = app.connection_manifold.manifest_connection(address=("10.0.0.1", 1), connection_id="mine")
+    status, _, body = server.connect().get("/api/connections?spiral=0").answer()
+    assert status == 200
+    assert "mine" in body.decode()
+    server.stop()
+    assert isinstance(point, ConnectionPoint)
+    assert app.connection_manifold.index.total_connections() == 1
+
+
+def test_the_seeds_server_has_the_built_in_endpoints(serve: Serve) -> None:
+    server = OptimizedDimensionalServer()
+    assert serve(server, **server.defaults).connect().get("/api/status").answer()[0] == 200
+    server = OptimizedDimensionalServer(api=False)
+    assert serve(server, **server.defaults).connect().get("/api/status").answer()[0] == 404
+
+
+def test_a_route_of_the_apps_own_comes_before_the_built_in_one(serve: Serve, app: App) -> None:
+    app.route("/api/status", lambda request: "mine")
+    assert serve(app, api=True).connect().get("/api/status").answer()[2] == b"mine"
+
+
+def test_an_answer_of_a_thread_whose_client_left(serve: Serve, app: App) -> None:
+    closed = threading.Event()
+
+    class Body:
+        def close(self) -> None:
+            closed.set()
+            raise RuntimeError("and it cannot even be closed")
+
+    def handler(request: object) -> tuple[int, dict[str, str], Body]:
+        time.sleep(0.2)
+        return 200, {}, Body()
+
+    app.get("/gone", blocking=True)(handler)
+    server = serve(app, log_level="critical")
+    index = server.worker.pools.index
+    wire = server.connect().get("/gone")
+    time.sleep(0.05)
+    wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    wire.close()  # resets
+    assert server.connect().get("/").answer()[2] == b"index"
+    end = time.monotonic() + SOON
+    while index.count_at(0, 3) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert server.connect().get("/").answer()[2] == b"index"
+
+
+def test_connections_of_every_kind_in_one_server(serve: Serve, app: App) -> None:
+    app.route("/response", lambda request: Response({"a": 1}, 202))
+    wire = serve(app).connect()
+    wire.get("/").get("/response").get("/slow").get("/none").get("/fail").get("/")
+    assert [wire.answer()[0] for _ in range(6)] == [200, 202, 500, 404, 500, 200]
+
+
+# --- serve --------------------------------------------------------------------------------------
+
+
+def test_serve_off_the_main_thread_leaves_signals_alone(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    begun: list[Worker] = []
+    original = Worker.run
+
+    class Watched(Worker):
+        def run(self, signals: bool = False) -> None:
+            assert not signals
+            begun.append(self)
+            original(self, signals)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Worker", Watched)
+        codes: list[int] = []
+        thread = threading.Thread(target=lambda: codes.append(app.run(port=0)))
+        thread.start()
+        while not begun:
+            time.sleep(0.01)
+        begun[0].stop()
+        thread.join(SOON)
+    assert codes == [0]
+    assert signal.getsignal(signal.SIGTERM) is before
+    out = capsys.readouterr().out
+    assert out.startswith("dimserver: serving App on http://127.0.0.1:")
+    assert "\ndimserver: stopped; 0 requests" in out
+
+
+def test_run_gives_signals_back(app: App) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), signal.set_wakeup_fd(-1)
+    worker = Worker(app, Settings(port=0))
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    worker.run(signals=True)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), signal.set_wakeup_fd(-1)) == before
+
+
+def test_the_descriptor_limit(app: App, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (100, 200))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append(limits))
+    worker = Worker(app, Settings(port=0, max_connections=1000))
+    worker.stop()
+    worker.run()
+    assert asked == [(200, 200)]
+    assert "the descriptor limit is 200: 1016 connections do not fit (ulimit -n)" in capfd.readouterr().err

@@ -1,0 +1,142 @@
+"""The application object: how routes and settings get into it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from dimcore import ConnectionPoolManifold, RequestResponseManifold, RouteConflict, RoutePatternError
+from dimserver import App, OptimizedDimensionalServer
+from dimserver.app import refuse_async
+from dimserver.errors import ConfigError, HandlerError
+
+
+def handler(request: object) -> str:
+    return "answer"
+
+
+async def coroutine(request: object) -> str:
+    return "answer"
+
+
+async def generator(request: object) -> AsyncIterator[str]:
+    yield "answer"
+
+
+class Callable:
+    def __call__(self, request: object) -> str:  # noqa: ARG002
+        return "called"
+
+    def method(self, request: object) -> str:  # noqa: ARG002
+        return "method"
+
+    async def later(self, request: object) -> str:  # noqa: ARG002
+        return "method"
+
+
+class AsyncCallable:
+    async def __call__(self, request: object) -> str:  # noqa: ARG002
+        return "called"
+
+
+def test_route_directly_and_as_a_decorator() -> None:
+    app = App()
+    assert app.route("/a", handler) is handler
+    assert app.route("/b", methods=["PUT", "POST"], exact=False, blocking=True)(handler) is handler
+    assert app.route("/c", handler, methods="DELETE") is handler
+    assert list(app.routes()) == [
+        ("GET", "/a", True, False, handler),
+        ("PUT", "/b", False, True, handler),
+        ("POST", "/b", False, True, handler),
+        ("DELETE", "/c", True, False, handler),
+    ]
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "delete", "patch", "options", "head"])
+def test_a_decorator_for_each_method(method: str) -> None:
+    app = App()
+    assert getattr(app, method)("/a")(handler) is handler
+    assert getattr(app, method)("/b", exact=False, blocking=True)(handler) is handler
+    assert list(app.routes()) == [
+        (method.upper(), "/a", True, False, handler),
+        (method.upper(), "/b", False, True, handler),
+    ]
+    assert app.request_manifold.process_request(method.upper(), "/a") == "answer"
+    assert app.request_manifold.process_request(method.upper(), "/b/c") == "answer"
+
+
+def test_a_route_that_cannot_be() -> None:
+    app = App()
+    app.get("/a")(handler)
+    with pytest.raises(RouteConflict):
+        app.get("/a")(handler)
+    with pytest.raises(RoutePatternError):
+        app.get("no slash")(handler)
+    with pytest.raises(TypeError):
+        app.route("/b", "text")  # type: ignore[arg-type]
+    assert len(list(app.routes())) == 1
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        coroutine, generator, AsyncCallable(), Callable().later, functools.partial(coroutine),
+        functools.partial(functools.partial(AsyncCallable())),
+    ],
+)  # fmt: skip
+def test_an_async_handler_is_refused(function: Any) -> None:
+    app = App()
+    for register in (app.get("/a"), lambda given: app.route("/a", given), app.post("/a", blocking=True)):
+        with pytest.raises(HandlerError, match=r"^(GET|POST) /a: the handler '\w.*' is async; this version") as refused:
+            register(function)
+        assert "\n" not in str(refused.value)
+    assert list(app.routes()) == []
+
+
+@pytest.mark.parametrize(
+    "function",
+    [handler, Callable(), Callable().method, functools.partial(handler), Callable, print, functools.lru_cache(handler)],
+)  # fmt: skip
+def test_any_other_callable_is_taken(function: Any) -> None:
+    refuse_async(function, "")
+    App().get("/")(function)
+
+
+def test_settings() -> None:
+    assert App().defaults == {}
+    assert App(threads=8, port="80").defaults == {"threads": 8, "port": "80"}
+    with pytest.raises(ConfigError, match="unknown setting 'thread'; did you mean 'threads'"):
+        App(thread=8)
+    with pytest.raises(ConfigError, match="port: 99999 is not allowed"):
+        App(port=99999)
+
+
+def test_run_puts_its_own_settings_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dimserver.run import worker
+
+    calls: list[Any] = []
+    monkeypatch.setattr(worker, "serve", lambda *given: calls.append(given) or 7)
+    app = App(threads=8, port=1, uds="/run/x")
+    assert app.run(port=2) == 7
+    given, settings, name = calls.pop()
+    assert (given, name) == (app, "App")
+    assert (settings.threads, settings.port, settings.uds) == (8, 2, None)
+    with pytest.raises(ConfigError, match="unknown setting"):
+        app.run(ports=2)
+    OptimizedDimensionalServer(port=3).run_forever()
+    _, settings, name = calls.pop()
+    assert (settings.port, settings.api, name) == (3, True, "OptimizedDimensionalServer")
+    OptimizedDimensionalServer(api=False).run()
+    assert not calls.pop()[1].api
+
+
+def test_the_seeds_parts() -> None:
+    server = OptimizedDimensionalServer()
+    assert isinstance(server, App)
+    assert isinstance(server.request_manifold, RequestResponseManifold)
+    assert isinstance(server.connection_manifold, ConnectionPoolManifold)
+    server.request_manifold.register_route("GET", "/api/status", handler)
+    assert list(server.routes()) == [("GET", "/api/status", True, False, handler)]
