@@ -8,4 +8,4 @@ cdef class Acceptor:
     cdef object exhausted
 
     cdef int admit(self, int fd, const Peer *peer) except -1
-    cdef int turn_away(self, int fd, const Peer *peer) except -1
+    cdef int evict(self) except -1

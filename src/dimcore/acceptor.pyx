@@ -1,19 +1,15 @@
 """Accepting: a listening descriptor in, connections in their pool out, or a 503 where there is no room."""
 
-
 from dimcore.connection cimport READABLE, Connection, open_connection
-from dimcore.core cimport Core, Site
-from dimcore.limits cimport CLOSING, IDLE
-from dimcore.stream cimport STREAM_EXHAUSTED, Peer, stream_accept, stream_close
+from dimcore.core cimport Core, Site, points_before
+from dimcore.limits cimport IDLE
+from dimcore.stream cimport STREAM_EXHAUSTED, Peer, stream_accept
 
 from dimcore.errors import UsageError
 
 cdef enum:
     BATCH = 256              # connections a call: the open ones get their turn in between
-    OVERFLOW = 256           # told 503 at a time beyond the cap; further ones are closed unread
     EVICTED = 16             # idle connections given up when descriptors run out
-
-cdef dict RETRY = {"Retry-After": "1"}
 
 
 cdef class Acceptor:
@@ -24,6 +20,9 @@ cdef class Acceptor:
         fileno: a listening, non-blocking descriptor; stays the caller's.
         exhausted: called without arguments when the process is out of descriptors
             or memory; should stop watching the listener for a moment.
+
+    Raises:
+        UsageError: a negative descriptor.
 
     Thread-safety: the loop's thread only.
     """
@@ -36,60 +35,53 @@ cdef class Acceptor:
         self.exhausted = exhausted
 
     def on_ready(self, int mask):
-        """Accept what waits; returns how many came in."""
+        """Accept what waits; returns how many came in.
+
+        Raises:
+            UsageError: called from within a handler; nothing was done.
+        """
+        cdef Core core = self.site.core
         cdef Peer peer
         cdef int fd, accepted = 0
-        self.site.core.clock()
-        while accepted < BATCH:
-            fd = stream_accept(self.fileno, &peer)
-            if fd == STREAM_EXHAUSTED:
-                self.evict()
-                self.exhausted()
-                break
-            if fd < 0:
-                break
-            accepted += 1
-            self.admit(fd, &peer)
+        core.enter()
+        try:
+            core.clock()
+            while accepted < BATCH:
+                fd = stream_accept(self.fileno, &peer)
+                if fd == STREAM_EXHAUSTED:
+                    self.evict()
+                    self.exhausted()
+                    break
+                if fd < 0:
+                    break
+                accepted += 1
+                self.admit(fd, &peer)
+        finally:
+            core.leave()
         return accepted
 
     cdef int admit(self, int fd, const Peer *peer) except -1:
         cdef Core core = self.site.core
-        cdef Connection connection
-        if not core.has_room(self.site.spiral):
-            core.pools.totals[self.site.spiral].refused += 1
-            return self.turn_away(fd, peer)
-        connection = open_connection(self.site, fd, peer)
-        if not core.pools.admit(connection, self.site.spiral, core.now_ns):
-            return self._refuse(connection)
-        connection.watch(READABLE)
+        cdef int spiral = self.site.spiral
+        cdef Connection connection = open_connection(self.site, fd, peer)
+        try:
+            if not core.has_room(spiral):
+                core.pools.totals[spiral].refused += 1
+            elif core.pools.admit(connection, spiral, core.now_ns):
+                return connection.watch(READABLE)
+            return connection.turn_away()
+        except Exception as error:       # out of memory, or the loop refused: the others are not to blame
+            connection.fail(error)
         return 0
 
-    cdef int turn_away(self, int fd, const Peer *peer) except -1:
-        return self._refuse(open_connection(self.site, fd, peer))
-
-    def _refuse(self, Connection connection not None):
-        # The answer goes out at once, whatever the peer is about to ask, and lingers like any refusal.
-        cdef Core core = self.site.core
-        if core.connection_index.total >= core.max_connections + core.admin_reserve + OVERFLOW:
-            stream_close(connection.fd)
-            connection.fd = -1
-            return 0
-        core.connection_index.link(connection, self.site.spiral, CLOSING, core.now_ns)
-        connection.refuse(503, b"too many connections", RETRY)
-        core.requests.totals.errors -= 1     # nothing was asked, so no request failed
-        connection.flush()
-        connection.settle()
-        return 0
-
-    def evict(self):
+    cdef int evict(self) except -1:
         """Close the connections that have been idle longest, to have descriptors again; returns how many."""
         cdef Core core = self.site.core
         cdef int spiral, closed = 0
         for spiral in range(core.connection_index.spirals):
-            while closed < EVICTED:
-                point = core.connection_index.first(spiral, IDLE)
-                if not isinstance(point, Connection):
-                    break
-                (<Connection> point).drop()
+            for connection in points_before(core.connection_index, spiral, IDLE, core.now_ns, Connection, EVICTED):
+                (<Connection> connection).drop()
                 closed += 1
+                if closed == EVICTED:
+                    return closed
         return closed

@@ -1,23 +1,32 @@
 """What a handler returned, brought into one form.
 
-A handler may return ``(status, headers, body)``, ``bytes``, ``str``, a ``dict``
-or ``list`` (JSON), or an object with `status`, `headers` and `body`.
+A handler may return ``(status, headers, body)``, ``bytes`` and the like, ``str``,
+a ``dict`` or ``list`` (JSON), or an object with `status`, `headers` and `body`.
 """
 
 from dimcore.stream cimport Composite, FileBody
 
 from dimcore.errors import ResponseError
 
+cdef extern from "Python.h":
+    bytes PyBytes_FromObject(object data)    # bytes() would ask a subclass, and take what it says
+
 cdef object _dumps = None
+cdef object _dumps_ascii = None
 
 
 cdef bytes _json(object value):
-    global _dumps
+    """RFC 8259 text in UTF-8: NaN and infinities, which it has no form for, are errors."""
+    global _dumps, _dumps_ascii
     if _dumps is None:
         # Imported on first use: a server without JSON answers starts faster without it.
         from json import JSONEncoder
-        _dumps = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-    return (<str?> _dumps(value)).encode()
+        _dumps = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+        _dumps_ascii = JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+    try:
+        return (<str?> _dumps(value)).encode()
+    except UnicodeEncodeError:           # a lone surrogate, as of an undecodable file name: it has to be escaped
+        return (<str?> _dumps_ascii(value)).encode()
 
 
 cdef class Answer:
@@ -58,7 +67,9 @@ cdef class Answer:
             if not isinstance(status, int) or isinstance(status, bool):
                 raise ResponseError(f"a status must be an int, not {status!r:.60}")
             status = int(status)
-        self.status = status if 0 <= status <= 999 else 0
+        if not 0 <= status <= 999:       # the writer knows which of the rest may be sent
+            raise ResponseError(f"status {status} is not between 200 and 599")
+        self.status = status
         if type(body) is bytes:
             self.body = body
         elif type(body) is str:
@@ -70,7 +81,7 @@ cdef class Answer:
         elif body is None:
             self.body = b""
         elif isinstance(body, (bytes, bytearray, memoryview)):
-            self.body = bytes(body)
+            self.body = PyBytes_FromObject(body)
         elif isinstance(body, (dict, list)):
             self.body = _json(body)
             self.content_type = b"application/json"
@@ -82,8 +93,8 @@ cdef class Answer:
         return 0
 
     cdef int _take_object(self, object result) except -1:
-        if isinstance(result, (bytearray, memoryview)):
-            return self.take(bytes(result))
+        if isinstance(result, (bytes, bytearray, memoryview)):
+            return self.take(PyBytes_FromObject(result))
         if isinstance(result, str):
             return self.take(str(result))
         try:

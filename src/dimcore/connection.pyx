@@ -9,50 +9,53 @@ slow handler) waits in an `Inbox`; a connection without either holds no buffer.
 
 One request of a connection is in flight at a time, so answers cannot overtake
 each other, wherever their handlers run.
+
+Handlers, header mappings and hooks are the program's code, and may close any
+connection at any point, this one too.  So while an event is served (WORKING)
+closing only takes the descriptor and the place in the pools; the request, its
+bytes and what is left to send stay until the event is through (`bury`).
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
-from libc.string cimport memcmp, memcpy, memmove
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcmp, memset
 
-from dimcore.body cimport (
-    BODY_DONE, BODY_FAILED, BodyReader, BodyResult, body_start_chunked, body_start_length,
-)
-from dimcore.clock cimport monotonic_ns
-from dimcore.core cimport Core, Site
-from dimcore.limits cimport (
-    ACTIVE, CLOSING, HEAD, IDLE, KIB, NEW, OTHER, PARSED, POOL_API, POOL_HTTP, RECEIVED, RESPONSE_READY, ROUTED,
-)
+from dimcore.body cimport BODY_DONE, BODY_FAILED, BodyReader, BodyResult, body_start_chunked, body_start_length
+from dimcore.core cimport Core, Site, detach_request
+from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new, inbox_size
+from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, HEAD, KIB, OTHER, PARSED, POOL_API, RECEIVED
 from dimcore.parser cimport (
     ASTERISK_FORM, CHUNKED, EXPECT_CONTINUE, EXPECT_OTHER, FAULT_BODY_LENGTH, FAULT_CUT, FAULT_EXPECTATION,
-    FAULT_TIMEOUT, HEAD_PARTIAL, KEEP_ALIVE, Field, fault_status, fault_text, head_parse, head_reset,
+    FAULT_TIMEOUT, HEAD_PARTIAL, KEEP_ALIVE, Head, fault_status, fault_text, head_parse, head_reset,
 )
 from dimcore.request cimport RequestPoint
 from dimcore.router cimport Route
 from dimcore.states cimport (
-    ANSWER_COMPOSED, ANSWER_SENT, ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, HANDLER_DONE, HANDLER_FOUND, HEAD_PARSED,
-    REFUSED, REQUEST_BEGUN, connection_next,
+    ANSWER_COMPOSED, ANSWER_SENT, ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED,
+     REQUEST_BEGUN, connection_next,
 )
 from dimcore.stream cimport (
-    STREAM_BROKEN, Composite, FileBody, Outbox, Peer, peer_address, stream_close, stream_half_close, stream_receive,
-    stream_send, stream_send_two,
+    STREAM_BROKEN, Composite, FileBody, Outbox, Peer, discard_body, peer_address, stream_close, stream_half_close,
+    stream_receive, stream_send, stream_send_two,
 )
-from dimcore.writer cimport (
-    CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, Writer, has_no_body,
-)
+from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, Writer, has_no_body
 
-from dimcore.errors import PeerError, ResponseError, UsageError
+from dimcore.errors import PeerError, UsageError
 
 cdef enum:
     RECEIVE_BYTES = 64 * KIB     # size of Core.inbuf
     READ_AHEAD = 64 * KIB        # input kept behind a slow handler before reading stops
     OUTPUT_BYTES = 64 * KIB      # answers gathered before one send
     APART_BYTES = 16 * KIB       # a body from here on is sent from where it lies
+    AT_DOOR_MOST = 256           # told 503 and waited for, at a time; further ones are told and closed
 
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+cdef bytes NO_ROOM = b"too many connections"
 cdef dict PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
+cdef dict RETRY = {"Retry-After": "1"}
 
 
 @cython.final
@@ -63,51 +66,95 @@ cdef class Connection(ConnectionPoint):
     Python sees the point (`id`, `address`, `age_seconds` ...) and its tallies:
     `requests` begun, `bytes_in`, `bytes_out`, `request` in flight.
 
+    Lifetime: held by its pool and the loop until it is closed.  The collector does
+        not look into it: a worker that is given up has to close its connections.
     Thread-safety: only the thread of its loop may call a method.
     """
+
+    def __cinit__(self):
+        # What `__new__` alone makes is closed: `open_connection` brings it to life.
+        self.fd = -1
+        self.flags = GONE
 
     def __init__(self):
         raise UsageError("connections are made by accepting them")
 
     def __dealloc__(self):
-        self.free_inbox()
-        if self.fd >= 0 and not self.flags & GONE:
+        inbox_free(self.inbox)
+        if self.fd >= 0:
             stream_close(self.fd)
 
     # --- the loop calls -------------------------------------------------------------------------
 
     def on_ready(self, int mask):
-        """The descriptor is readable (1), writable (2) or both."""
+        """The descriptor is readable (1), writable (2) or both.
+
+        Raises:
+            UsageError: called from within a handler; nothing was done.
+            KeyboardInterrupt: it hit the handler, whose connection was closed.
+        """
+        cdef Core core
+        if self.flags & GONE:
+            return
+        core = self.site.core
+        core.enter()
+        self.flags |= WORKING
         try:
-            if mask & WRITABLE and self.outbox is not None and not self.flags & GONE:
+            if mask & WRITABLE and self.outbox is not None:
                 self.writable()
-            if mask & READABLE and not self.flags & GONE and self.events & READABLE:
+            if mask & READABLE and self.events & READABLE and not self.flags & GONE:
                 self.readable()
         except BaseException as error:
-            self._broke(error)
+            self.fail(error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        finally:
+            self.flags &= ~<uint32_t> WORKING
+            if self.flags & GONE:
+                self.bury()
+            core.leave()
 
     def complete(self, request, result, error=None):
-        """Answer a request whose handler ran elsewhere; one that nobody waits for any more is dropped."""
+        """Answer a request whose handler ran elsewhere; one that nobody waits for any more is dropped.
+
+        Args:
+            request: what `offload` was given.
+            result: what the handler returned.
+            error: what it raised, or None.
+
+        Raises:
+            UsageError: called from within a handler; the request still waits.
+        """
+        cdef Core core
         if self.flags & GONE or self.current is not request or not self.flags & BUSY:
-            close = getattr(result[2] if type(result) is tuple and len(result) == 3 else None, "close", None)
-            if close is not None:
-                close()
+            if type(result) is tuple and len(<tuple> result) == 3:
+                discard_body((<tuple> result)[2])
             return
+        core = self.site.core
+        core.enter()
+        self.flags |= WORKING
         try:
             self.flags &= ~<uint32_t> BUSY
-            self.site.core.clock()
+            core.clock()
             self.answer(result, error)
             self.flush()
             self.settle()
-            if not self.flags & GONE and self.outbox is None and not self.flags & CLOSE:
+            if not self.flags & (GONE | CLOSE) and self.outbox is None:
                 self.watch(READABLE)
                 self.run_inbox()
         except BaseException as problem:
-            self._broke(problem)
+            self.fail(problem)
+            if isinstance(problem, KeyboardInterrupt):
+                raise
+        finally:
+            self.flags &= ~<uint32_t> WORKING
+            if self.flags & GONE:
+                self.bury()
+            core.leave()
 
     def close(self):
-        """Close now; from within its own handler, after the answer."""
-        if self.flags & IN_HANDLER:
+        """Close now; while it is being served, as by its own handler, after the answer."""
+        if self.flags & WORKING:
             self.flags |= CLOSE
         else:
             self.drop()
@@ -120,15 +167,16 @@ cdef class Connection(ConnectionPoint):
     @property
     def fileno(self):
         """The descriptor, or -1 once it is closed."""
-        return -1 if self.flags & GONE else self.fd
+        return self.fd
 
-    def _broke(self, error):
+    cdef void fail(self, object error) noexcept:
         # A fault of ours (or no memory): this connection ends, no other notices.
-        request = self.current
-        self.flags &= ~<uint32_t> IN_HANDLER
-        self.site.core.writer.size = 0
+        cdef RequestPoint request = self.current
+        cdef Core core = self.site.core
+        core.writer.size = 0
         self.drop()
-        self.site.core.report("a connection failed", request, error)
+        if not isinstance(error, KeyboardInterrupt):
+            core.tell("a connection failed", request, error)
 
     # --- what a point overrides -----------------------------------------------------------------
 
@@ -147,18 +195,24 @@ cdef class Connection(ConnectionPoint):
 
     cdef int readable(self) except -1:
         cdef Core core = self.site.core
-        cdef Py_ssize_t size = stream_receive(self.fd, core.inbuf, RECEIVE_BYTES)
+        cdef size_t room = RECEIVE_BYTES
+        cdef Py_ssize_t size
+        if self.flags & BUSY:
+            if inbox_size(self.inbox) >= READ_AHEAD:
+                return self.watch(0)
+            room = READ_AHEAD - inbox_size(self.inbox)
+        size = stream_receive(self.fd, core.inbuf, room)
         if size > 0:
             self.bytes_in += size
             if self.flags & (BUSY | LINGERING | CLOSE):
-                if self.flags & BUSY and not self.flags & CLOSE:
-                    self.keep(core.inbuf, size)
-                    if self.inbox.size >= READ_AHEAD:
-                        self.watch(0)
+                if self.flags & (BUSY | CLOSE) == BUSY:
+                    if self.inbox == NULL:
+                        self.inbox = inbox_new()
+                    inbox_append(self.inbox, core.inbuf, size)
                 return 0
             if self.inbox == NULL:
                 return self.run(core.inbuf, size)
-            self.keep(core.inbuf, size)
+            inbox_append(self.inbox, core.inbuf, size)
             return self.run_inbox()
         if size == 0:
             return self.end_of_stream()
@@ -171,7 +225,7 @@ cdef class Connection(ConnectionPoint):
         self.flags |= PEER_DONE
         if self.flags & BUSY:
             return self.watch(0)         # end-of-file stays readable; `settle` closes after the answer
-        if self.current is not None and self.current.layer < RESPONSE_READY and not self.flags & CLOSE:
+        if self.current is not None and not self.flags & (HAS_ANSWER | CLOSE):
             self.refuse(fault_status(FAULT_CUT), fault_text(FAULT_CUT), None)
             self.flush()
             return self.settle()
@@ -182,27 +236,24 @@ cdef class Connection(ConnectionPoint):
         """Work through bytes that lie outside the inbox; keep what is left."""
         cdef size_t at = self.step(data, size)
         self.flush()
-        if self.outbox is None:
-            self.release_request()
         if at < size and not self.flags & (GONE | CLOSE):
-            self.keep(data + at, size - at)
+            if self.inbox == NULL:
+                self.inbox = inbox_new()
+            inbox_append(self.inbox, data + at, size - at)
         return self.settle()
 
     cdef int run_inbox(self) except -1:
         """The same for bytes in the inbox."""
         cdef size_t at
-        if self.inbox == NULL or self.inbox.size == 0:
+        if inbox_size(self.inbox) == 0:
             return self.settle()
-        at = self.step(self.inbox.data, self.inbox.size)
+        at = self.step(self.inbox.data + self.inbox.start, self.inbox.end - self.inbox.start)
         self.flush()
         if self.outbox is None:
-            self.release_request()
-        if self.inbox != NULL:
-            if at == self.inbox.size or self.flags & (GONE | CLOSE):
-                self.free_inbox()
-            elif at:
-                self.inbox.size -= <uint32_t> at
-                memmove(self.inbox.data, self.inbox.data + at, self.inbox.size)
+            self.release_request()       # while its bytes are where they were
+        self.inbox.start += <uint32_t> at
+        if self.inbox.start == self.inbox.end and self.inbox.head == NULL:
+            self.free_inbox()
         return self.settle()
 
     cdef size_t step(self, const char *data, size_t size) except? 0:
@@ -219,20 +270,26 @@ cdef class Connection(ConnectionPoint):
                 continue
             if at == size:
                 break
+            # Before the parser's scratch memory, where its fields may still lie, is written over.
+            self.release_request()
+            if self.flags & GONE:        # the access log's doing
+                break
             if self.inbox != NULL and self.inbox.head != NULL:
                 head = self.inbox.head
             else:
                 head = &core.head
                 head_reset(head)
             length = head_parse(head, data + at, size - at, &core.head_limits)
-            if length == HEAD_PARTIAL:
-                self._head_begun(head)
-                break
             if length < 0:
+                if length == HEAD_PARTIAL:
+                    self.half_head(head)
+                    break
                 self.release_request()
-                core.requests.totals.requests += self.current is None
+                if self.current is None:
+                    self.open_request()
                 self.refuse(fault_status(head.fault), fault_text(head.fault), None)
-                return size
+                at = size
+                break
             if head != &core.head:
                 core.head = head[0]
                 PyMem_Free(self.inbox.head)
@@ -241,68 +298,43 @@ cdef class Connection(ConnectionPoint):
             if core.writer.size >= OUTPUT_BYTES:
                 self.flush()
         if self.flags & CLOSE:
-            if at < size:
+            if at < size or size == RECEIVE_BYTES:
                 self.flags |= LINGER     # what follows the last answer is dropped, and may not be all
             return size
         return at
 
-    cdef int _head_begun(self, Head *head) except -1:
-        """Half a head is here: a request at stage *received*, and the parser's state kept for the rest."""
+    cdef int open_request(self) except -1:
+        """A request at stage *received*, of which nothing is known yet."""
         cdef Core core = self.site.core
-        cdef RequestPoint request
-        cdef size_t used = sizeof(Head)
+        cdef RequestPoint request = core.take_request()
+        memset(&request.info, 0, sizeof(request.info))
+        request.info.content_length = -1
+        request.info.method = OTHER      # until it is known
+        request.spiral = OTHER
+        request.connection = self
+        request.started_ns = core.now_ns
+        request.finished_ns = 0
+        core.requests.enter(request, RECEIVED, core.now_ns)
+        core.requests.totals.requests += 1
+        self.current = request
+        if self.layer != ACTIVE:
+            self.move(REQUEST_BEGUN)
+        return 0
+
+    cdef int half_head(self, Head *head) except -1:
+        """Half a head is here: a request at stage *received*, and the parser's state kept for the rest."""
+        # What is answered goes out first: a peer that does not read it is held to that, not to this head.
+        self.flush()
+        if self.outbox is not None or self.flags & GONE:
+            return 0
         self.release_request()
         if self.current is None:
-            if self.layer != ACTIVE:
-                self.move(REQUEST_BEGUN)
-            request = core.take_request()
-            request.spiral = OTHER       # until the method is known
-            request.info.n_fields = 0
-            request.info.length = 0
-            request.connection = self
-            request.started_ns = core.now_ns
-            core.requests.enter(request, RECEIVED, core.now_ns)
-            core.requests.totals.requests += 1
-            self.current = request
+            self.open_request()
         if self.inbox == NULL:
-            self.keep(NULL, 0)
+            self.inbox = inbox_new()
         if self.inbox.head == NULL:
-            self.inbox.head = <Head *> PyMem_Malloc(used)
-            if self.inbox.head == NULL:
-                raise MemoryError
-            self.inbox.head[0] = head[0]
+            inbox_keep_head(self.inbox, head)
         return 0
-
-    cdef int keep(self, const char *data, size_t size) except -1:
-        """Append to the inbox."""
-        cdef size_t room
-        cdef char *grown
-        if self.inbox == NULL:
-            self.inbox = <Inbox *> PyMem_Malloc(sizeof(Inbox))
-            if self.inbox == NULL:
-                raise MemoryError
-            self.inbox.data = NULL
-            self.inbox.size = 0
-            self.inbox.room = 0
-            self.inbox.head = NULL
-        if self.inbox.size + size > self.inbox.room:
-            room = max(self.inbox.size + size, <size_t> self.inbox.room * 2)
-            grown = <char *> PyMem_Realloc(self.inbox.data, room)
-            if grown == NULL:
-                raise MemoryError
-            self.inbox.data = grown
-            self.inbox.room = <uint32_t> room
-        if size:
-            memcpy(self.inbox.data + self.inbox.size, data, size)
-            self.inbox.size += <uint32_t> size
-        return 0
-
-    cdef void free_inbox(self) noexcept:
-        if self.inbox != NULL:
-            PyMem_Free(self.inbox.data)
-            PyMem_Free(self.inbox.head)
-            PyMem_Free(self.inbox)
-            self.inbox = NULL
 
     # --- a request ------------------------------------------------------------------------------
 
@@ -314,6 +346,8 @@ cdef class Connection(ConnectionPoint):
         cdef Py_ssize_t path_size = 0
         cdef int64_t now = core.now_ns
         self.release_request()
+        if self.flags & GONE:            # the access log's doing
+            return length
         request = self.current
         if request is None:
             request = core.take_request()
@@ -323,17 +357,20 @@ cdef class Connection(ConnectionPoint):
             core.requests.totals.requests += 1
             self.current = request
         else:
+            # The index knows it under OTHER, and whoever looked at it may have decoded what was not there yet.
+            request.forget()
+            request.connection = self
+            core.requests.classify(request, core.head.info.method, now)
             request.adopt(&core.head, data)
-            core.requests.step(request, HEAD_PARSED, now)
         request.started_ns = now
         path = request.path_bytes(&path_size)
         if self.layer != ACTIVE:
             self.move(REQUEST_BEGUN)
-        if self.requests == 0 and self.site.splits_api and path_size >= 5 and memcmp(path, b"/api/", 5) == 0:
-            if not core.pools.transfer(self, POOL_API, now):
-                self.refuse(503, b"the api pool is full", {"Retry-After": "1"})
-                return length
         self.requests += 1
+        if self.requests == 1 and self.site.splits_api and path_size >= 5 and memcmp(path, b"/api/", 5) == 0:
+            if not core.pools.transfer(self, POOL_API, now):
+                self.refuse(503, b"the api pool is full", RETRY)
+                return length
         if core.head.info.flags & EXPECT_OTHER:
             self.refuse(fault_status(FAULT_EXPECTATION), fault_text(FAULT_EXPECTATION), None)
             return length
@@ -347,25 +384,17 @@ cdef class Connection(ConnectionPoint):
             request.route = self.site.fallback.find(
                 request.info.method, data + request.info.method_at, request.info.method_length, path, path_size
             )
-        if core.head.info.content_length > 0 and not core.head.info.flags & CHUNKED:
-            if <int64_t> (size - length) >= core.head.info.content_length:
+        if core.head.info.flags & CHUNKED or core.head.info.content_length > 0:
+            if core.head.info.content_length > 0 and <int64_t> (size - length) >= core.head.info.content_length:
                 request.body_at = data + length
                 request.body_size = <Py_ssize_t> core.head.info.content_length
                 length += <int> core.head.info.content_length
             elif request.route is None:
                 self.flags |= CLOSE | LINGER     # answered without its body: the framing ends here
             else:
-                self.start_body(False)
+                self.start_body(core.head.info.flags & CHUNKED)
                 if size == <size_t> length:
-                    self._continue()
-                return length
-        elif core.head.info.flags & CHUNKED:
-            if request.route is None:
-                self.flags |= CLOSE | LINGER
-            else:
-                self.start_body(True)
-                if size == <size_t> length:
-                    self._continue()
+                    self.call_for_body()
                 return length
         if request.route is None:
             self.not_routed(path, path_size)
@@ -385,7 +414,7 @@ cdef class Connection(ConnectionPoint):
         request.marked_bytes = 0
         return 0
 
-    cdef int _continue(self) except -1:
+    cdef int call_for_body(self) except -1:
         """Nothing of the body is here and the handler wants it: say so (RFC 9110 10.1.1)."""
         if self.current.info.flags & EXPECT_CONTINUE:
             self.site.core.writer.append(PyBytes_AS_STRING(CONTINUE), PyBytes_GET_SIZE(CONTINUE))
@@ -393,8 +422,8 @@ cdef class Connection(ConnectionPoint):
 
     cdef size_t take_body(self, const char *data, size_t size) except? 0:
         cdef size_t used = 0
-        cdef BodyResult result = self.reader.take(data, size, &used)
         cdef BodyReader reader = self.reader
+        cdef BodyResult result = reader.take(data, size, &used)
         if result == BODY_FAILED:
             self.refuse(fault_status(reader.body.fault), fault_text(reader.body.fault), None)
             return size
@@ -410,155 +439,194 @@ cdef class Connection(ConnectionPoint):
         cdef RequestPoint request = self.current
         cdef Route route = request.route
         core.requests.step(request, HANDLER_FOUND, core.now_ns)
-        if route.blocking:
-            request.own()
-            self.flags |= BUSY
-            core.offload(self, request, route.handler)
-            return 0
-        self.flags |= IN_HANDLER
         try:
+            if route.blocking:
+                request.own()
+                self.flags |= BUSY
+                core.offload(self, request, route.handler)
+                return 0
             result = route.handler(request)
         except BaseException as error:
-            self.flags &= ~<uint32_t> IN_HANDLER
+            if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
+                raise
+            self.flags &= ~<uint32_t> BUSY               # or no thread was to be had
             core.clock()
             return self.answer(None, error)
-        self.flags &= ~<uint32_t> IN_HANDLER
         core.clock()
         return self.answer(result, None)
 
     # --- the answer -----------------------------------------------------------------------------
 
     cdef int answer(self, object result, object error) except -1:
-        """Write the answer to `current`: what the handler returned, or what its exception means."""
+        """Answer `current`: with what the handler returned, or what its exception means."""
         cdef Core core = self.site.core
-        cdef RequestPoint request = self.current
+        cdef object body = None
         if self.flags & GONE:            # the handler closed its own connection through the pools
-            self.current = None
-            core.requests.leave(request)
-            return request.own()
-        core.requests.step(request, HANDLER_DONE, core.now_ns)
-        if error is None:
-            try:
-                core.answer.take(result)
-                self.send_answer(core.answer.headers, core.answer.body, core.answer.status, core.answer.content_type)
-                return 0
-            except ResponseError as problem:
-                error = problem
-            finally:
-                core.answer.clear()
-        if isinstance(error, PeerError):
-            return self.send_answer(PLAIN, f"{error}\n".encode(), error.status, NULL)
-        core.report("a handler failed", request, error)
-        return self.send_answer(PLAIN, b"Internal Server Error\n", 500, NULL)
+            return 0
+        core.requests.step(self.current, HANDLER_DONE, core.now_ns)
+        if error is not None:
+            return self.answer_error(error)
+        try:
+            # Up to here nothing of the answer is written, so any fault of it becomes another answer.
+            core.answer.take(result)
+            body = core.answer.body
+            self.compose(core.answer.headers, body, core.answer.status, core.answer.content_type)
+        except BaseException as problem:
+            if isinstance(problem, KeyboardInterrupt):
+                raise
+            discard_body(body)
+            return self.answer_error(problem)
+        finally:
+            core.answer.clear()
+        return self.send_body(body)
 
-    cdef int send_answer(self, object headers, object body, int status, const char *kind) except -1:
-        """Write head and body; a large body is sent from where it lies, a file by the kernel."""
+    cdef int answer_error(self, object error) except -1:
+        """What an exception of the handler, or a fault of its answer, means to the client."""
+        cdef int status = 0
+        cdef bytes text
+        if isinstance(error, PeerError):
+            try:
+                status = error.status
+                text = f"{error}\n".encode("utf-8", "replace")
+            except BaseException as problem:
+                error = problem
+                status = 0
+        if 400 <= status <= 599:
+            return self.answer_with(status, PLAIN, text)
+        self.site.core.tell("a handler failed", self.current, error)
+        return self.answer_with(500, PLAIN, b"Internal Server Error\n")
+
+    cdef int answer_with(self, int status, object headers, bytes body) except -1:
+        if self.flags & GONE:
+            return 0
+        self.compose(headers, body, status, NULL)
+        return self.send_body(body)
+
+    cdef int compose(self, object headers, object body, int status, const char *kind) except -1:
+        """Write the head; what it raises leaves nothing written."""
         cdef Core core = self.site.core
-        cdef Writer writer = core.writer
         cdef RequestPoint request = self.current
-        cdef bint is_bytes = type(body) is bytes
         cdef int64_t length
         cdef uint32_t flags = 0
-        if is_bytes:
+        if type(body) is bytes:
             length = PyBytes_GET_SIZE(body)
         elif isinstance(body, FileBody):
-            length = (<FileBody> body).length
+            length = (<FileBody> body).claim()
         else:
-            length = (<Composite> body).length
-        if not request.info.flags & KEEP_ALIVE or self.flags & CLOSE or core.draining:
+            length = (<Composite?> body).claim()
+        if not request.info.flags & KEEP_ALIVE or self.flags & CLOSE or core.draining or self.layer == CLOSING:
             flags |= CLOSE_AFTER
         if request.info.minor == 0 and request.info.length:
             flags |= OLD_CLIENT
         if request.info.method == HEAD:
             flags |= HEAD_ONLY
-        if writer.head(status, headers, length, flags, kind) & CLOSE_AFTER:
+        if core.writer.head(status, headers, length, flags, kind) & CLOSE_AFTER:
             self.flags |= CLOSE
+            if request.info.flags & KEEP_ALIVE:
+                self.flags |= LINGER     # the peer does not expect it, and may be sending the next request
         core.requests.step(request, ANSWER_COMPOSED, core.now_ns)
+        self.flags |= HAS_ANSWER
         request.finished_ns = core.now_ns
         request.status = status
+        request.body_sent = 0 if flags & HEAD_ONLY or has_no_body(status) else length
         core.requests.totals.answered += 1
         core.requests.totals.time_ns += core.now_ns - request.started_ns
         if status >= 500:
             core.requests.totals.errors += 1
         else:
             core.requests.totals.processed += 1
-        if flags & HEAD_ONLY or has_no_body(status) or length == 0:
-            request.body_sent = 0
-            if not is_bytes:
-                body.close()
-            return 0
-        request.body_sent = length
-        if is_bytes and length < APART_BYTES:
-            writer.append(PyBytes_AS_STRING(body), length)
-            return 0
-        return self._send_apart(body)
+        return 0
 
-    cdef int _send_apart(self, object body) except -1:
+    cdef int send_body(self, object body) except -1:
+        """Write a small body behind its head; a large one is sent from where it lies, a file by the kernel."""
+        if self.current.body_sent == 0:
+            discard_body(body)
+            return 0
+        if type(body) is bytes and PyBytes_GET_SIZE(body) < APART_BYTES:
+            return self.site.core.writer.append(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+        return self.send_apart(body)
+
+    cdef int send_apart(self, object body) except -1:
         """Send what is written, then `body`; what the socket does not take goes to the outbox."""
-        cdef Core core = self.site.core
-        cdef Writer writer = core.writer
+        cdef Writer writer = self.site.core.writer
+        cdef size_t size = writer.size
         cdef Py_ssize_t sent
         cdef int64_t moved
-        cdef Outbox outbox
-        if self.outbox is None and type(body) is bytes:
-            sent = stream_send_two(
-                self.fd, writer.data, writer.size, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body)
-            )
+        cdef Outbox outbox = self.outbox
+        writer.size = 0
+        if self.flags & GONE:
+            discard_body(body)
+            return 0
+        if outbox is None and type(body) is bytes:
+            sent = stream_send_two(self.fd, writer.data, size, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
             if sent == STREAM_BROKEN:
-                writer.size = 0
                 self.drop()
                 return 0
             sent = max(sent, 0)
             self.bytes_out += sent
-            if <size_t> sent >= writer.size:
-                sent -= writer.size
-                writer.size = 0
-                if sent == PyBytes_GET_SIZE(body):
-                    return 0
-                self.outbox = Outbox()
-                self.outbox.put(body)
-                self.outbox.offset = sent
-                self.outbox.pending -= sent
+            if <size_t> sent == size + PyBytes_GET_SIZE(body):
+                return 0
+            outbox = Outbox.__new__(Outbox)
+            if <size_t> sent < size:
+                outbox.put(PyBytes_FromStringAndSize(writer.data + sent, size - sent))
+                outbox.put(body)
             else:
-                self.outbox = Outbox()
-                self.outbox.put(PyBytes_FromStringAndSize(writer.data + sent, writer.size - sent))
-                self.outbox.put(body)
-                writer.size = 0
+                outbox.put(body)
+                outbox.skip(sent - size)
+            self.outbox = outbox
             return self.hold()
-        outbox = self.outbox if self.outbox is not None else Outbox()
-        outbox.put(PyBytes_FromStringAndSize(writer.data, writer.size))
+        if outbox is None:
+            outbox = Outbox.__new__(Outbox)
+        outbox.put(PyBytes_FromStringAndSize(writer.data, size))
         outbox.put(body)
-        writer.size = 0
         self.outbox = outbox
         moved = outbox.flush(self.fd)
         if moved == STREAM_BROKEN:
             self.drop()
             return 0
         self.bytes_out += moved
-        if outbox.pending == 0:
-            self.outbox = None
-            return 0
-        return self.hold()
+        if outbox.pending:
+            return self.hold()
+        self.outbox = None
+        return 0
 
     cdef int refuse(self, int status, bytes text, object headers) except -1:
         """An answer of the server's own that ends the connection: the framing cannot be trusted any more."""
         cdef Core core = self.site.core
         cdef RequestPoint request = self.current
-        cdef Writer writer = core.writer
-        cdef bint head_only = request is not None and request.info.length and request.info.method == HEAD
-        self.flags |= CLOSE | LINGER
+        cdef bint head_only = request.info.length and request.info.method == HEAD
         self.reader = None
+        self.write_refusal(status, text, headers, head_only)
+        core.requests.totals.errors += 1
+        core.requests.step(request, REFUSED, core.now_ns)
+        self.flags |= HAS_ANSWER
+        request.finished_ns = core.now_ns
+        request.status = status
+        request.body_sent = 0 if head_only else PyBytes_GET_SIZE(text) + 1
+        return 0
+
+    cdef int write_refusal(self, int status, bytes text, object headers, bint head_only) except -1:
+        cdef Writer writer = self.site.core.writer
+        self.flags |= CLOSE | LINGER
         writer.head(status, headers, PyBytes_GET_SIZE(text) + 1, CLOSE_AFTER, b"text/plain; charset=utf-8")
         if not head_only:
             writer.append(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
             writer.append(b"\n", 1)
-        core.requests.totals.errors += 1
-        if request is not None:
-            core.requests.step(request, REFUSED, core.now_ns)
-            request.finished_ns = core.now_ns
-            request.status = status
-            request.body_sent = 0 if head_only else PyBytes_GET_SIZE(text) + 1
         return 0
+
+    cdef int turn_away(self) except -1:
+        """There is no room: the answer goes out at once, whatever the peer is about to ask."""
+        cdef Core core = self.site.core
+        self.write_refusal(503, NO_ROOM, RETRY, False)
+        if core.draining or core.doorway.total >= AT_DOOR_MOST:
+            # No time to linger.  With its request read, closing does not destroy the answer, as a rule.
+            stream_receive(self.fd, core.inbuf, RECEIVE_BYTES)
+            self.flags &= ~<uint32_t> LINGER
+        else:
+            core.doorway.link(self, 0, CLOSING, core.now_ns)
+            self.flags |= AT_DOOR
+        self.flush()
+        return self.settle()
 
     cdef int not_routed(self, const char *path, Py_ssize_t size) except -1:
         """404, 405 with Allow, or 501 for the methods that are no plain exchange."""
@@ -568,29 +636,32 @@ cdef class Connection(ConnectionPoint):
             allow = self.site.fallback.allow(path, size)
         self.site.core.requests.step(request, REFUSED, self.site.core.now_ns)
         if request.info.flags & ASTERISK_FORM:
-            return self.send_answer({"Allow": "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"}, b"", 200, NULL)
+            return self.answer_with(200, {"Allow": "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"}, b"")
         if allow is not None:
-            return self.send_answer({"Allow": allow, **PLAIN}, b"Method Not Allowed\n", 405, NULL)
+            return self.answer_with(405, {"Allow": allow, **PLAIN}, b"Method Not Allowed\n")
         if request.info.method == OTHER and request.method in ("CONNECT", "TRACE"):
-            return self.send_answer(PLAIN, b"Not Implemented\n", 501, NULL)
-        return self.send_answer(PLAIN, b"Not Found\n", 404, NULL)
+            return self.answer_with(501, PLAIN, b"Not Implemented\n")
+        return self.answer_with(404, PLAIN, b"Not Found\n")
 
     cdef int release_request(self) except -1:
         """An answered request leaves the index; its memory serves the next one unless somebody kept it."""
-        cdef Core core = self.site.core
-        cdef RequestPoint request = self.current
-        if request is None or request.layer != RESPONSE_READY:
+        cdef Core core
+        cdef RequestPoint request
+        if not self.flags & HAS_ANSWER:
             return 0
+        core = self.site.core
+        request = self.current
         self.current = None
+        self.flags &= ~<uint32_t> HAS_ANSWER
         core.requests.step(request, ANSWER_SENT, core.now_ns)
         core.requests.leave(request)
         if core.access_log is not None:
-            core.access_log(request, request.status, request.body_sent, request.finished_ns - request.started_ns)
+            core.log_access(request)
         if (<PyObject *> request).ob_refcnt == 1:
             request.forget()
             core.spare = request
         else:
-            request.own()
+            detach_request(request)
         return 0
 
     # --- output ---------------------------------------------------------------------------------
@@ -606,8 +677,7 @@ cdef class Connection(ConnectionPoint):
         if self.flags & GONE:
             return 0
         if self.outbox is not None:
-            self.outbox.put(PyBytes_FromStringAndSize(writer.data, size))
-            return 0
+            return self.outbox.put(PyBytes_FromStringAndSize(writer.data, size))
         sent = stream_send(self.fd, writer.data, size, False)
         if sent == <Py_ssize_t> size:
             self.bytes_out += sent
@@ -617,7 +687,7 @@ cdef class Connection(ConnectionPoint):
             return 0
         sent = max(sent, 0)
         self.bytes_out += sent
-        self.outbox = Outbox()
+        self.outbox = Outbox.__new__(Outbox)
         self.outbox.put(PyBytes_FromStringAndSize(writer.data + sent, size - sent))
         return self.hold()
 
@@ -629,8 +699,7 @@ cdef class Connection(ConnectionPoint):
         return self.watch(WRITABLE)
 
     cdef int writable(self) except -1:
-        cdef int64_t moved
-        moved = self.outbox.flush(self.fd)
+        cdef int64_t moved = self.outbox.flush(self.fd)
         if moved == STREAM_BROKEN:
             self.drop()
             return 0
@@ -653,8 +722,7 @@ cdef class Connection(ConnectionPoint):
         self.release_request()
         if self.flags & CLOSE:
             return self.finish()
-        if self.current is None and (self.inbox == NULL or self.inbox.size == 0):
-            self.free_inbox()
+        if self.current is None and self.inbox == NULL:
             if self.flags & PEER_DONE:
                 self.drop()
             elif self.layer == ACTIVE:
@@ -674,43 +742,64 @@ cdef class Connection(ConnectionPoint):
         return self.watch(READABLE)
 
     cdef void drop(self) noexcept:
-        """Close now, fold the tallies in, leave every structure."""
-        cdef Core core = self.site.core
-        cdef RequestPoint request = self.current
+        """Close now, fold the tallies in, leave the pools."""
+        cdef Core core
         if self.flags & GONE:
             return
-        self.flags |= GONE
+        core = self.site.core
         try:
             self.watch(0)
         except BaseException as error:
-            core.report("the loop lost a connection", None, error)
+            core.tell("the loop lost a connection", None, error)
+        self.flags |= GONE
         stream_close(self.fd)
-        self.outbox = None
-        self.reader = None
-        self.move(DESCRIPTOR_CLOSED)
-        core.pools.archive(self, self.requests, self.bytes_in, self.bytes_out)
-        if request is not None and not self.flags & IN_HANDLER:
+        self.fd = -1
+        if self.flags & AT_DOOR:
+            core.doorway.unlink(self)
+            self.layer = ARCHIVED
+        else:
+            self.move(DESCRIPTOR_CLOSED)
+            core.pools.archive(self, self.requests, self.bytes_in, self.bytes_out)
+        if not self.flags & WORKING:
+            self.bury()
+
+    cdef void bury(self) noexcept:
+        """Give back what a closed connection still held."""
+        cdef Core core = self.site.core
+        cdef RequestPoint request = self.current
+        if request is not None:
             self.current = None
             core.requests.leave(request)
-            try:
-                request.own()
-            except MemoryError:
-                request.forget()
-        if not self.flags & IN_HANDLER:      # its request may still lie there
-            self.free_inbox()
+            detach_request(request)      # it may be kept, and its bytes may lie in the inbox
+            if self.flags & HAS_ANSWER and core.access_log is not None:
+                if self.outbox is not None:
+                    request.body_sent = max(<int64_t> 0, request.body_sent - self.outbox.pending)
+                core.log_access(request)
+        self.outbox = None
+        self.reader = None
+        self.free_inbox()
+
+    cdef void free_inbox(self) noexcept:
+        inbox_free(self.inbox)
+        self.inbox = NULL
 
     cdef void timed_out(self) noexcept:
         """A time limit passed: say 408 where an answer can still be given, then close."""
-        cdef RequestPoint request = self.current
+        if self.flags & GONE:
+            return
+        self.flags |= WORKING
         try:
-            if request is not None and request.layer < ROUTED and not self.flags & (CLOSE | GONE):
+            if self.current is None or self.flags & (BUSY | CLOSE | HAS_ANSWER):
+                self.drop()
+            else:
                 self.refuse(fault_status(FAULT_TIMEOUT), fault_text(FAULT_TIMEOUT), None)
                 self.flush()
                 self.settle()
-            else:
-                self.drop()
         except BaseException as error:
-            self._broke(error)
+            self.fail(error)
+        self.flags &= ~<uint32_t> WORKING
+        if self.flags & GONE:
+            self.bury()
 
     cdef int watch(self, uint32_t events) except -1:
         """Change what the loop watches; the selector is asked only when something changes."""
@@ -718,13 +807,17 @@ cdef class Connection(ConnectionPoint):
         cdef uint32_t before = self.events
         if events == before:
             return 0
-        self.events = events
         if events == 0:
+            self.events = 0
             core.unregister(self.fd)
-        elif before == 0:
+            return 0
+        if self.flags & GONE:
+            return 0
+        if before == 0:
             core.register(self.fd, events, self.on_ready)
         else:
             core.modify(self.fd, events, self.on_ready)
+        self.events = events
         return 0
 
     cdef void move(self, int event) noexcept:
@@ -734,9 +827,15 @@ cdef class Connection(ConnectionPoint):
 
 
 cdef Connection open_connection(Site site, int fd, const Peer *peer):
-    """A connection over an accepted descriptor, in no index yet; closes `fd` when dropped."""
-    cdef Connection connection = Connection.__new__(Connection)
+    """A connection over an accepted descriptor, in no index yet; the descriptor is its own, also if this fails."""
+    cdef Connection connection
+    try:
+        connection = Connection.__new__(Connection)
+    except MemoryError:
+        stream_close(fd)
+        raise
     connection.site = site
-    connection.fd = fd
     connection.peer = peer[0]
+    connection.fd = fd
+    connection.flags = 0
     return connection

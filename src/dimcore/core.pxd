@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 
 from dimcore.answer cimport Answer
 from dimcore.index cimport Index
@@ -17,12 +17,14 @@ cdef class Core:
     cdef readonly RequestSubstrate requests
     cdef Index connection_index
     cdef Index request_index
+    cdef Index doorway               # (0, closing): told that there is no room, and reading that
     # Scratch, lent to whichever connection is being served.
     cdef Writer writer
     cdef Answer answer
     cdef Head head
     cdef char *inbuf
     cdef RequestPoint spare
+    cdef bint serving                # the scratch is in use
     # Time.
     cdef int64_t now_ns
     cdef int64_t sweep_at_ns
@@ -44,9 +46,21 @@ cdef class Core:
     cdef object report
     cdef object access_log
 
+    cdef int enter(self) except -1
+    cdef void leave(self) noexcept
     cdef RequestPoint take_request(self)
     cdef int64_t clock(self) noexcept
     cdef bint has_room(self, int spiral) noexcept
+    cdef void tell(self, str message, RequestPoint request, object error) noexcept
+    cdef void log_access(self, RequestPoint request) noexcept
+
+
+# Own what lies in a buffer of the worker's, or, without memory, become an empty request.
+cdef void detach_request(RequestPoint request) noexcept
+
+
+# The points of one type that entered a cell at `before_ns` or earlier, oldest first, `most` at most.
+cdef list points_before(Index index, int spiral, int layer, int64_t before_ns, object kind, int most)
 
 
 cdef class Site:

@@ -5,22 +5,33 @@ turn, so a connection that is idle holds neither.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memset
 
 from dimcore.clock cimport monotonic_ns
+from dimcore.index cimport Index, Point
 from dimcore.limits cimport (
-    ACTIVE, CLOSING, HANDSHAKE, IDLE, KIB, LAYERS, MAX_FIELDS, MAX_HEAD_BYTES, MIB, NEW, PARSED, POOL_ADMIN,
+    CLOSING, HANDSHAKE, IDLE, KIB, MAX_FIELDS, MAX_HEAD_BYTES, MAX_SPIRALS, MIB, NEW, PARSED, POOL_ADMIN,
     POOL_HTTP, RECEIVED, RESPONSE_READY, ROUTED,
 )
+from dimcore.points cimport ConnectionPoint
+from dimcore.writer cimport LARGE_ROOM
 
-from dimcore.errors import UsageError
+from dimcore.errors import InvalidCoordinate, UsageError
+from dimcore.index import Index as _Index
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
     time_t time(time_t *out)
 
+cdef int64_t MAX_BYTES = 0x4000000000000000
+
 cdef enum:
     SECOND = 1000000000      # in nanoseconds
+    MAX_COUNT = 1 << 24      # points an index holds
     RECEIVE_BYTES = 64 * KIB
+    LONGEST = 1000000000     # seconds a time limit may have: 30 years, and in nanoseconds it fits 63 bits
 
 
 def _refuse_offload(connection, request, handler):
@@ -35,7 +46,9 @@ def _print_report(message, request, error):
         traceback.print_exception(error)
 
 
-# name -> (kind, index, unit): how a limit of `Core.configure` is stored
+cdef list NOBODY = []
+
+# names of `Core.configure`'s time limits: what cell or stage each belongs to
 cdef dict LAYER_LIMITS = {"connect": NEW, "handshake": HANDSHAKE, "idle": IDLE, "linger": CLOSING}
 cdef dict STAGE_LIMITS = {"head": RECEIVED, "body_grace": PARSED, "handler": ROUTED, "send_grace": RESPONSE_READY}
 
@@ -48,8 +61,9 @@ cdef class Core:
         requests: a RequestSubstrate.
         server: value of the Server field, ``""`` for none.
 
-    Not safe for use from two threads at once; a handler on another thread hands
-    its answer back through the loop.
+    Thread-safety: the loop's thread only; a handler on another thread hands its
+        answer back through the loop.  Nor from within a handler: while one runs,
+        an attempt to serve something else raises UsageError.
     """
 
     def __cinit__(self, ConnectionPoolManifold pools not None, RequestSubstrate requests not None,
@@ -58,6 +72,7 @@ cdef class Core:
         self.requests = requests
         self.connection_index = pools.index
         self.request_index = requests.index
+        self.doorway = _Index(1)
         self.writer = Writer(server)
         self.answer = Answer()
         self.inbuf = <char *> PyMem_Malloc(RECEIVE_BYTES)
@@ -86,11 +101,13 @@ cdef class Core:
                 (readable) and 2 (writable) or both; as ``selectors`` has them.
             unregister: called with ``(fd)``.
             offload: called with ``(connection, request, handler)`` for a blocking
-                handler; must call ``connection.complete(request, result, error)`` on
-                the loop's thread in the end.
+                handler; must have ``connection.complete(request, result, error)``
+                called by the loop in the end, never by `offload` itself.
             report: called with ``(message, request or None, exception or None)``.
             access_log: called with ``(request, status, body bytes, nanoseconds)``
                 after each answer; None costs nothing.
+
+        What `report` or `access_log` raises is reported and goes no further.
         """
         self.register = register
         self.modify = modify
@@ -106,8 +123,8 @@ cdef class Core:
         """Set limits; what is not named stays.
 
         Args:
-            max_connections: connections of this worker, admin pool apart.
-            admin_reserve: connections the admin pool may hold beyond that.
+            max_connections: connections of this worker, those in the reserve apart.
+            admin_reserve: places kept for the admin pool, on top of that.
             max_body, request_line, head, field: bytes; a head has at most 65,535.
             fields: header fields, at most 100.
             body_rate, send_rate: bytes a second that must move in each grace period.
@@ -115,40 +132,83 @@ cdef class Core:
                 linger, head, body_grace, send_grace, handler.
 
         Raises:
-            UsageError: a value out of range or an unknown name.
+            UsageError: a value out of range or an unknown name; nothing was changed.
         """
+        cdef HeadLimits limits = self.head_limits
+        cdef int64_t connections = self.max_connections, reserve = self.admin_reserve, body = self.max_body
+        cdef int64_t rate_in = self.body_rate, rate_out = self.send_rate
         if max_connections is not None:
-            self.max_connections = _at_least("max_connections", max_connections, 1)
+            connections = _between("max_connections", max_connections, 1, MAX_COUNT)
         if admin_reserve is not None:
-            self.admin_reserve = _at_least("admin_reserve", admin_reserve, 0)
+            reserve = _between("admin_reserve", admin_reserve, 0, MAX_COUNT)
         if max_body is not None:
-            self.max_body = _at_least("max_body", max_body, 0)
+            body = _between("max_body", max_body, 0, MAX_BYTES)
         if request_line is not None:
-            self.head_limits.request_line = <uint32_t> _between("request_line", request_line, 16, MAX_HEAD_BYTES)
+            limits.request_line = <uint32_t> _between("request_line", request_line, 16, MAX_HEAD_BYTES)
         if head is not None:
-            self.head_limits.head = <uint32_t> _between("head", head, 64, MAX_HEAD_BYTES)
+            limits.head = <uint32_t> _between("head", head, 64, MAX_HEAD_BYTES)
         if field is not None:
-            self.head_limits.field = <uint32_t> _between("field", field, 16, MAX_HEAD_BYTES)
+            limits.field = <uint32_t> _between("field", field, 16, MAX_HEAD_BYTES)
         if fields is not None:
-            self.head_limits.fields = <uint32_t> _between("fields", fields, 1, MAX_FIELDS)
+            limits.fields = <uint32_t> _between("fields", fields, 1, MAX_FIELDS)
         if body_rate is not None:
-            self.body_rate = _at_least("body_rate", body_rate, 0)
+            rate_in = _between("body_rate", body_rate, 0, MAX_BYTES)
         if send_rate is not None:
-            self.send_rate = _at_least("send_rate", send_rate, 0)
+            rate_out = _between("send_rate", send_rate, 0, MAX_BYTES)
         for name, value in (seconds or {}).items():
-            if not value >= 0:
-                raise UsageError(f"limit {name} is {value} seconds; it must be 0 or more")
-            if name in LAYER_LIMITS:
-                self.layer_limit_ns[<int> LAYER_LIMITS[name]] = <int64_t> (value * SECOND)
-            elif name in STAGE_LIMITS:
-                self.stage_limit_ns[<int> STAGE_LIMITS[name]] = <int64_t> (value * SECOND)
-            else:
+            if not 0 <= value <= LONGEST:
+                raise UsageError(f"limit {name} is {value} seconds; 0 to {LONGEST} is allowed")
+            if name not in LAYER_LIMITS and name not in STAGE_LIMITS:
                 known = ", ".join([*LAYER_LIMITS, *STAGE_LIMITS])
                 raise UsageError(f"no time limit is called {name!r}; there are {known}")
+        self.head_limits = limits
+        self.max_connections = connections
+        self.admin_reserve = reserve
+        self.max_body = body
+        self.body_rate = rate_in
+        self.send_rate = rate_out
+        for name, value in (seconds or {}).items():
+            if name in LAYER_LIMITS:
+                self.layer_limit_ns[<int> LAYER_LIMITS[name]] = <int64_t> (value * SECOND)
+            else:
+                self.stage_limit_ns[<int> STAGE_LIMITS[name]] = <int64_t> (value * SECOND)
+
+    @property
+    def turned_away(self):
+        """Connections that were told there is no room and did not leave yet; they are in no pool."""
+        return self.doorway.total
 
     def drain(self):
-        """From now on every answer closes its connection."""
+        """From now on every answer closes its connection, and nobody is kept at the door; again is fine."""
         self.draining = True
+        while self.doorway.total:
+            (<ConnectionPoint> self.doorway.first(0, CLOSING)).release()
+
+    cdef int enter(self) except -1:
+        """Take the scratch memory, until `leave`."""
+        if self.serving:
+            # Input and output of the connection that is being served lie there: to serve another one now would
+            # send it the answers of the first.
+            raise UsageError("a connection is being served already: call this from the loop, not from a handler")
+        self.serving = True
+        return 0
+
+    cdef void leave(self) noexcept:
+        # What was written is sent by now; what is not, after a fault, must not reach the next connection.
+        self.writer.size = 0
+        if self.writer.room > LARGE_ROOM:
+            self.writer.shrink()
+        self.serving = False
+
+    cdef void tell(self, str message, RequestPoint request, object error) noexcept:
+        """Report; what the reporter raises itself ends in ``sys.unraisablehook``."""
+        self.report(message, request, error)
+
+    cdef void log_access(self, RequestPoint request) noexcept:
+        try:
+            self.access_log(request, request.status, request.body_sent, request.finished_ns - request.started_ns)
+        except BaseException as error:
+            self.tell("the access log failed", request, error)
 
     cdef int64_t clock(self) noexcept:
         self.now_ns = monotonic_ns()
@@ -159,20 +219,44 @@ cdef class Core:
         cdef RequestPoint request = self.spare
         if request is not None:
             self.spare = None
+            request.position = 0.0       # the handler before could have set it
             return request
         return RequestPoint.__new__(RequestPoint)
 
     cdef bint has_room(self, int spiral) noexcept:
         """Whether the worker may hold one more connection; the admin pool has places of its own."""
-        if spiral == POOL_ADMIN:
-            return self.connection_index.total < self.max_connections + self.admin_reserve
-        return self.connection_index.total - self.pools.live(POOL_ADMIN) < self.max_connections
+        cdef int64_t admins = self.pools.live(POOL_ADMIN)
+        if admins > self.admin_reserve:
+            admins = self.admin_reserve
+        elif spiral == POOL_ADMIN and admins < self.admin_reserve:
+            return True
+        return self.connection_index.total - admins < self.max_connections
 
 
-cdef int64_t _at_least(str name, value, int64_t least) except -1:
-    if value < least:
-        raise UsageError(f"{name} is {value}; at least {least} is allowed")
-    return value
+cdef void detach_request(RequestPoint request) noexcept:
+    try:
+        request.own()
+    except MemoryError:
+        request.forget()
+        memset(&request.info, 0, sizeof(request.info))
+        request.info.content_length = -1
+
+
+cdef list points_before(Index index, int spiral, int layer, int64_t before_ns, object kind, int most):
+    cdef PyObject *at
+    cdef list found = NOBODY
+    if index.rows[spiral] == NULL:
+        return NOBODY
+    at = index.rows[spiral][layer].first
+    while at != NULL and (<Point> at).entered_ns <= before_ns:
+        if type(<object> at) is kind:
+            if found is NOBODY:
+                found = []
+            found.append(<object> at)
+            if len(found) == most:
+                break
+        at = (<Point> at).next
+    return found
 
 
 cdef int64_t _between(str name, value, int64_t least, int64_t most) except -1:
@@ -190,10 +274,15 @@ cdef class Site:
         fallback: routes for what `router` does not know: the built-in endpoints, static files.
         spiral: pool, 0 to 3 or one that was added.
         splits_api: connections whose first request is under ``/api/`` go to pool 2.
+
+    Raises:
+        InvalidCoordinate: no such spiral.
     """
 
     def __cinit__(self, Core core not None, Router router not None, Router fallback=None, int spiral=POOL_HTTP,
                   bint splits_api=True):
+        if not 0 <= spiral < MAX_SPIRALS:
+            raise InvalidCoordinate(f"spiral must be 0 to {MAX_SPIRALS - 1}, got {spiral}")
         self.core = core
         self.router = router
         self.fallback = fallback

@@ -1,7 +1,8 @@
 """Time limits, kept by the index: every cell is ordered by entry time, so its head is the next to expire.
 
 A sweep looks at the head of each cell that has a limit and stops at the first
-point that still has time: O(expired), no timer a connection, no scan.
+point that still has time: O(expired), no timer a connection, no scan.  Points
+that a program keeps in the same pools are passed over: they are its own affair.
 
 Limits that ask for progress (a body arriving, an answer being read) are grace
 periods: when one ends, the bytes moved since it began decide between another
@@ -9,9 +10,9 @@ period and the end.
 """
 
 from dimcore.connection cimport Connection
-from dimcore.core cimport Core
-from dimcore.index cimport Point
-from dimcore.limits cimport LAYERS, METHODS, PARSED, RESPONSE_READY, ROUTED
+from dimcore.core cimport Core, points_before
+from dimcore.index cimport Index
+from dimcore.limits cimport CLOSING, LAYERS, METHODS, PARSED, RESPONSE_READY, ROUTED
 from dimcore.request cimport RequestPoint
 
 cdef extern from "time.h" nogil:
@@ -21,16 +22,25 @@ cdef extern from "time.h" nogil:
 cdef enum:
     SWEEP_NS = 100000000     # between two sweeps: limits are kept to a tenth of a second
     EXPIRED_A_SWEEP = 1000   # in one cell; the rest a tenth of a second later
-    SECOND_NS = 1000000000
+
+cdef double SECOND_NS = 1e9
 
 
 def tick(Core core not None):
-    """To be called once a round of the loop, right after it woke: clock, Date and time limits."""
+    """To be called once a round of the loop, right after it woke: clock, Date and time limits.
+
+    Raises:
+        UsageError: called from within a handler.
+    """
     cdef int64_t now = core.clock()
     core.writer.set_time(time(NULL))
     if now >= core.sweep_at_ns:
+        core.enter()
         core.sweep_at_ns = now + SWEEP_NS
-        sweep(core, now)
+        try:
+            sweep(core, now)
+        finally:
+            core.leave()
 
 
 cdef int sweep(Core core, int64_t now_ns) except -1:
@@ -39,55 +49,55 @@ cdef int sweep(Core core, int64_t now_ns) except -1:
     for layer in range(1, LAYERS + 1):
         if core.layer_limit_ns[layer]:
             for spiral in range(core.connection_index.spirals):
-                seen += _sweep_connections(core, spiral, layer, now_ns - core.layer_limit_ns[layer])
+                seen += _sweep_connections(
+                    core.connection_index, spiral, layer, now_ns - core.layer_limit_ns[layer])
         if core.stage_limit_ns[layer]:
             for spiral in range(METHODS):
                 seen += _sweep_requests(core, spiral, layer, now_ns - core.stage_limit_ns[layer])
+    if core.layer_limit_ns[<int> CLOSING]:
+        seen += _sweep_connections(core.doorway, 0, CLOSING, now_ns - core.layer_limit_ns[<int> CLOSING])
     return seen
 
 
-cdef int _sweep_connections(Core core, int spiral, int layer, int64_t before_ns) except -1:
-    cdef Point point
-    cdef int seen = 0
-    while seen < EXPIRED_A_SWEEP:
-        point = core.connection_index.first(spiral, layer)
-        if point is None or point.entered_ns > before_ns or not isinstance(point, Connection):
-            break
-        seen += 1
-        (<Connection> point).timed_out()
-    return seen
+cdef int _sweep_connections(Index index, int spiral, int layer, int64_t before_ns) except -1:
+    cdef list found = points_before(index, spiral, layer, before_ns, Connection, EXPIRED_A_SWEEP)
+    cdef Connection connection
+    for point in found:
+        connection = <Connection> point
+        # The end of the one before may have run code that moved this one.
+        if connection.layer == layer and connection.entered_ns <= before_ns:
+            connection.timed_out()
+    return <int> len(found)
 
 
 cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) except -1:
-    cdef Point point
+    cdef list found = points_before(core.request_index, spiral, stage, before_ns, RequestPoint, EXPIRED_A_SWEEP)
     cdef RequestPoint request
     cdef Connection connection
-    cdef int64_t moved, due
-    cdef int seen = 0
-    while seen < EXPIRED_A_SWEEP:
-        point = core.request_index.first(spiral, stage)
-        if point is None or point.entered_ns > before_ns or not isinstance(point, RequestPoint):
-            break
+    cdef int64_t moved
+    cdef double due
+    for point in found:
         request = <RequestPoint> point
-        if not isinstance(request.connection, Connection):
-            break
+        if type(request.connection) is not Connection:
+            continue
         connection = <Connection> request.connection
-        seen += 1
+        if connection.current is not request or request.layer != stage or request.entered_ns > before_ns:
+            continue
         if stage == PARSED or stage == RESPONSE_READY:
             if stage == PARSED:
                 moved = connection.reader.body.total if connection.reader is not None else 0
-                due = core.body_rate
+                due = <double> core.body_rate
             else:
                 moved = connection.bytes_out
-                due = core.send_rate
-            due = due * (core.now_ns - request.entered_ns) // SECOND_NS
-            if moved - request.marked_bytes >= due and moved > request.marked_bytes:
+                due = <double> core.send_rate
+            due *= <double> (core.now_ns - request.entered_ns) / SECOND_NS
+            if moved > request.marked_bytes and <double> (moved - request.marked_bytes) >= due:
                 request.marked_bytes = moved
                 core.request_index.relink(request, spiral, stage, core.now_ns)
                 continue
         elif stage == ROUTED:
-            core.report("a handler takes long", request, None)
+            core.tell("a handler takes long", request, None)
             core.request_index.relink(request, spiral, stage, core.now_ns)
             continue
         connection.timed_out()
-    return seen
+    return <int> len(found)

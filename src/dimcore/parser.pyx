@@ -181,7 +181,7 @@ cdef bint _is_ipv4(const char *text, size_t size) noexcept nogil:
 
 
 cdef bint _is_ipv6(const char *text, size_t size) noexcept nogil:
-    """IPv6address of RFC 3986 3.2.2: eight groups, one run of them shortened to "::", an IPv4 address for the last two."""
+    """IPv6address of RFC 3986 3.2.2: eight groups, one run of them shortened, an IPv4 address for the last two."""
     cdef size_t at = 0, start
     cdef int groups = 0
     cdef bint shortened = False

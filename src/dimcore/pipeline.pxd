@@ -19,6 +19,7 @@ cdef class RequestSubstrate:
 
     cdef int enter(self, RequestPoint request, int stage, int64_t now_ns) except -1
     cdef void step(self, RequestPoint request, int event, int64_t now_ns) noexcept
+    cdef void classify(self, RequestPoint request, int method, int64_t now_ns) noexcept
     cdef void leave(self, RequestPoint request) noexcept
 
 

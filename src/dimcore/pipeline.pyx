@@ -25,7 +25,11 @@ cdef class RequestSubstrate:
     """
 
     def __cinit__(self):
+        cdef int spiral
         self.index = _Index(METHODS)
+        for spiral in range(METHODS):
+            if not self.index.reserve(spiral):     # now, so that no step of a request can fail for want of memory
+                raise MemoryError
 
     cdef int enter(self, RequestPoint request, int stage, int64_t now_ns) except -1:
         self.index.link(request, request.spiral, stage, now_ns)
@@ -36,6 +40,11 @@ cdef class RequestSubstrate:
         cdef int stage = request_next(request.layer, event)
         if stage:
             self.index.relink(request, request.spiral, stage, now_ns)
+
+    cdef void classify(self, RequestPoint request, int method, int64_t now_ns) noexcept:
+        """The head of a request that arrived in pieces is complete: *parsed*, and its method is known."""
+        cdef int stage = request_next(request.layer, HEAD_PARSED)
+        self.index.relink(request, method, stage if stage else request.layer, now_ns)
 
     cdef void leave(self, RequestPoint request) noexcept:
         """Archive: the point leaves the index at stage *logged*."""

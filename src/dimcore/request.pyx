@@ -22,8 +22,8 @@ from dimcore.cell cimport layer_of, spiral_of
 from dimcore.clock cimport monotonic_ns
 from dimcore.limits cimport MAX_FIELDS, MAX_HEAD_BYTES, METHODS, OTHER, RECEIVED
 from dimcore.parser cimport (
-    CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, HeadLimits, fault_status, fault_text,
-    head_parse, head_reset,
+    CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, fault_status, fault_text, head_parse,
+    head_reset,
 )
 from dimcore.body cimport (
     BODY_DONE, BODY_FAILED, BODY_MORE, BODY_PIECE, Body, BodyResult, body_start_chunked, body_step,
@@ -33,7 +33,8 @@ from dimcore.scan cimport scan_hex, scan_is_token, scan_is_value, scan_setup
 from dimcore.compose import identity_vector as _identity_vector
 from dimcore.compose import z_value as _z_value
 from dimcore.errors import BadRequest, UsageError
-from dimcore.states import METHOD_NAMES, STAGE_NAMES
+from dimcore.states import METHOD_NAMES as _METHOD_NAMES
+from dimcore.states import STAGE_NAMES as _STAGE_NAMES
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
@@ -46,7 +47,7 @@ cdef uint8_t LOWER[256]
 for _byte in range(256):
     LOWER[_byte] = _byte + 32 if 65 <= _byte <= 90 else _byte
 
-cdef tuple KNOWN_METHODS = tuple(METHOD_NAMES)[:OTHER]
+cdef tuple KNOWN_METHODS = tuple(_METHOD_NAMES)[:OTHER]
 cdef object serial = 0     # of points that never were in an index
 
 
@@ -370,7 +371,8 @@ cdef class RequestPoint(Point):
         self.info = head.info
         self.base = base
         self.fields = head.fields
-        self.spiral = head.info.method
+        if self.index == NULL:           # in an index, its cell goes by the spiral: that one moves it
+            self.spiral = head.info.method
         self.finished_ns = 0
         self.body_missing = 0
 
@@ -560,7 +562,10 @@ cdef class RequestPoint(Point):
 
     @property
     def cookies(self):
-        """Cookies by name, surrounding quotes removed; of a repeated name the first (RFC 6265 5.4: the most specific)."""
+        """Cookies by name, quotes around a value removed; of a repeated name the first.
+
+        Source: RFC 6265 4.2 and 5.4 (user agents send the most specific one first).
+        """
         cdef dict jar
         if self._cookies is None:
             jar = {}
@@ -630,7 +635,7 @@ cdef class RequestPoint(Point):
     @property
     def stage_name(self):
         """The name of `layer`, for example ``"routed"``."""
-        return STAGE_NAMES[self.layer]
+        return _STAGE_NAMES[self.layer]
 
     @property
     def processing_time_ms(self):

@@ -20,19 +20,24 @@ cdef int stream_accept(int listener, Peer *peer) noexcept nogil
 cdef void stream_half_close(int fd) noexcept nogil
 cdef void stream_close(int fd) noexcept nogil
 cdef object peer_address(const Peer *peer)
+cdef void discard_body(object body) noexcept     # close the files of a body that is not sent
 
 
 cdef class FileBody:
     cdef int fd
     cdef int64_t offset
     cdef readonly int64_t length     # bytes still to send
+    cdef bint claimed
 
+    cdef int64_t claim(self) except -1      # its length, for the one answer that may send it
     cdef Py_ssize_t send(self, int fd) noexcept
 
 
 cdef class Composite:
-    cdef readonly list parts
+    cdef readonly tuple parts
     cdef readonly int64_t length
+
+    cdef int64_t claim(self) except -1
 
 
 cdef class Outbox:
@@ -42,5 +47,6 @@ cdef class Outbox:
     cdef readonly int64_t pending
 
     cdef int put(self, object item) except -1
+    cdef void skip(self, Py_ssize_t size) noexcept   # that much of the first item, bytes, is sent
     cdef int64_t flush(self, int fd) except -10
     cdef int _shift(self) except -1

@@ -6,6 +6,7 @@ GIL, but for those that copy much or may read a disk.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.stdint cimport INT64_MAX
 from libc.string cimport memcpy, memset
 
 from dimcore.limits cimport KIB
@@ -18,7 +19,9 @@ cdef extern from *:
     #include <sys/socket.h>
     #include <sys/uio.h>
     #include <netinet/in.h>
+    #include <errno.h>
     #include <fcntl.h>
+    #include <stdint.h>
     #include <string.h>
     #include <unistd.h>
     #ifdef __linux__
@@ -59,15 +62,25 @@ cdef extern from *:
         return sendmsg(fd, &message, MSG_NOSIGNAL);
     }
 
+    /* For files the kernel cannot send itself: some file systems in user space, /proc. */
+    static ssize_t dimcore_copy_file(int out, int in, int64_t offset, size_t count) {
+        char piece[32 * 1024];
+        ssize_t got = pread(in, piece, count < sizeof piece ? count : sizeof piece, (off_t)offset);
+        return got <= 0 ? got : send(out, piece, (size_t)got, MSG_NOSIGNAL);
+    }
+
     static ssize_t dimcore_sendfile(int out, int in, int64_t offset, size_t count) {
     #ifdef __linux__
         off_t from = (off_t)offset;
-        return sendfile(out, in, &from, count);
+        ssize_t moved = sendfile(out, in, &from, count);
     #else
         off_t sent = (off_t)count;
         int result = sendfile(in, out, (off_t)offset, &sent, NULL, 0);
-        return result == 0 || sent > 0 ? (ssize_t)sent : -1;
+        ssize_t moved = result == 0 || sent > 0 ? (ssize_t)sent : -1;
     #endif
+        if (moved < 0 && (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP))
+            return dimcore_copy_file(out, in, offset, count);
+        return moved;
     }
     """
     ctypedef unsigned short in_port_t
@@ -164,7 +177,7 @@ cdef void stream_close(int fd) noexcept nogil:
 
 cdef object peer_address(const Peer *peer):
     """``(host, port)``, or None for a Unix socket; an IPv4 address mapped into IPv6 reads as IPv4."""
-    cdef const uint8_t *raw = peer.address
+    cdef const uint8_t *raw = <const uint8_t *> peer.address
     if peer.family == 4:
         return f"{raw[0]}.{raw[1]}.{raw[2]}.{raw[3]}", peer.port
     if peer.family == 6:
@@ -176,23 +189,34 @@ cdef object peer_address(const Peer *peer):
     return None
 
 
+cdef void discard_body(object body) noexcept:
+    if isinstance(body, FileBody):
+        (<FileBody> body).close()
+    elif isinstance(body, Composite):
+        (<Composite> body).close()
+
+
 cdef class FileBody:
     """A stretch of an open file as a body, sent by the kernel (sendfile).
+
+    Good for one answer: it is used up by being sent.
 
     Args:
         fd: descriptor of a regular file; the object owns it from now on and closes
             it once sent or dropped.
         offset: first byte.
-        count: bytes; the file must hold them.
+        count: bytes; the file must hold them, else the connection is cut short.
 
     Raises:
-        ResponseError: a negative number.
+        ResponseError: a negative number, or one beyond 63 bits.
     """
 
     def __cinit__(self, int fd, int64_t offset, int64_t count):
         self.fd = -1
         if fd < 0 or offset < 0 or count < 0:
             raise ResponseError(f"FileBody({fd}, {offset}, {count}): no number may be negative")
+        if offset > INT64_MAX - count:
+            raise ResponseError(f"FileBody({fd}, {offset}, {count}): no file is that long")
         self.fd = fd
         self.offset = offset
         self.length = count
@@ -206,6 +230,12 @@ cdef class FileBody:
     def __dealloc__(self):
         if self.fd >= 0:
             stream_close(self.fd)
+
+    cdef int64_t claim(self) except -1:
+        if self.claimed or self.fd < 0:
+            raise ResponseError(f"{self!r} is {'part of another answer' if self.fd >= 0 else 'closed'} already")
+        self.claimed = True
+        return self.length
 
     def __repr__(self):
         return f"FileBody(fd={self.fd}, offset={self.offset}, count={self.length})"
@@ -232,28 +262,40 @@ cdef class Composite:
     Args:
         parts: `bytes` and `FileBody` objects in order.
 
-    `length` is the sum of their bytes.
+    `length` is the sum of their bytes, `parts` a tuple of them.
+
+    Raises:
+        ResponseError: a part is neither, or they are longer than 63 bits can say.
     """
 
-    def __init__(self, parts):
-        self.parts = list(parts)
-        self.length = 0
+    def __cinit__(self, parts):
+        cdef int64_t size
+        self.parts = tuple(parts)
         for part in self.parts:
             if type(part) is bytes:
-                self.length += PyBytes_GET_SIZE(part)
+                size = PyBytes_GET_SIZE(part)
             elif isinstance(part, FileBody):
-                self.length += (<FileBody> part).length
+                size = (<FileBody> part).length
             else:
                 raise ResponseError(f"a part must be bytes or FileBody, not {type(part).__name__}")
+            if size > INT64_MAX - self.length:
+                raise ResponseError("the parts are longer than any body can be")
+            self.length += size
 
     def close(self):
         """Close the files among the parts."""
         for part in self.parts:
             if isinstance(part, FileBody):
-                part.close()
+                (<FileBody> part).close()
+
+    cdef int64_t claim(self) except -1:
+        for part in self.parts:
+            if isinstance(part, FileBody):
+                (<FileBody> part).claim()
+        return self.length
 
     def __repr__(self):
-        return f"Composite({self.parts!r})"
+        return f"Composite({list(self.parts)!r})"
 
 
 cdef class Outbox:
@@ -279,6 +321,10 @@ cdef class Outbox:
             return 0
         self.items.append(item)
         return 0
+
+    cdef void skip(self, Py_ssize_t size) noexcept:
+        self.offset = size
+        self.pending -= size
 
     cdef int64_t flush(self, int fd) except -10:
         """Send what the socket takes; bytes moved (0: it takes nothing now) or STREAM_BROKEN."""

@@ -4,9 +4,9 @@ cdef enum WriteFlag:
     CLOSE_AFTER = 1          # in: say Connection: close; out: the handler asked for it
     OLD_CLIENT = 2           # in: HTTP/1.0, say Connection: keep-alive when it stays open
     HEAD_ONLY = 4            # in: the request was HEAD
-    ERROR_ANSWER = 8         # in: written by the server itself
 
 cdef enum:
+    LARGE_ROOM = 262144      # a buffer grown beyond this is worth shrinking
     UNKNOWN_LENGTH = -1      # send it chunked (HTTP/1.1) or until the end (HTTP/1.0)
 
 cdef class Writer:
@@ -20,6 +20,7 @@ cdef class Writer:
 
     cdef int reserve(self, size_t more) except -1
     cdef int append(self, const char *data, size_t size) except -1
+    cdef void shrink(self) noexcept
     cdef void set_time(self, int64_t seconds) noexcept
     cdef int _text(self, const char *text) except -1
     cdef int _length(self, int64_t length) except -1

@@ -39,7 +39,7 @@ cdef extern from "time.h" nogil:
 scan_setup()
 
 cdef enum:
-    FIRST_ROOM = 64 * KIB
+    FIRST_ROOM = 96 * KIB    # OUTPUT_BYTES of answers, one more of APART_BYTES, and its head
     STATUS_LOW = 200
     STATUS_HIGH = 599
 
@@ -127,6 +127,13 @@ cdef class Writer:
         self.data = data
         self.room = room
         return 0
+
+    cdef void shrink(self) noexcept:
+        """Give back what one huge head needed; to be called while nothing is written."""
+        cdef char *data = <char *> PyMem_Realloc(self.data, FIRST_ROOM)
+        if data != NULL:
+            self.data = data
+            self.room = FIRST_ROOM
 
     cdef int append(self, const char *data, size_t size) except -1:
         if self.size + size > self.room:
@@ -276,6 +283,8 @@ cdef class Writer:
         if size >= 4 and size <= 17:
             known = self._framing_field(text, size, content, content_size, length, flags, status)
             if known:
+                if known & given[0] & GAVE_LENGTH:
+                    raise ResponseError("Content-Length is given twice")
                 given[0] |= known
                 if known & ~(<uint32_t> (GAVE_DATE | GAVE_SERVER | GAVE_TYPE)):
                     return 0

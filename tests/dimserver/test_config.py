@@ -10,7 +10,7 @@ import typing
 
 import pytest
 
-from dimserver.config import BY_ATTRIBUTE, SETTINGS, Settings, check_paths, did_you_mean, read_values
+from dimserver.config import BY_ATTRIBUTE, SETTINGS, Settings, check_paths, did_you_mean, merge, read_values
 from dimserver.errors import ConfigError
 from dimserver.kinds import Choice, Flag, Integer, Kind
 
@@ -166,6 +166,27 @@ def test_check_paths_without_permission(tmp_path: pathlib.Path, mode: int) -> No
             check_paths(Settings(static=closed))
     finally:
         closed.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("weaker", "stronger", "merged"),
+    [
+        ({}, {}, {}),
+        ({"threads": 2, "drain": 1}, {"threads": 3}, {"threads": 3, "drain": 1}),
+        ({"uds": "/a"}, {"threads": 3}, {"uds": "/a", "threads": 3}),
+        ({"uds": "/a"}, {"port": 0}, {"port": 0}),
+        ({"uds": "/a", "host": "::1"}, {"port": 1}, {"host": "::1", "port": 1}),
+        ({"fd": 3}, {"uds": "/a"}, {"uds": "/a"}),
+        ({"fd": 3}, {"host": "::1"}, {"host": "::1"}),
+        ({"host": "::1", "port": 1}, {"fd": 0}, {"host": "::1", "port": 1, "fd": 0}),
+        ({"uds": "/a"}, {"fd": None}, {"uds": "/a", "fd": None}),
+    ],
+)
+def test_merge(weaker: dict[str, object], stronger: dict[str, object], merged: dict[str, object]) -> None:
+    given = dict(weaker), dict(stronger)
+    assert merge(weaker, stronger) == merged
+    assert (weaker, stronger) == given
+    Settings(**merged)
 
 
 def test_import_stays_light() -> None:

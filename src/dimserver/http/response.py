@@ -5,11 +5,11 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from dimcore import Composite, FileBody
 
-    Body = bytes | str | dict[str, Any] | list[Any] | FileBody | Composite | None
+    Body: TypeAlias = bytes | str | dict[str, Any] | list[Any] | FileBody | Composite | None
 
 __all__ = ["Response"]
 

@@ -95,8 +95,13 @@ class Loop:
     ) -> None:
         select = self.selector.select
         later = self._later
-        timeout: float | None = ROUND
+        events: list[tuple[selectors.SelectorKey, int]] | None = None
         while not self._stopping:
+            timeout: float | None = ROUND
+            if later:
+                timeout = max(0.0, min(ROUND, later[0][0] - monotonic()))
+            elif events == [] and quiet():
+                timeout = None
             events = select(timeout)
             now = monotonic() if later else 0.0
             tick()
@@ -104,13 +109,8 @@ class Loop:
                 key.data(mask)
             if settle is not None:
                 settle()
-            timeout = ROUND
             if later:
                 self._run_due(now)
-                if later:
-                    timeout = max(0.0, min(ROUND, later[0][0] - monotonic()))
-            elif not events and quiet():
-                timeout = None
 
     def stop(self) -> None:
         """Make `run` return after the events at hand."""

@@ -247,7 +247,8 @@ class Worker:
 
         def restore() -> None:
             for number, handler in before:
-                signal.signal(number, handler)
+                # None: not set from Python, and not to be had back.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
             signal.set_wakeup_fd(descriptor)
 
         return restore

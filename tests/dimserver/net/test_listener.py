@@ -264,7 +264,7 @@ def test_close_removes_its_own_path_only(tmp_path: pathlib.Path) -> None:
     second.close()
     assert not path.exists()
     second.listener.close()
-    assert not (first.told.lines or second.told.lines)
+    assert first.told.lines == second.told.lines == []
     third = Served(open_unix(str(path), 5), str(path))
     path.unlink()
     third.close()

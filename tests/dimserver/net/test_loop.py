@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dimserver.net import loop as module
-from dimserver.net.loop import ROUND, Loop
+from dimserver.net.loop import Loop
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_call_later_keeps_its_time_and_order(loop: Loop) -> None:
     loop.run(nothing)
     assert [name for name, _ in seen] == ["a", "b", "c"]
     for (_, at), least in zip(seen, (0.02, 0.02, 0.1), strict=True):
-        assert least <= at < least + 0.3 < 0.02 + ROUND
+        assert least <= at < least + 0.3
 
 
 def test_call_later_0_waits_for_one_more_round_of_events(loop: Loop) -> None:
@@ -141,7 +141,7 @@ def test_settle_comes_after_the_events(loop: Loop) -> None:
 def test_a_quiet_loop_sleeps_and_another_wakes_twice_a_second(loop: Loop) -> None:
     for quiet, least, most in ((True, 1, 2), (False, 2, 4)):
         rounds: list[None] = []
-        timer = threading.Timer(1.2, loop.call_from_thread, [loop.stop])
+        timer = threading.Timer(1.4, loop.call_from_thread, [loop.stop])
         timer.start()
         # A round that ends without an event is what makes the loop ask whether it is quiet.
         loop.run(lambda: rounds.append(None), None, lambda: quiet)  # noqa: B023 - called while it is what it is
@@ -171,8 +171,7 @@ def test_a_full_pipe_wakes_too(loop: Loop) -> None:
         pass
     loop.call_from_thread(loop.stop)
     loop.run(nothing)
-    with pytest.raises(BlockingIOError):
-        os.read(loop._wake_reader, 1)
+    assert os.read(loop._wake_reader, 4096) == b"\0"  # of `stop` itself; all else was read
 
 
 def test_stop_before_run(loop: Loop) -> None:

@@ -34,7 +34,7 @@ def app() -> App:
     app.route("/thread", lambda request: threading.current_thread().name)
     app.route("/big", lambda request: bytes(64 << 20))
     app.route("/fail", lambda request: 1 / 0)
-    app.get("/slow", blocking=True)(lambda request: time.sleep(0.5))
+    app.get("/slow", blocking=True)(lambda request: time.sleep(1.5))
     return app
 
 
@@ -262,7 +262,7 @@ def set_drain(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> Non
     time.sleep(0.1)
     begun = time.monotonic()
     server.stop()
-    assert time.monotonic() - begun < 0.3
+    assert time.monotonic() - begun < 1
     assert wire.ended()
 
 
@@ -322,7 +322,7 @@ def test_a_stop_leaves_nothing_open(serve: Serve, app: App) -> None:
         assert wire.ended()
         wire.close()
     assert descriptors() == before
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     assert app.connection_manifold.index.total_connections() == 0
     assert app.request_manifold.get_stats()["in_flight"] == 0
 

@@ -1,0 +1,975 @@
+"""The hot path over real sockets: what arrives, in whatever pieces, is answered in order, once, and nothing is left."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dimcore
+from dimcore import BadRequest, Composite, Connection, FileBody, PeerError, RequestPoint, UsageError
+
+GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: test\r\n"
+Serve = Callable[..., Any]
+SOURCES = Path(dimcore.__file__).parents[1]
+
+
+def get(path: str, *fields: str, method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: test", *fields, "", ""]).encode()
+
+
+def echo_path(request: RequestPoint) -> str:
+    return request.path
+
+
+def echo_body(request: RequestPoint) -> bytes:
+    return request.body
+
+
+# --- one after the other --------------------------------------------------------------------------
+
+
+def test_answers_and_stays_open(serve: Serve) -> None:
+    rig = serve()
+    client = rig.connect()
+    for _ in range(3):
+        answer = client.ask(GET)
+        assert (answer.status, answer.body) == (200, b"hello")
+        assert "connection" not in answer
+    assert rig.cells() == {(0, 4): 1}
+    assert rig.in_flight == {}
+    (connection,) = rig.connections()
+    assert (connection.requests, connection.bytes_in, connection.request) == (3, 3 * len(GET), None)
+    assert connection.bytes_out > 3 * len(b"hello")
+
+
+def test_every_split_of_a_head(serve: Serve) -> None:
+    rig = serve({"GET /split": echo_path})
+    data = get("/split", "A: b")
+    client = rig.connect()
+    for at in range(1, len(data)):
+        client.send(data[:at])
+        assert rig.in_flight == {(7, 1): 1}  # received, the method not known yet
+        assert client.ask(data[at:]).body == b"/split"
+        assert rig.in_flight == {}
+    assert rig.core.requests.get_stats()["total_processed"] == len(data) - 1
+
+
+def test_byte_by_byte(serve: Serve) -> None:
+    rig = serve({"POST /": echo_body})
+    client = rig.connect()
+    for byte in (
+        POST + b"Content-Length: 4\r\n\r\nbody" + POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+    ):
+        client.send(bytes([byte]))
+    assert client.answer().body == b"body"
+    assert client.answer().body == b"x"
+
+
+def test_what_is_looked_up_too_early_is_not_kept(serve: Serve) -> None:
+    """Somebody lists the requests in flight while half a head is there; the handler must not see that half."""
+    rig = serve({"GET /later": lambda request: f"{request.path} {request.method} {request.headers['host']}"})
+    client = rig.connect()
+    client.send(b"GET /later HT")
+    (early,) = rig.core.requests.index.get_at(7, 1)
+    assert (early.path, early.method, early.raw_target, early.query_params, early.cookies) == ("/", "", "", {}, {})
+    assert early.headers.items() == []
+    assert early.host is None
+    assert early.connection.address[0] == "127.0.0.1"
+    assert client.ask(b"TP/1.1\r\nHost: test\r\n\r\n").body == b"/later GET test"
+    assert early.path == "/later"
+
+
+# --- pipelining -----------------------------------------------------------------------------------
+
+
+def test_pipelined_answers_come_in_order_with_one_send(serve: Serve) -> None:
+    rig = serve({"GET /n*": echo_path})
+    client = rig.connect()
+    client.send(b"".join(get(f"/n/{number}") for number in range(100)))
+    got = client.sock.recv(1 << 20)  # all that one send brought
+    assert got.count(b"HTTP/1.1 200 OK") == 100
+    client.left = got
+    assert [client.answer().body for _ in range(100)] == [b"/n/%d" % number for number in range(100)]
+
+
+def test_a_burst_of_a_megabyte(serve: Serve) -> None:
+    rig = serve({"GET /n*": echo_path})
+    client = rig.connect()
+    requests = [get(f"/n/{number:06}") for number in range(1 << 15)]
+    data = b"".join(requests)
+    assert len(data) > 1 << 20
+    for request in requests:
+        while data and b"HTTP" not in client.left:
+            try:
+                data = data[client.sock.send(data) :]
+            except BlockingIOError:
+                pass
+            rig.turn()
+            client.receive()
+        assert client.answer().body == request[4:13]
+    assert rig.in_flight == {}
+
+
+def test_order_with_blocking_and_inline_handlers(serve: Serve) -> None:
+    rig = serve({"GET !/slow*": echo_path, "GET /fast": echo_path})
+    client = rig.connect()
+    client.send(get("/fast") + get("/slow/1") + get("/fast") + get("/slow/2") + get("/fast"))
+    assert client.answer().body == b"/fast"
+    assert len(rig.jobs) == 1
+    assert rig.in_flight == {(0, 3): 1}
+    assert client.is_open()
+    assert client.left == b""
+    rig.run_job()
+    assert [client.answer().body for _ in range(2)] == [b"/slow/1", b"/fast"]
+    assert client.left == b""
+    rig.run_job()
+    assert [client.answer().body for _ in range(2)] == [b"/slow/2", b"/fast"]
+    assert rig.cells() == {(0, 4): 1}
+
+
+def test_a_flood_behind_a_blocking_handler_stops_the_reading(serve: Serve) -> None:
+    rig = serve({"GET !/slow": echo_path, "GET /": lambda request: "x"})
+    client = rig.connect()
+    client.send(get("/slow"))
+    sent = 0
+    data = GET * 40_000  # 1.2 MB
+    for _ in range(200):
+        try:
+            sent += client.sock.send(data[sent : sent + 65536])
+        except BlockingIOError:
+            break
+        rig.turn()
+    (connection,) = rig.connections()
+    assert connection.bytes_in <= len(get("/slow")) + 65536
+    assert rig.turn(0.01) == 0  # nor is the loop kept busy by what waits
+    rig.run_job()
+    assert client.answer().body == b"/slow"
+    for _ in range(sent // len(GET)):
+        assert client.answer().status == 200
+
+
+def test_pipelined_requests_are_dropped_after_the_last_answer(serve: Serve) -> None:
+    rig = serve({"GET /n*": echo_path})
+    client = rig.connect()
+    client.send(get("/n/1", "Connection: close") + get("/n/2"))
+    assert client.answer()["connection"] == "close"
+    assert client.rest() == b""
+
+
+# --- bodies in ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 65536, 1_000_000])
+def test_bodies_by_length(serve: Serve, size: int) -> None:
+    rig = serve({"POST /": echo_body})
+    body = os.urandom(size)
+    client = rig.connect()
+    for _ in range(2):
+        assert client.ask(POST + b"Content-Length: %d\r\n\r\n" % size + body).body == body
+    assert client.ask(POST + b"Content-Length: 3\r\n\r\nabc" + get("/nowhere")).body == b"abc"
+    assert client.answer().status == 404
+
+
+def test_bodies_in_chunks(serve: Serve) -> None:
+    rig = serve({"POST /": echo_body})
+    client = rig.connect()
+    head = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert client.ask(head + b"3\r\nabc\r\n0\r\n\r\n").body == b"abc"
+    client.send(head)
+    client.send(b"FFF0\r\n" + b"x" * 0xFFF0 + b"\r\n")
+    assert client.ask(b"1\r\ny\r\n0\r\nTrailer-A: b\r\n\r\n").body == b"x" * 0xFFF0 + b"y"
+    answer = client.ask(head + b"zz\r\n")
+    assert (answer.status, answer["connection"]) == (400, "close")
+    assert client.rest() == b""
+
+
+def test_continue_is_said_when_the_body_is_wanted(serve: Serve) -> None:
+    rig = serve({"POST /": echo_body})
+    client = rig.connect()
+    expects = POST + b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+    answer = client.ask(expects)
+    assert (answer.status, answer.fields) == (100, [])
+    assert client.ask(b"body").body == b"body"
+    assert client.ask(expects + b"body").status == 200  # it came unasked: nothing to say
+    assert client.ask(expects.replace(b" / ", b" /nowhere ")).status == 404  # nor for a body nobody wants
+    assert client.rest() == b""
+
+
+def test_refused_before_the_body(serve: Serve) -> None:
+    rig = serve({"POST /": echo_body}, max_body=10)
+    for head, status in (
+        (POST + b"Content-Length: 11\r\n\r\n", 413),
+        (POST + b"Content-Length: 11\r\nExpect: 100-continue\r\n\r\n", 413),
+        (POST + b"Expect: miracles\r\nContent-Length: 1\r\n\r\n", 417),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nb\r\n", 413),
+    ):
+        client = rig.connect()
+        answer = client.ask(head)
+        assert (answer.status, answer["connection"]) == (status, "close")
+        client.send(b"x" * 100_000)  # what it sends all the same is read, so that no reset destroys the answer
+        assert client.rest() == b""
+    assert rig.core.requests.get_stats()["total_errors"] == 4
+
+
+# --- bodies out -----------------------------------------------------------------------------------
+
+
+def file_of(data: bytes) -> int:
+    with tempfile.TemporaryFile() as made:
+        made.write(data)
+        made.flush()
+        return os.dup(made.fileno())
+
+
+@pytest.mark.parametrize("size", [16 * 1024 - 1, 16 * 1024, 20 * 1024 * 1024])
+def test_large_bodies_to_a_slow_reader(serve: Serve, size: int) -> None:
+    data = os.urandom(1024) * (size // 1024) + b"x" * (size % 1024)
+    rig = serve(lambda request: data)
+    client = rig.connect(receive_buffer=8192)
+    client.send(GET + GET)
+    for _ in range(5):
+        rig.turn()
+    if size > 1 << 20:
+        assert rig.in_flight == {(0, 5): 1}
+        (connection,) = rig.connections()
+        assert connection.request.path == "/"
+        assert not rig.turn(0.01)  # it waits for the peer, it does not spin
+    assert client.answer().body == data
+    assert client.answer().body == data
+    assert client.is_open()
+    assert rig.in_flight == {}
+
+
+def test_files_and_composites(serve: Serve) -> None:
+    data = os.urandom(3_000_000)
+
+    def composite(request: RequestPoint) -> Any:
+        parts = [b"head", FileBody(file_of(data), 5, 2_000_000), b"", FileBody(file_of(data), 7, 0), b"tail"]
+        return 200, None, Composite(parts)
+
+    rig = serve(
+        {
+            "GET /file": lambda request: (206, None, FileBody(file_of(data), 1, len(data) - 1)),
+            "GET /composite": composite,
+            "GET /empty": lambda request: (200, None, FileBody(file_of(data), 0, 0)),
+        }
+    )
+    client = rig.connect(receive_buffer=8192)
+    client.send(get("/file") + get("/composite") + get("/empty") + get("/file", method="HEAD"))
+    assert client.answer().body == data[1:]
+    assert client.answer().body == b"head" + data[5:2_000_005] + b"tail"
+    assert client.answer().body == b""
+    assert client.answer(head_only=True)["content-length"] == str(len(data) - 1)
+    assert client.is_open()
+
+
+def test_a_file_shorter_than_promised_ends_the_connection(serve: Serve) -> None:
+    rig = serve(lambda request: (200, None, FileBody(file_of(b"short"), 0, 100)))
+    client = rig.connect()
+    client.send(GET)
+    head, _, body = client.rest().partition(b"\r\n\r\n")
+    assert b"Content-Length: 100" in head
+    assert body == b"short"
+
+
+def test_a_file_the_kernel_cannot_send_is_copied(serve: Serve) -> None:
+    rig = serve(lambda request: (200, None, FileBody(os.open("/proc/self/status", os.O_RDONLY), 0, 20)))
+    if not Path("/proc/self/status").exists():
+        pytest.skip("no /proc here")
+    assert rig.connect().ask(GET).body.startswith(b"Name:")
+
+
+def test_a_file_is_good_for_one_answer(serve: Serve) -> None:
+    kept = FileBody(file_of(b"once"), 0, 4)
+    rig = serve(lambda request: (200, None, kept))
+    client = rig.connect()
+    assert client.ask(GET).body == b"once"
+    assert client.ask(GET).status == 500
+    assert "already" in str(rig.reports[0][2])
+
+
+def test_the_peer_leaves_in_the_middle(serve: Serve) -> None:
+    log: list[Any] = []
+    rig = serve(
+        lambda request: (200, None, FileBody(file_of(b"x" * 8_000_000), 0, 8_000_000)),
+        options={"access_log": lambda request, status, sent, ns: log.append((request.path, status, sent))},
+    )
+    client = rig.connect(receive_buffer=8192)
+    client.send(GET)
+    client.reset()
+    rig.turn(0.05)
+    assert rig.cells() == {}
+    ((path, status, sent),) = log
+    assert (path, status) == ("/", 200)
+    assert 0 < sent < 8_000_000
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_answers_without_a_body(serve: Serve, status: int) -> None:
+    rig = serve({"GET /": lambda request: (status, {"X-A": "b"}, b"ignored"), "GET /next": lambda request: "next"})
+    client = rig.connect()
+    answer = client.ask(GET, head_only=True)
+    assert answer.status == status
+    assert ("content-length" in answer) == (status == 205)  # RFC 9110 15.3.6: 205 has to say that it is empty
+    assert "content-type" not in answer
+    assert client.ask(get("/next")).body == b"next"
+
+
+def test_head_has_the_headers_of_get(serve: Serve) -> None:
+    rig = serve(
+        {"GET /": lambda request: (200, {"Content-Type": "text/x"}, b"12345"), "GET /big": lambda r: b"x" * 99999}
+    )
+    client = rig.connect()
+    answer = client.ask(get("/", method="HEAD"), head_only=True)
+    assert (answer["content-length"], answer["content-type"]) == ("5", "text/x")
+    assert client.ask(get("/big", method="HEAD"), head_only=True)["content-length"] == "99999"
+    assert client.ask(GET).body == b"12345"
+
+
+# --- versions and closing -------------------------------------------------------------------------
+
+
+def test_http_1_0(serve: Serve) -> None:
+    rig = serve()
+    client = rig.connect()
+    answer = client.ask(b"GET / HTTP/1.0\r\n\r\n")
+    assert (answer.version, answer["connection"], client.rest()) == ("HTTP/1.1", "close", b"")
+    client = rig.connect()
+    answer = client.ask(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    assert answer["connection"] == "keep-alive"
+    assert client.ask(GET).status == 200
+
+
+def test_closing_by_either_side(serve: Serve) -> None:
+    rig = serve({"GET /": lambda request: "x", "GET /bye": lambda request: (200, {"connection": "Close"}, b"x")})
+    client = rig.connect()
+    assert client.ask(get("/", "Connection: close"))["connection"] == "close"
+    assert client.rest() == b""
+    client = rig.connect()
+    assert client.ask(get("/bye"))["connection"] == "close"
+    assert client.rest() == b""
+    client = rig.connect()
+    rig.core.drain()
+    assert client.ask(GET)["connection"] == "close"
+    assert client.rest() == b""
+
+
+def test_closing_unasked_lingers(serve: Serve) -> None:
+    """The next request may be on its way already: answered with a reset, it would take the last answer with it."""
+    rig = serve(lambda request: (200, {"Connection": "close"}, b"x"))
+    client = rig.connect()
+    client.sock.sendall(GET)
+    rig.turn()
+    client.sock.sendall(GET * 100)
+    rig.turn()
+    rig.turn()
+    assert client.answer().body == b"x"
+    assert client.rest() == b""
+
+
+def test_a_half_closed_client_gets_its_answer(serve: Serve) -> None:
+    rig = serve({"GET /": lambda request: b"x" * 4_000_000, "GET !/slow": echo_path, "POST /": echo_body})
+    client = rig.connect(receive_buffer=8192)
+    client.sock.sendall(GET)
+    client.sock.shutdown(socket.SHUT_WR)
+    assert len(client.answer().body) == 4_000_000
+    assert client.rest() == b""
+
+    client = rig.connect()
+    client.sock.sendall(get("/slow") + get("/slow"))
+    client.sock.shutdown(socket.SHUT_WR)
+    for _ in range(2):
+        rig.turn(0.01)
+        rig.turn(0.01)
+        assert not rig.turn(0.01)  # the end of the stream is no reason to spin
+        rig.run_job()
+        assert client.answer().body == b"/slow"
+    assert client.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"G",
+        b"GET / HTTP/1.1\r\nHo",
+        POST + b"Content-Length: 9\r\n\r\nhalf",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nha",
+    ],
+)
+def test_a_cut_request_is_refused_and_never_handled(serve: Serve, cut: bytes) -> None:
+    rig = serve({"POST /": pytest.fail, "GET /": pytest.fail})
+    client = rig.connect()
+    client.send(cut)
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.answer().status == 400
+    assert client.rest() == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", GET, GET + b"GE", POST + b"Content-Length: 9\r\n\r\nhalf"])
+def test_resets_at_every_stage(serve: Serve, sent: bytes) -> None:
+    rig = serve({"GET /": lambda request: "x", "POST /": echo_body})
+    client = rig.connect()
+    client.send(sent)
+    client.reset()
+    rig.turn(0.05)
+    assert rig.cells() == {}
+    assert rig.in_flight == {}
+    assert rig.reports == []
+
+
+def test_the_client_leaves_while_a_thread_works(serve: Serve) -> None:
+    rig = serve({"GET !/slow": lambda request: (200, None, FileBody(file_of(b"x"), 0, 1))})
+    client = rig.connect()
+    client.send(get("/slow?q=1", "Cookie: a=b"))
+    (connection,) = rig.connections()
+    connection.close()
+    assert (connection.fileno, connection.request, rig.cells(), rig.in_flight) == (-1, None, {}, {})
+    client.wait_for_end()
+    request = rig.jobs[0][1]
+    assert (request.query_params, request.cookies, request.connection) == ({"q": "1"}, {"a": "b"}, connection)
+    rig.run_job()  # its answer is dropped, its file closed
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\0\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n", 414),
+        (get("/", "A: " + "x" * 9000), 431),
+        (get("/nowhere"), 404),
+        (get("/", method="PUT"), 405),
+        (get("/", method="BREW"), 405),
+        (get("/nowhere", method="TRACE"), 501),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405),
+        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+    ],
+)
+def test_what_gets_which_status(serve: Serve, data: bytes, status: int) -> None:
+    rig = serve()
+    client = rig.connect()
+    answer = client.ask(data)
+    assert answer.status == status
+    assert ("allow" in answer) == (status in (200, 405))
+    if status in (400, 414, 431, 505):
+        assert answer["connection"] == "close"
+        assert client.rest() == b""
+    else:
+        assert client.ask(GET).status == 200
+
+
+def test_garbage_behind_good_requests(serve: Serve) -> None:
+    rig = serve()
+    client = rig.connect()
+    client.send(GET + GET + b"\0\0\0" + GET)
+    assert [client.answer().status for _ in range(3)] == [200, 200, 400]
+    assert client.rest() == b""
+    stats = rig.core.requests.get_stats()
+    assert (stats["total_requests"], stats["total_processed"], stats["total_errors"]) == (3, 2, 1)
+
+
+def test_every_refusal_has_a_request_to_be_timed_by(serve: Serve) -> None:
+    """A peer that pipelines, ends in garbage and reads nothing is held to the rate of reading all the same."""
+    rig = serve(lambda request: b"x" * 15_000, send_rate=1000, seconds={"send_grace": 0.1})
+    client = rig.connect(receive_buffer=4096)
+    data = GET * 400 + b"\0"
+    for _ in range(100):
+        rig.turn()
+        try:
+            data = data[client.sock.send(data) :]
+        except BlockingIOError:
+            break
+        if not data:
+            break
+    rig.turn_for(0.5)
+    assert rig.cells() == {}
+
+
+# --- what handlers do -----------------------------------------------------------------------------
+
+
+def nonsense_headers() -> list[Any]:
+    return [
+        {"A\r\nB": "c"}, {"A": "b\r\nSet-Cookie: c"}, {"A": "b\0"}, {"A": "\n"}, {"A b": "c"}, {"": "c"}, {"A": "\u20ac"},
+        {"\u20ac": "a"}, {"Transfer-Encoding": "chunked"}, {"Content-Length": "4"}, {"Content-Length": "+5"}, {"A": None},
+        {"A": True}, {"A": ["b"]}, [("A",)], "text", 5, [("Content-Length", "99")], object(), iter([("A", "b"), 7]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("headers", nonsense_headers(), ids=repr)
+def test_bad_headers_become_a_500(serve: Serve, headers: Any) -> None:
+    rig = serve({"GET /": lambda request: (200, headers, b"secret"), "GET /next": lambda request: "next"})
+    client = rig.connect()
+    client.send(GET + get("/next"))
+    answer = client.answer()
+    assert (answer.status, answer.body) == (500, b"Internal Server Error\n")
+    assert [name for name, _ in answer.fields] == ["content-type", "server", "date", "content-length"]
+    assert client.answer().body == b"next"
+    assert len(rig.reports) == 1
+
+
+class Surly(dict):  # type: ignore[type-arg]
+    def items(self) -> Any:
+        raise RuntimeError("no items")
+
+
+class SurlyResult:
+    headers = None
+    body = b""
+
+    @property
+    def status(self) -> int:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None, 5, object(), (200, None), (200, None, b"", 1), (99, None, b""), (199, None, b""), (600, None, b""), ("200", None, b""),
+        (True, None, b""), (10**30, None, b""), (200, None, 5), {"a": object()}, [float("nan")], "\ud800", (200, None, "\ud800"),
+        (200, Surly(), b""), SurlyResult(), (101, None, b""),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_nonsense_becomes_a_500(serve: Serve, result: Any) -> None:
+    rig = serve(lambda request: result)
+    client = rig.connect()
+    client.send(GET + GET)
+    assert [client.answer().status for _ in range(2)] == [500, 500]
+    assert client.is_open()
+    assert [what for what, _, _ in rig.reports] == ["a handler failed"] * 2
+    assert rig.core.requests.get_stats()["total_errors"] == 2
+
+
+class Odd(PeerError):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ValueError("secret"), 500, b"Internal Server Error\n"),
+        (SystemExit(3), 500, b"Internal Server Error\n"),
+        (BadRequest("no such thing", 422), 422, b"no such thing\n"),
+        (PeerError("caf\u00e9 \ud800"), 400, "caf\u00e9 ?\n".encode()),
+        (PeerError("odd", 99), 500, b"Internal Server Error\n"),
+        (PeerError("odd", "x"), 500, b"Internal Server Error\n"),  # type: ignore[arg-type]
+        (Odd("x"), 500, b"Internal Server Error\n"),
+    ],
+)
+def test_exceptions_of_handlers(serve: Serve, error: BaseException, status: int, text: bytes) -> None:
+    def fail(request: RequestPoint) -> None:
+        raise error
+
+    rig = serve({"GET /": fail, "GET !/slow": fail})
+    client = rig.connect()
+    answer = client.ask(GET)
+    assert (answer.status, answer.body) == (status, text)
+    client.send(get("/slow"))
+    connection, request, _ = rig.jobs.pop()
+    connection.complete(request, None, error)
+    assert client.answer().status == status
+    assert client.is_open()
+
+
+def test_an_interrupt_is_not_swallowed(serve: Serve) -> None:
+    def interrupted(request: RequestPoint) -> None:
+        raise KeyboardInterrupt
+
+    rig = serve(interrupted)
+    client = rig.connect()
+    client.sock.sendall(GET)
+    with pytest.raises(KeyboardInterrupt):
+        rig.turn(0.1)
+    assert client.rest() == b""
+    assert rig.cells() == {}
+
+
+def test_a_pool_without_threads_is_a_500(serve: Serve) -> None:
+    def none_left(*job: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    rig = serve({"GET !/slow": echo_path}, options={"offload": none_left})
+    client = rig.connect()
+    assert client.ask(get("/slow")).status == 500
+    assert client.is_open()
+
+
+@pytest.mark.parametrize("layer", [6, 7])
+def test_a_handler_that_ends_its_own_connection(serve: Serve, layer: int) -> None:
+    kept = []
+
+    def end(request: RequestPoint) -> Any:
+        kept.append(request)
+        rig.core.pools.transition(request.connection.id, layer)
+        with pytest.raises(OSError):
+            os.fstat(number)
+        return 200, None, FileBody(file_of(b"x" * 99), 0, 99)
+
+    rig = serve({"GET /end": end, "GET /": lambda request: "x", "POST /end": end})
+    for prefix in (b"", GET, b"GE"):
+        client = rig.connect()
+        (connection,) = rig.connections()
+        number = connection.fileno
+        if prefix == b"GE":  # its bytes lie in the connection's own inbox then
+            client.send(prefix)
+        client.send((prefix if prefix != b"GE" else b"") + get("/end?a=b", "X: y")[2 if prefix == b"GE" else 0 :] + GET)
+        client.wait_for_end()
+        assert (rig.cells(), rig.in_flight) == ({}, {})
+        assert (kept[-1].headers["x"], kept[-1].query_string, kept[-1].connection) == ("y", "a=b", connection)
+        assert connection.layer == 7
+    stats = rig.core.pools.get_stats()["spiral_0"]
+    assert (stats["total_created"], stats["total_closed"], stats["total_requests"]) == (3, 3, 4)
+
+
+def test_closing_from_within_comes_after_the_answer(serve: Serve) -> None:
+    rig = serve(lambda request: request.connection.close())
+    rig2 = serve(lambda request: (request.connection.close(), "bye")[1])
+    client = rig2.connect()
+    answer = client.ask(GET + GET)
+    assert (answer.body, answer["connection"], client.rest()) == (b"bye", "close", b"")
+    assert rig.connect().ask(GET).status == 500  # it returned None
+
+
+def test_a_connection_told_to_close_does_so_after_its_answer(serve: Serve) -> None:
+    rig = serve(lambda request: (rig.core.pools.transition(request.connection.id, 5), "bye")[1])
+    client = rig.connect()
+    answer = client.ask(GET)
+    assert (answer.body, answer["connection"], client.rest()) == (b"bye", "close", b"")
+
+
+def test_a_handler_that_closes_the_others(serve: Serve) -> None:
+    def close_all(request: RequestPoint) -> str:
+        for connection in rig.connections():
+            if connection is not request.connection:
+                connection.close()
+        return str(rig.core.pools.cleanup_idle(0))
+
+    rig = serve(
+        {
+            "GET /all": close_all,
+            "GET /": lambda request: "x",
+            "POST /": echo_body,
+            "GET /big": lambda r: b"x" * 9_000_000,
+        }
+    )
+    idle, half, body, big, asker = (rig.connect(receive_buffer=4096) for _ in range(5))
+    idle.ask(GET)
+    half.send(b"GET /")
+    body.send(POST + b"Content-Length: 5\r\n\r\nx")
+    big.send(get("/big"))
+    for client in (
+        idle,
+        half,
+        body,
+    ):  # events of one round: some are for connections that are gone when it is their turn
+        client.sock.sendall(b"x")
+    assert asker.ask(get("/all")).body == b"0"
+    for client in (idle, half, body, big):
+        with pytest.raises((ConnectionResetError, AssertionError)):
+            for _ in range(10_000):
+                client.receive()
+                assert not client.ended
+    assert rig.cells() == {(0, 4): 1}
+
+
+def test_a_handler_cannot_serve_others(serve: Serve) -> None:
+    errors = []
+
+    def nested(request: RequestPoint) -> str:
+        for call in (
+            lambda: other.on_ready(1),
+            lambda: request.connection.on_ready(1),
+            lambda: rig.jobs[0][0].complete(rig.jobs[0][1], "stolen"),
+            lambda: next(iter(rig.selector.get_map().values())).data(1),
+        ):
+            with pytest.raises(UsageError) as caught:
+                call()
+            errors.append(caught.value)
+        return "mine"
+
+    rig = serve({"GET /": nested, "GET !/slow": echo_path})
+    waiting = rig.connect()
+    waiting.send(get("/slow"))
+    other = rig.connections()[0]
+    client = rig.connect()
+    client.send(GET + GET)
+    assert [client.answer().body for _ in range(2)] == [b"mine", b"mine"]
+    assert len(errors) == 8
+    rig.run_job()
+    assert waiting.answer().body == b"/slow"
+
+
+@pytest.mark.parametrize("stage", [4, 5, 7])
+def test_a_handler_that_meddles_with_its_request(serve: Serve, stage: int) -> None:
+    kept: list[RequestPoint] = []
+
+    def meddle(request: RequestPoint) -> str:
+        if stage == 7:
+            rig.core.requests.transition(request.id, 7)
+        else:
+            rig.core.requests.index.move(request.id, 3, stage)
+        kept.append(request)
+        return request.path
+
+    rig = serve({"GET /n*": meddle})
+    client = rig.connect()
+    client.send(get("/n/1") + get("/n/2") + b"GET /n")
+    assert client.ask(b"/3 HTTP/1.1\r\nHost: a\r\n\r\n").body == b"/n/1"
+    assert [client.answer().body for _ in range(2)] == [b"/n/2", b"/n/3"]
+    assert [request.path for request in kept] == ["/n/1", "/n/2", "/n/3"]
+    assert rig.cells() == {(0, 4): 1}
+
+
+def test_points_taken_out_by_the_program(serve: Serve) -> None:
+    rig = serve(lambda request: (rig.core.pools.index.remove(request.connection.id), "x")[1])
+    client = rig.connect()
+    assert client.ask(GET).body == b"x"
+    assert client.ask(GET).status == 500  # UnknownPoint
+    client.sock.close()
+    rig.turn(0.05)
+    assert len(rig.selector.get_map()) == 1
+
+
+# --- hooks ----------------------------------------------------------------------------------------
+
+
+def test_the_access_log(serve: Serve) -> None:
+    log: list[Any] = []
+    rig = serve(
+        {"GET /": lambda request: b"12345", "POST /": echo_body},
+        options={
+            "access_log": lambda request, status, sent, ns: log.append((request.raw_target, status, sent, ns > 0))
+        },
+    )
+    client = rig.connect()
+    client.send(GET + get("/", method="HEAD") + get("/nowhere") + b"\0")
+    client.rest()
+    assert [line[:3] for line in log] == [("/", 200, 5), ("/", 200, 0), ("/nowhere", 404, 10), ("", 400, 26)]
+    assert all(taken for _, _, _, taken in log[:3])
+
+
+def test_a_broken_access_log_disturbs_nobody(serve: Serve) -> None:
+    def broken(request: RequestPoint, *figures: Any) -> None:
+        kept.append(request)
+        raise OSError("disk full")
+
+    kept: list[RequestPoint] = []
+    rig = serve({"GET /n*": echo_path}, options={"access_log": broken})
+    client = rig.connect()
+    client.send(get("/n/1") + get("/n/2"))
+    assert [client.answer().body for _ in range(2)] == [b"/n/1", b"/n/2"]
+    assert [what for what, _, _ in rig.reports] == ["the access log failed"] * 2
+    assert [request.path for request in kept] == ["/n/1", "/n/2"]
+
+
+@pytest.mark.parametrize("layer", [0, 7])
+def test_an_access_log_that_closes(serve: Serve, layer: int) -> None:
+    def closing(request: RequestPoint, *figures: Any) -> None:
+        if layer:
+            rig.core.pools.transition(request.connection.id, layer)
+        else:
+            request.connection.close()
+
+    rig = serve({"GET /n*": echo_path}, options={"access_log": closing})
+    client = rig.connect()
+    client.send(b"GET /n")
+    client.send(b"/1 HTTP/1.1\r\nHost: a\r\n\r\n" + get("/n/2") + get("/n/3"))
+    client.wait_for_end()
+    assert client.left.count(b"HTTP/1.1 200") == (0 if layer else 2)
+
+
+def test_a_loop_that_refuses(serve: Serve) -> None:
+    def full(*key: Any) -> None:
+        raise OSError("no space left")
+
+    rig = serve(lambda request: b"x" * 8_000_000, options={"modify": full})
+    client = rig.connect(receive_buffer=4096)
+    client.send(GET)
+    assert rig.cells() == {}
+    assert rig.reports[0][0] == "a connection failed"
+    rig.connect().is_open()
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def test_one_request_object_serves_all_until_it_is_kept(serve: Serve) -> None:
+    kept: list[RequestPoint] = []
+    seen: list[int] = []
+
+    def look(request: RequestPoint) -> str:
+        seen.append(id(request))
+        assert request.position == 0.0
+        request.position = 5.0
+        if request.path == "/n/keep":
+            kept.append(request)
+        return request.path
+
+    rig = serve({"GET /n*": look})
+    client = rig.connect()
+    for _ in range(3):
+        client.ask(get("/n/1") + get("/n/2"))
+        client.answer()
+    assert len(set(seen)) == 1
+    client.ask(get("/n/keep", "A: b"))
+    client.ask(get("/n/3", "A: c"))
+    assert seen[-1] != seen[-2]
+    assert (kept[0].path, kept[0].headers["a"], kept[0].stage_name) == ("/n/keep", "b", "logged")
+
+
+@pytest.mark.parametrize("how", ["request", "headers", "thread"])
+def test_what_is_kept_stays_valid(serve: Serve, how: str) -> None:
+    kept: list[Any] = []
+
+    def keep(request: RequestPoint) -> bytes:
+        kept.append(request.headers if how == "headers" else request)
+        return request.body
+
+    place = "POST !/" if how == "thread" else "POST /"
+    rig = serve({place: keep})
+    client = rig.connect()
+    for number in range(3):
+        client.send(POST + b"N: %d\r\nContent-Length: 4\r\n\r\nbod%d" % (number, number))
+        if how == "thread":
+            rig.run_job()
+        assert client.answer().body == b"bod%d" % number
+    client.send(b"junk" * 10_000)
+    values = [item["n"] if how == "headers" else item.headers["n"] for item in kept]
+    assert values == ["0", "1", "2"]
+    if how != "headers":
+        assert [item.body for item in kept] == [b"bod0", b"bod1", b"bod2"]
+
+
+LEAK = """
+import gc, os, selectors, socket, sys
+from dimcore import *
+core = Core(ConnectionPoolManifold(), RequestSubstrate())
+router = Router()
+kept = [None]
+def handle(request):
+    kept[0] = request if request.query_string else None
+    request.headers.get("host"), request.params, request.connection
+    return 200, {"A": "b"}, b"x" * (20_000 if request.query_string else 5)
+router.add("GET", "/", handle)
+router.add("GET", "/fail", lambda request: 1 // 0)
+router.add("POST", "/", lambda request: {"a": len(request.body)})
+listener = socket.create_server(("127.0.0.1", 0))
+listener.setblocking(False)
+selector = selectors.DefaultSelector()
+core.attach(register=selector.register, modify=selector.modify, unregister=selector.unregister, report=lambda *what: None)
+acceptor = Acceptor(Site(core, router), listener.fileno(), lambda: None)
+selector.register(listener, 1, acceptor.on_ready)
+def turn():
+    for key, mask in selector.select(0):
+        key.data(mask)
+    tick(core)
+def resident():
+    gc.collect()
+    with open("/proc/self/statm") as figures:
+        return int(figures.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+GET = b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+BURST = (GET * 90 + GET.replace(b"/ ", b"/?keep ") + GET.replace(b"/ ", b"/fail ")
+         + b"POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 3\\r\\n\\r\\nabc"
+         + b"POST / HTTP/1.1\\r\\nHost: a\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n3\\r\\nabc\\r\\n0\\r\\n\\r\\n"
+         + GET * 6)
+def rounds(count):
+    for number in range(count):
+        client = socket.create_connection(listener.getsockname())
+        client.setblocking(False)
+        turn()
+        for _ in range(10):
+            client.sendall(BURST[:1000 + number % 500])
+            turn()
+            client.sendall(BURST[1000 + number % 500:])
+            turn()
+            got = b""
+            while got.count(b"HTTP/1.1 ") < 100:
+                try:
+                    got += client.recv(1 << 20)
+                except BlockingIOError:
+                    turn()
+        if number % 3 == 0:
+            client.sendall(b"garbage\\r\\n")
+            turn()
+        client.close()
+        turn()
+rounds(40)
+before = resident()
+rounds(200)
+grown = resident() - before
+print(grown, core.requests.get_stats()["total_requests"], len(os.listdir("/proc/self/fd")))
+for connection in list(core.pools.index.get_at(0, 1)) + list(core.pools.index.get_at(0, 4)):
+    connection.close()
+selector.close()
+listener.close()
+"""
+
+
+def test_no_leak_over_200_000_requests() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", LEAK],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+    )
+    assert done.returncode == 0, done.stderr
+    grown, requests, descriptors = map(int, done.stdout.split())
+    assert requests >= 240_000
+    assert grown < 512 * 1024
+    assert descriptors < 12
+    assert done.stderr == ""
+
+
+# --- the object -----------------------------------------------------------------------------------
+
+
+def test_it_is_made_by_accepting_alone() -> None:
+    with pytest.raises(UsageError):
+        Connection()
+    bare = Connection.__new__(Connection)
+    assert (bare.fileno, bare.request, bare.address, bare.requests) == (-1, None, None, 0)
+    bare.on_ready(3)
+    bare.complete(None, (200, None, FileBody(file_of(b"x"), 0, 1)))
+    bare.close()
+    del bare
+    gc.collect()
+    os.fstat(0)  # and what it never owned is open
+
+
+def test_counters_are_folded_in(serve: Serve) -> None:
+    rig = serve()
+    client = rig.connect()
+    client.ask(GET)
+    client.ask(GET)
+    (connection,) = rig.connections()
+    rig.core.pools.transition(connection.id, 7)
+    assert connection.fileno == -1
+    stats = rig.core.pools.get_stats()["spiral_0"]
+    assert stats["total_requests"] == 2
+    assert stats["bytes_in"] == 2 * len(GET)
+    assert stats["bytes_out"] == connection.bytes_out
+    assert client.rest() == b""
+
+
+def test_the_address(serve: Serve) -> None:
+    rig = serve(lambda request: repr(request.connection.address))
+    client = rig.connect()
+    assert client.ask(GET).body.decode() == repr(client.sock.getsockname())

@@ -1,0 +1,167 @@
+"""The import order: each module imports only what stands before it, in Python and in C alike.
+
+The order below is the architecture in its shortest form.  A new module is given
+its place here; a module that cannot be placed is the sign of a cycle.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[1] / "src"
+
+# Modules of one row know nothing of each other.
+CORE = (
+    ("limits", "errors", "clock", "scan", "percent"),
+    ("spantable", "patterns", "states", "compose", "cell"),
+    ("index", "parser", "stream", "writer"),
+    ("headparser", "points", "router", "body", "outflow", "inbox"),
+    ("pools", "request", "answer"),
+    ("pipeline",),
+    ("core",),
+    ("connection",),
+    ("acceptor", "deadlines"),
+)
+
+# Packages; a module may also import those of its own package, as long as that is no circle.
+SHELL = (
+    ("errors", "kinds", "log"),
+    ("config",),
+    ("net",),
+    ("http",),
+    ("app",),
+    ("filters", "handlers", "gateway"),
+    ("run",),
+)
+
+# Imports that point backwards, each with its reason.
+EXCEPTIONS = {
+    ("dimserver.app", "dimserver.run.worker"): "`App.run` starts the server; imported when it is called",
+}
+
+# `import a`, `cimport a.b`, `from a.b cimport c`; the names may go on over several lines.
+IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+c?import[ \t]+(\(?[^\n]*)|c?import[ \t]+([\w., \t]+))", re.MULTILINE
+)
+
+
+def core_imports(path: Path) -> Iterator[str]:
+    """Every module of ours a Cython source names."""
+    for match in IMPORT.finditer(path.read_text(encoding="utf-8")):
+        if match[1]:
+            yield match[1]
+        else:
+            for name in match[3].split(","):
+                yield name.split()[0]
+
+
+def python_imports(path: Path) -> Iterator[str]:
+    """The same for Python, wherever in the file the import stands, for types alone or not."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
+            yield node.module or ""
+
+
+def imports_of(path: Path) -> set[str]:
+    read = core_imports if path.suffix in (".pyx", ".pxd") else python_imports
+    return {name for name in read(path) if name.partition(".")[0] in ("dimcore", "dimserver", "")}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted(path for path in (SOURCES / package).rglob("*") if path.suffix in (".py", ".pyx", ".pxd", ".pyi"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCES).with_suffix("").parts).removesuffix(".__init__")
+
+
+def ranks(rows: tuple[tuple[str, ...], ...]) -> dict[str, int]:
+    return {name: rank for rank, row in enumerate(rows) for name in row}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(SOURCES).as_posix()
+
+
+def test_both_languages_are_read(tmp_path: Path) -> None:
+    cython = tmp_path / "a.pyx"
+    cython.write_text(
+        "from dimcore.limits cimport (\n    A,\n    B,\n)\ncimport dimcore.cell, dimcore.index\n"
+        "from dimcore.errors import X\n    from dimcore import patterns\n# from dimcore.no import x\ncimport cython\n"
+    )
+    assert imports_of(cython) == {"dimcore.limits", "dimcore.cell", "dimcore.index", "dimcore.errors", "dimcore"}
+    python = tmp_path / "a.py"
+    python.write_text("import dimserver.net.loop\nif 0:\n    from dimserver.log import Log\nimport os\n")
+    assert imports_of(python) == {"dimserver.net.loop", "dimserver.log"}
+
+
+@pytest.mark.parametrize("path", sources("dimcore"), ids=name_of)
+def test_the_core(path: Path) -> None:
+    rank = ranks(CORE)
+    name = module_of(path).removeprefix("dimcore").removeprefix(".")
+    for imported in imports_of(path):
+        assert imported, "relative imports hide the order"
+        assert imported.startswith("dimcore"), f"the core knows nothing of {imported}"
+        other = imported.removeprefix("dimcore").removeprefix(".")
+        if other == name or name == "":
+            continue
+        assert other, "the package imports its modules, not the other way round"
+        assert name in rank, f"give dimcore.{name} its place in CORE"
+        assert rank[other] < rank[name], f"{name} imports {other}, which does not stand before it"
+
+
+@pytest.mark.parametrize("path", sources("dimserver"), ids=name_of)
+def test_the_shell(path: Path) -> None:
+    rank = ranks(SHELL)
+    module = module_of(path)
+    layer = module.split(".")[1] if "." in module else ""
+    if layer in ("", "__main__"):  # the package itself and the command stand above everything
+        return
+    assert layer in rank, f"give dimserver.{layer} its place in SHELL"
+    for imported in imports_of(path):
+        assert imported, "relative imports hide the order"
+        package, _, rest = imported.partition(".")
+        if package == "dimcore" or (module, imported) in EXCEPTIONS:
+            continue
+        other = rest.partition(".")[0]
+        if not other:
+            assert layer == "run", f"{module} imports the whole package, which imports it"
+            continue
+        if other != layer:
+            assert rank[other] < rank[layer], f"{module} imports {imported}, which does not stand before it"
+
+
+def test_no_circle_within_a_package() -> None:
+    graph = {module_of(path): imports_of(path) for path in sources("dimserver")}
+    done: set[str] = set()
+    while ready := {name for name in graph.keys() - done if not (within(graph[name], name) & graph.keys()) - done}:
+        done |= ready
+    assert graph.keys() == done
+
+
+def within(imported: set[str], name: str) -> set[str]:
+    """Those of the same package."""
+    package = name.rpartition(".")[0]
+    return {other for other in imported if other.rpartition(".")[0] == package and package.count(".")}
+
+
+def test_every_exception_is_needed() -> None:
+    for module, imported in EXCEPTIONS:
+        assert imported in imports_of(SOURCES / Path(*module.split(".")).with_suffix(".py"))
+
+
+def test_no_module_has_two_places_and_none_is_forgotten() -> None:
+    for rows in (CORE, SHELL):
+        names = [name for row in rows for name in row]
+        assert len(names) == len(set(names))
+    modules = {module_of(path).removeprefix("dimcore.") for path in sources("dimcore")} - {"dimcore"}
+    assert modules <= set(ranks(CORE))

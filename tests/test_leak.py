@@ -1,0 +1,142 @@
+"""A million requests of every kind: the server's memory and descriptors stay where they were after warm-up."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dimserver
+
+SOURCES = Path(dimserver.__file__).parents[1]
+
+KiB = 1024
+MiB = 1024 * KiB
+
+WARM_UP = 100_000  # requests: allocators, caches and free lists have found their size
+REQUESTS = 1_000_000
+ROUNDS_A_CONNECTION = 100  # connections come and go too
+MOST_GROWTH = 1 * MiB
+
+APP = """
+import os
+from dimserver import App, Response
+from dimcore import FileBody
+app = App()
+app.route("/", lambda request: "Hello, World!")
+app.route("/users/{name}", lambda request: {"name": request.params["name"], "q": request.query_params.get("q")})
+app.route("/headers", lambda request: Response(request.headers["user-agent"], headers=dict(request.headers.items())))
+app.route("/echo", lambda request: request.body, methods=["POST"])
+app.route("/vector", lambda request: str(request.identity_vector)[:5] + request.request_id[:0])
+app.route("/file", lambda request: Response(FileBody(os.open(__file__, os.O_RDONLY), 0, 10)))
+app.get("/thread", blocking=True)(lambda request: request.raw_target)
+app.run(port=0, api=True, log_level="critical")
+"""
+
+FIELDS = b"Host: leak.test\r\nUser-Agent: test\r\nAccept: */*\r\nCookie: a=b; c=d\r\n"
+GET = b"GET %s HTTP/1.1\r\n" + FIELDS + b"\r\n"
+POST = b"POST /echo HTTP/1.1\r\n" + FIELDS + b"%s\r\n\r\n%s"
+
+MIXED = (
+    GET % b"/users/somebody?q=1%20%C3%A9",
+    GET % b"/headers",
+    GET % b"/vector",
+    GET % b"/nowhere",
+    GET % b"/echo",  # 405
+    GET % b"/file",
+    GET % b"/api/manifold/evaluate?spiral=0&layer=3&position=2",
+    POST % (b"Content-Length: 10", b"0123456789"),
+    POST % (b"Transfer-Encoding: chunked", b"5\r\n01234\r\n5;x=y\r\n56789\r\n0\r\nChecksum: t\r\n\r\n"),
+    GET % b"/thread",
+)
+# Answers are of the same length each time, so a round is done when its bytes are there.
+ROUND = [(GET % b"/", 54), *((request, 1) for request in MIXED)]
+SIZE = sum(count for _, count in ROUND)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[int, int]]:
+    """Port and process id."""
+    program = tmp_path / "served.py"
+    program.write_text(APP)
+    environment = {**os.environ}
+    if "PYTHONPATH" in environment:
+        environment["PYTHONPATH"] = str(SOURCES)
+    process = subprocess.Popen(
+        [sys.executable, str(program)], stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    yield int(line.rpartition(" (pid")[0].rpartition(":")[2]), process.pid
+    process.terminate()
+    process.communicate(timeout=20)
+
+
+def resident(pid: int) -> int:
+    """Resident bytes."""
+    if Path("/proc/self/statm").exists():
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    listed = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    return int(listed.stdout) * KiB
+
+
+def descriptors(pid: int) -> int:
+    listed = Path(f"/proc/{pid}/fd")
+    return len(list(listed.iterdir())) if listed.exists() else 0
+
+
+def connect(port: int) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), 20)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client
+
+
+def size_of_a_round(port: int, batch: bytes) -> int:
+    """Ask a round and wait until nothing more comes."""
+    with connect(port) as client:
+        client.sendall(batch)
+        client.settimeout(1)
+        received = b""
+        try:
+            while data := client.recv(MiB):
+                received += data
+        except TimeoutError:
+            pass
+    assert received.count(b"HTTP/1.1 ") == SIZE
+    assert received.count(b"HTTP/1.1 200 OK") == SIZE - 2
+    return len(received)
+
+
+def ask(port: int, batch: bytes, expected: int, requests: int) -> None:
+    buffer = bytearray(MiB)
+    for first in range(0, requests, SIZE * ROUNDS_A_CONNECTION):
+        with connect(port) as client:
+            for _ in range(first, min(requests, first + SIZE * ROUNDS_A_CONNECTION), SIZE):
+                client.sendall(batch)
+                left = expected
+                while left:
+                    count = client.recv_into(buffer)
+                    assert count, "the server closed the connection"
+                    left -= count
+                assert left == 0
+
+
+def test_a_million_requests_leave_nothing_behind(server: tuple[int, int]) -> None:
+    port, pid = server
+    batch = b"".join(request * count for request, count in ROUND)
+    expected = size_of_a_round(port, batch)
+    ask(port, batch, expected, WARM_UP)
+    time.sleep(0.3)  # for what closes on the server's side
+    before, opened = resident(pid), descriptors(pid)
+    ask(port, batch, expected, REQUESTS)
+    end = time.monotonic() + 10
+    while descriptors(pid) > opened and time.monotonic() < end:
+        time.sleep(0.05)
+    assert descriptors(pid) <= opened
+    assert resident(pid) - before < MOST_GROWTH

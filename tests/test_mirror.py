@@ -1,0 +1,69 @@
+"""Each module of the sources has its tests under the same name, and each test module tests one that exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ROOT / "src"
+TESTS = ROOT / "tests"
+
+# Modules without tests of their own, each with the reason.
+UNTESTED = {
+    "dimserver/__main__": "three lines; every test that starts a server runs them",
+}
+
+# Tests of more than one module.
+WHOLE = {
+    "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
+}
+
+
+def modules(package: str) -> set[str]:
+    """`dimserver/net/loop` and so on; a .pxd alone is a set of constants or inline functions of those that use it."""
+    root = SOURCES / package
+    return {
+        path.relative_to(SOURCES).with_suffix("").as_posix()
+        for path in root.rglob("*")
+        if path.suffix in (".py", ".pyx") and path.name != "__init__.py"
+    }
+
+
+def written(package: str) -> set[str]:
+    return {path.relative_to(TESTS).with_suffix("").as_posix() for path in (TESTS / package).rglob("test_*.py")}
+
+
+def mirrored(module: str) -> str:
+    directory, _, name = module.rpartition("/")
+    return f"{directory}/test_{name}"
+
+
+@pytest.mark.parametrize("package", ["dimcore", "dimserver"])
+def test_every_module_has_its_tests(package: str) -> None:
+    expected = {mirrored(module) for module in modules(package) - UNTESTED.keys()}
+    assert sorted(expected - written(package)) == []
+
+
+@pytest.mark.parametrize("package", ["dimcore", "dimserver"])
+def test_every_test_has_its_module(package: str) -> None:
+    expected = {mirrored(module) for module in modules(package)}
+    assert sorted(written(package) - expected - WHOLE.keys()) == []
+
+
+def test_tests_of_the_benchmarks_have_their_module() -> None:
+    for path in (TESTS / "bench").rglob("test_*.py"):
+        tested = path.relative_to(TESTS).parent / path.name.removeprefix("test_")
+        assert (ROOT / tested).exists(), tested
+
+
+def test_every_exception_is_needed() -> None:
+    assert modules("dimserver") | modules("dimcore") >= UNTESTED.keys()
+    assert written("dimserver") | written("dimcore") >= WHOLE.keys()
+    assert not {mirrored(module) for module in UNTESTED} & (written("dimserver") | written("dimcore"))
+
+
+def test_no_two_test_modules_hide_each_other() -> None:
+    """Test directories are no packages: pytest imports each file by its path."""
+    assert not list(TESTS.rglob("__init__.py"))
