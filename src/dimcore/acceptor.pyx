@@ -1,5 +1,6 @@
 """Accepting: a listening descriptor in, connections in their pool out, or a 503 where there is no room."""
 
+cimport cython
 from dimcore.connection cimport READABLE, Connection, open_connection
 from dimcore.core cimport Core, Site, points_before
 from dimcore.limits cimport IDLE
@@ -12,6 +13,7 @@ cdef enum:
     EVICTED = 16             # idle connections given up when descriptors run out
 
 
+@cython.final
 cdef class Acceptor:
     """Accepts for one Site.
 

@@ -4,6 +4,7 @@ A handler may return ``(status, headers, body)``, ``bytes`` and the like, ``str`
 a ``dict`` or ``list`` (JSON), or an object with `status`, `headers` and `body`.
 """
 
+cimport cython
 from dimcore.stream cimport Composite, FileBody
 
 from dimcore.errors import ResponseError
@@ -29,6 +30,7 @@ cdef bytes _json(object value):
         return (<str?> _dumps_ascii(value)).encode()
 
 
+@cython.final
 cdef class Answer:
     """Scratch of one worker: the last answer, unpacked."""
 

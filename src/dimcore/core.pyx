@@ -4,6 +4,7 @@ One receive buffer and one output buffer serve every connection of a worker in
 turn, so a connection that is idle holds neither.
 """
 
+cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
@@ -53,6 +54,7 @@ cdef dict LAYER_LIMITS = {"connect": NEW, "handshake": HANDSHAKE, "idle": IDLE, 
 cdef dict STAGE_LIMITS = {"head": RECEIVED, "body_grace": PARSED, "handler": ROUTED, "send_grace": RESPONSE_READY}
 
 
+@cython.final
 cdef class Core:
     """The shared half of one worker.
 
@@ -265,6 +267,7 @@ cdef int64_t _between(str name, value, int64_t least, int64_t most) except -1:
     return value
 
 
+@cython.final
 cdef class Site:
     """What one listener serves: its routes and the pool its connections start in.
 

@@ -125,6 +125,8 @@ cdef class HeadParser:
     cdef int _keep(self, const char *text, size_t size) except -1:
         cdef size_t room
         cdef char *grown
+        if size == 0:
+            return 0
         if self.size + size > self.room:
             room = max(self.size + size, self.room * 2)
             grown = <char *> PyMem_Realloc(self.kept, room)

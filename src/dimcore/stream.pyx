@@ -4,6 +4,7 @@ Every descriptor here is non-blocking, so the calls return at once and keep the
 GIL, but for those that copy much or may read a disk.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport INT64_MAX
@@ -196,6 +197,7 @@ cdef void discard_body(object body) noexcept:
         (<Composite> body).close()
 
 
+@cython.final
 cdef class FileBody:
     """A stretch of an open file as a body, sent by the kernel (sendfile).
 
@@ -256,6 +258,7 @@ cdef class FileBody:
         return moved
 
 
+@cython.final
 cdef class Composite:
     """Several bodies sent one after the other.
 
@@ -298,6 +301,7 @@ cdef class Composite:
         return f"Composite({list(self.parts)!r})"
 
 
+@cython.final
 cdef class Outbox:
     """What a socket did not take at once, in order."""
 

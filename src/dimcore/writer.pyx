@@ -5,6 +5,7 @@ token, a value with CR, LF, NUL or another control, a framing field the server
 alone may set.  A refused head leaves the buffer as it was.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Next
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
@@ -89,6 +90,7 @@ cdef inline void _two_digits(char *out, int value) noexcept nogil:
     out[1] = <char> (c"0" + value % 10)
 
 
+@cython.final
 cdef class Writer:
     """A growing byte buffer that heads and small bodies are written into.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -55,6 +56,9 @@ def serve(app: App | None, settings: Settings, target: str) -> int:
     out = sys.stderr if settings.access_log != "off" else sys.stdout
     served = target or "the built-in API" + (f" and {settings.static}" if settings.static else "")
     _say(f"dimserver: serving {served} on {', '.join(worker.urls)} (pid {os.getpid()})", out)
+    # What start-up and the app's import left alive stays alive: the collector need not walk through it again.
+    gc.collect()
+    gc.freeze()
     worker.run(signals=_on_main_thread())
     _say(f"dimserver: stopped; {worker.summary()}", out)
     return 0

@@ -1,0 +1,60 @@
+from collections.abc import Callable, Mapping
+from typing import Any, Self, final
+
+from dimcore.pipeline import RequestSubstrate
+from dimcore.pools import ConnectionPoolManifold
+from dimcore.request import RequestPoint
+from dimcore.router import Router
+
+@final
+class Core:
+    def __new__(cls, pools: ConnectionPoolManifold, requests: RequestSubstrate, server: str = "dimserver") -> Self: ...
+    @property
+    def pools(self) -> ConnectionPoolManifold: ...
+    @property
+    def requests(self) -> RequestSubstrate: ...
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def turned_away(self) -> int: ...
+    def attach(
+        self,
+        *,
+        register: Callable[[int, int, Callable[[int], None]], object],
+        modify: Callable[[int, int, Callable[[int], None]], object],
+        unregister: Callable[[int], object],
+        offload: Callable[[Any, RequestPoint, Callable[[RequestPoint], Any]], object] | None = None,  # (Connection, ...)
+        report: Callable[[str, RequestPoint | None, BaseException | None], object] | None = None,
+        access_log: Callable[[RequestPoint, int, int, int], object] | None = None,
+    ) -> None: ...
+    def configure(
+        self,
+        *,
+        max_connections: int | None = None,
+        admin_reserve: int | None = None,
+        max_body: int | None = None,
+        request_line: int | None = None,
+        head: int | None = None,
+        field: int | None = None,
+        fields: int | None = None,
+        body_rate: int | None = None,
+        send_rate: int | None = None,
+        seconds: Mapping[str, float] | None = None,
+    ) -> None: ...
+    def drain(self) -> None: ...
+
+@final
+class Site:
+    def __new__(
+        cls, core: Core, router: Router, fallback: Router | None = None, spiral: int = 0, splits_api: bool = True
+    ) -> Self: ...
+    @property
+    def core(self) -> Core: ...
+    @property
+    def router(self) -> Router: ...
+    @property
+    def fallback(self) -> Router | None: ...
+    @property
+    def spiral(self) -> int: ...
+    @property
+    def splits_api(self) -> bool: ...

@@ -1,0 +1,3 @@
+from dimcore.core import Core
+
+def tick(core: Core) -> None: ...
