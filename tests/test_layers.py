@@ -20,7 +20,7 @@ CORE = (
     ("limits", "errors", "clock", "scan", "percent"),
     ("spantable", "patterns", "states", "compose", "cell"),
     ("index", "parser", "stream", "writer"),
-    ("headparser", "points", "router", "body", "outflow", "inbox"),
+    ("headparser", "points", "router", "body", "outflow", "inbox", "query"),
     ("pools", "request", "answer"),
     ("pipeline",),
     ("core",),

@@ -25,11 +25,13 @@ from dimcore.errors import (
     UnknownPoint,
     UsageError,
 )
+from dimcore.headparser import HeadParser
 from dimcore.index import DimensionalConnectionIndex, Index, Point
 from dimcore.pipeline import RequestResponseManifold, RequestSubstrate
 from dimcore.points import ConnectionPoint
 from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate
-from dimcore.request import Headers, QueryParams, RequestPoint, parse_request
+from dimcore.query import QueryParams
+from dimcore.request import Headers, RequestPoint, parse_request
 from dimcore.router import Route, Router, RouteSubstrate
 from dimcore.stream import Composite, FileBody
 from dimcore.writer import format_head
@@ -48,6 +50,7 @@ __all__ = [
     "DimensionalConnectionIndex",
     "DuplicatePoint",
     "FileBody",
+    "HeadParser",
     "Headers",
     "IllegalTransition",
     "Index",

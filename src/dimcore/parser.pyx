@@ -404,7 +404,7 @@ cdef int _finish(Head *head, const char *data) noexcept nogil:
         if said & HAS_LENGTH:
             return FAULT_LENGTH_AND_ENCODING
     if info.minor == 1:
-        # What follows a CONNECT may be meant for the tunnel: never read it as a request (RFC 9931 6).
+        # What follows a CONNECT may be meant for the tunnel: never read it as a request (RFC 9931).
         if not said & _CLOSE and not info.flags & AUTHORITY_FORM:
             info.flags |= KEEP_ALIVE
         if said & _ASKS_UPGRADE and said & _NAMES_UPGRADE:

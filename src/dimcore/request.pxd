@@ -47,8 +47,4 @@ cdef class Headers:
     cdef const Field *lookup(self, str name, Py_ssize_t start) except? NULL
 
 
-cdef class QueryParams(dict):
-    cdef readonly list pairs
-
-
 cdef bint is_http_method(int spiral) noexcept

@@ -5,6 +5,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from dimcore.index import Point
 from dimcore.points import ConnectionPoint
+from dimcore.query import QueryParams
 
 _T = TypeVar("_T")
 
@@ -26,12 +27,6 @@ class Headers:
     def __iter__(self) -> Iterator[str]: ...
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
-
-@disjoint_base
-class QueryParams(dict[str, str]):
-    @property
-    def pairs(self) -> list[tuple[str, str]]: ...
-    def getall(self, name: str) -> list[str]: ...
 
 @disjoint_base
 class RequestPoint(Point):

@@ -11,7 +11,6 @@ decode the same part at once both get equal values.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
@@ -28,7 +27,8 @@ from dimcore.parser cimport (
 from dimcore.body cimport (
     BODY_DONE, BODY_FAILED, BODY_MORE, BODY_PIECE, Body, BodyResult, body_start_chunked, body_step,
 )
-from dimcore.scan cimport scan_hex, scan_is_token, scan_is_value, scan_setup
+from dimcore.query cimport parse_cookies, parse_query, percent_decoded
+from dimcore.scan cimport scan_is_token, scan_is_value, scan_setup
 
 from dimcore.compose import identity_vector as _identity_vector
 from dimcore.compose import z_value as _z_value
@@ -69,29 +69,6 @@ cdef bytes _bytes_of(object value):
 
 cdef bint is_http_method(int spiral) noexcept:
     return 0 <= spiral < METHODS
-
-
-cdef str _percent_decoded(const char *text, Py_ssize_t size, bint plus):
-    """Percent-decode once, then UTF-8 with U+FFFD for what is not; a broken escape stays as it is."""
-    cdef char *out = <char *> PyMem_Malloc(size + 1)
-    cdef Py_ssize_t at = 0, length = 0
-    if out == NULL:
-        raise MemoryError
-    try:
-        while at < size:
-            if (
-                text[at] == c"%" and at + 2 < size
-                and scan_hex[<uint8_t> text[at + 1]] >= 0 and scan_hex[<uint8_t> text[at + 2]] >= 0
-            ):
-                out[length] = <char> (scan_hex[<uint8_t> text[at + 1]] * 16 + scan_hex[<uint8_t> text[at + 2]])
-                at += 3
-            else:
-                out[length] = c" " if plus and text[at] == c"+" else text[at]
-                at += 1
-            length += 1
-        return PyUnicode_DecodeUTF8(out, length, "replace")
-    finally:
-        PyMem_Free(out)
 
 
 # Lower-case names of fields, one string each: browsers send the same thirty names
@@ -255,35 +232,6 @@ cdef class Headers:
 
     def __repr__(self):
         return f"Headers({self.items()!r})"
-
-
-cdef class QueryParams(dict):
-    """The query as a dict of first values; `pairs` has every ``(name, value)`` in order."""
-
-    def getall(self, str name not None):
-        """Every value of `name`, in order; an empty list when there is none."""
-        return [value for key, value in self.pairs if key == name]
-
-
-cdef QueryParams _parse_query(const char *text, Py_ssize_t size):
-    # application/x-www-form-urlencoded, WHATWG URL 5.1; '&' alone separates.
-    cdef QueryParams params = QueryParams()
-    cdef Py_ssize_t at = 0, end, split
-    cdef const char *found
-    cdef str name, value
-    params.pairs = []
-    while at < size:
-        found = <const char *> memchr(text + at, c"&", size - at)
-        end = found - text if found != NULL else size
-        if end > at:
-            found = <const char *> memchr(text + at, c"=", end - at)
-            split = found - text if found != NULL else end
-            name = _percent_decoded(text + at, split - at, True)
-            value = _percent_decoded(text + split + 1, end - split - 1, True) if split < end else ""
-            params.pairs.append((name, value))
-            params.setdefault(name, value)
-        at = end + 1
-    return params
 
 
 @cython.no_gc
@@ -507,7 +455,7 @@ cdef class RequestPoint(Point):
         if self._path is None:
             text = self.path_bytes(&size)
             if self.info.flags & ESCAPED_PATH:
-                self._path = _percent_decoded(text, size, False)
+                self._path = percent_decoded(text, size, False)
             else:
                 self._path = PyUnicode_DecodeUTF8(text, size, "replace")
         return self._path
@@ -533,7 +481,7 @@ cdef class RequestPoint(Point):
     def query_params(self):
         """The query decoded: a dict of first values, with `getall` and `pairs` for repeated names."""
         if self._query is None:
-            self._query = _parse_query(self.base + self.info.query_at, self.info.query_length)
+            self._query = parse_query(self.base + self.info.query_at, self.info.query_length)
         return self._query
 
     @property
@@ -566,20 +514,8 @@ cdef class RequestPoint(Point):
 
         Source: RFC 6265 4.2 and 5.4 (user agents send the most specific one first).
         """
-        cdef dict jar
         if self._cookies is None:
-            jar = {}
-            for line in self.headers.getall("cookie"):
-                for part in line.split(";"):
-                    name, separator, value = part.partition("=")
-                    name = name.strip()
-                    value = value.strip()
-                    if not separator or not name:
-                        continue
-                    if len(value) > 1 and value.startswith('"') and value.endswith('"'):
-                        value = value[1:len(value) - 1]
-                    jar.setdefault(name, value)
-            self._cookies = jar
+            self._cookies = parse_cookies(self.headers.getall("cookie"))
         return self._cookies
 
     @property

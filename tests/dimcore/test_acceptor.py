@@ -1,0 +1,264 @@
+"""At the door: batches, room, pools, and what happens when there is none."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dimcore
+from dimcore import Acceptor, Site, UsageError
+
+GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+SOURCES = Path(dimcore.__file__).parents[1]
+Serve = Callable[..., Any]
+
+
+def refused(rig: Any, listener: Any = None) -> Any:
+    """Connect, ask, and be told that there is no room."""
+    client = rig.connect(listener)
+    client.send(GET)
+    answer = client.answer()
+    assert (answer.status, answer["retry-after"], answer["connection"]) == (503, "1", "close")
+    return client
+
+
+def test_many_come_in_at_once(serve: Serve) -> None:
+    rig = serve()
+    socks = [socket.create_connection(rig.listener.getsockname()) for _ in range(300)]
+    assert rig.turn(0.1) == 1
+    assert rig.cells() == {(0, 1): 256}  # a batch; the open ones get their turn in between
+    rig.turn()
+    assert rig.cells() == {(0, 1): 300}
+    for sock in socks:
+        sock.close()
+    rig.turn()
+    rig.turn()
+    assert rig.cells() == {}
+
+
+def test_over_the_cap(serve: Serve) -> None:
+    rig = serve(max_connections=2)
+    inside = [rig.connect() for _ in range(2)]
+    outside = [refused(rig) for _ in range(3)]
+    assert rig.core.turned_away == 3
+    for client in outside:
+        assert client.rest() == b""
+    assert [client.ask(GET).status for client in inside] == [200, 200]
+    stats = rig.core.pools.get_stats()["spiral_0"]
+    assert (stats["total_created"], stats["total_refused"], stats["total_connections"]) == (2, 3, 2)
+    assert rig.core.requests.get_stats()["total_errors"] == 0
+
+
+def test_those_at_the_door_take_nobodys_place(serve: Serve) -> None:
+    """Clients that were refused and do not leave must not keep others out."""
+    rig = serve(max_connections=1)
+    inside = rig.connect()
+    outside = [refused(rig) for _ in range(5)]
+    inside.sock.close()
+    rig.turn()
+    assert rig.core.turned_away == 5
+    assert rig.connect().ask(GET).status == 200
+    assert len(outside) == 5
+
+
+def test_a_crowd_at_the_door(serve: Serve) -> None:
+    rig = serve(max_connections=1)
+    rig.connect()
+    crowd = [refused(rig) for _ in range(300)]
+    assert rig.core.turned_away == 256
+    for client in crowd[256:]:
+        assert client.rest() == b""
+    rig.core.drain()
+    assert rig.core.turned_away == 0
+    for client in crowd:
+        client.wait_for_end()
+    assert refused(rig).rest() == b""
+
+
+def test_the_door_is_cleared_in_time(serve: Serve) -> None:
+    rig = serve(max_connections=1, seconds={"linger": 0.1})
+    rig.connect()
+    client = refused(rig)
+    client.sock.sendall(b"x" * 100)
+    rig.turn_for(0.4)
+    assert rig.core.turned_away == 0
+    with pytest.raises(OSError):
+        for _ in range(10):
+            client.sock.send(b"x")
+            rig.turn_for(0.02)
+
+
+def test_the_admin_gets_in(serve: Serve) -> None:
+    rig = serve(max_connections=2, admin_reserve=2)
+    admin = rig.listen(Site(rig.core, rig.router, None, 3, False))
+    crowd = [rig.connect() for _ in range(2)]
+    for _ in range(20):
+        refused(rig)
+    operators = [rig.connect(admin) for _ in range(2)]
+    assert [client.ask(GET).status for client in operators] == [200, 200]
+    refused(rig, admin)  # the reserve is used up, and so is the rest
+    crowd.pop().sock.close()
+    rig.turn()
+    rig.connect(admin)  # more of them take the places of others
+    refused(rig)
+    assert rig.core.pools.index.count_at(3, 4) + rig.core.pools.index.count_at(3, 1) == 3
+
+
+def test_admins_take_no_place_of_others_within_the_reserve(serve: Serve) -> None:
+    rig = serve(max_connections=2, admin_reserve=2)
+    admin = rig.listen(Site(rig.core, rig.router, None, 3, False))
+    for _ in range(2):
+        rig.connect(admin)
+    assert [rig.connect().ask(GET).status for _ in range(2)] == [200, 200]
+    refused(rig)
+
+
+def test_caps_of_pools(serve: Serve) -> None:
+    rig = serve({"GET /": lambda request: "x", "GET /api/": lambda request: "api"})
+    rig.core.pools.set_cap("http", 2)
+    rig.core.pools.set_cap("api", 1)
+    first = rig.connect()
+    assert first.ask(GET.replace(b" / ", b" /api/ ")).body == b"api"
+    assert rig.cells() == {(2, 4): 1}
+    assert first.ask(GET).status == 200
+    assert rig.cells() == {(2, 4): 1}  # the first request decides
+    second = rig.connect()
+    answer = second.ask(GET.replace(b" / ", b" /api/ "))
+    assert (answer.status, answer["retry-after"], second.rest()) == (503, "1", b"")
+    third, _ = rig.connect(), rig.connect()
+    assert third.ask(GET).status == 200
+    assert third.ask(GET.replace(b" / ", b" /api/ ")).status == 200  # not its first
+    refused(rig)
+
+
+def test_a_site_that_does_not_split(serve: Serve) -> None:
+    rig = serve({"GET /api/": lambda request: "api"})
+    listener = rig.listen(Site(rig.core, rig.router, None, 0, False))
+    rig.connect(listener).ask(GET.replace(b" / ", b" /api/ "))
+    assert rig.cells() == {(0, 4): 1}
+
+
+def test_unix_sockets_and_ipv6(serve: Serve) -> None:
+    rig = serve(lambda request: repr(request.connection.address))
+    with tempfile.TemporaryDirectory() as directory:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"{directory}/sock")
+        listener.listen()
+        listener.setblocking(False)
+        acceptor = Acceptor(Site(rig.core, rig.router), listener.fileno(), lambda: None)
+        rig.selector.register(listener, 1, acceptor.on_ready)
+        rig.listeners.append(listener)
+        assert rig.connect(listener).ask(GET).body == b"None"
+    try:
+        listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    except (OSError, ValueError):
+        pytest.skip("no IPv6 here")
+    listener.setblocking(False)
+    acceptor = Acceptor(Site(rig.core, rig.router), listener.fileno(), lambda: None)
+    rig.selector.register(listener, 1, acceptor.on_ready)
+    rig.listeners.append(listener)
+    port = listener.getsockname()[1]
+    for host, seen in (("::1", "::1"), ("127.0.0.1", "127.0.0.1")):
+        with socket.create_connection((host, port)) as sock:
+            sock.sendall(GET)
+            for _ in range(3):
+                rig.turn(0.05)
+            assert f"('{seen}', {sock.getsockname()[1]})".encode() in sock.recv(10_000)
+            sock.shutdown(socket.SHUT_RDWR)
+            rig.turn(0.05)
+
+
+def test_one_that_left_before_it_was_accepted(serve: Serve) -> None:
+    rig = serve()
+    sock = socket.create_connection(rig.listener.getsockname())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
+    for _ in range(3):
+        rig.turn(0.02)
+    assert rig.cells() == {}
+    assert rig.connect().ask(GET).status == 200
+
+
+def test_a_loop_that_is_full(serve: Serve) -> None:
+    def full(*key: Any) -> None:
+        raise OSError("no space left")
+
+    rig = serve(options={"register": full})
+    with socket.create_connection(rig.listener.getsockname()) as sock:
+        rig.turn(0.1)
+        assert sock.recv(1) == b""
+    assert [(what, str(error)) for what, _, error in rig.reports] == [("a connection failed", "no space left")]
+
+
+def test_arguments(serve: Serve) -> None:
+    rig = serve()
+    site = Site(rig.core, rig.router)
+    with pytest.raises(UsageError):
+        Acceptor(site, -1, None)  # type: ignore[arg-type]
+    acceptor = Acceptor(site, 0, lambda: None)
+    assert (acceptor.site, acceptor.fileno) == (site, 0)
+
+
+EXHAUSTED = """
+import resource, selectors, socket, sys
+from dimcore import *
+core = Core(ConnectionPoolManifold(), RequestSubstrate())
+router = Router()
+router.add("GET", "/", lambda request: "x")
+listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+listener.setblocking(False)
+selector = selectors.DefaultSelector()
+core.attach(register=selector.register, modify=selector.modify, unregister=selector.unregister)
+told = []
+acceptor = Acceptor(Site(core, router), listener.fileno(), lambda: told.append(1))
+selector.register(listener, 1, acceptor.on_ready)
+def turn():
+    tick(core)
+    for key, mask in selector.select(0.01):
+        key.data(mask)
+GET = b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+def ask(client):
+    client.sendall(GET)
+    turn()
+    turn()
+    client.settimeout(5)
+    return client.recv(1000)[:12]
+idle = [socket.create_connection(listener.getsockname()) for _ in range(30)]
+assert all(ask(client) == b"HTTP/1.1 200" for client in idle)
+late = [socket.create_connection(listener.getsockname()) for _ in range(20)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (5, 100))
+turn()
+assert told == [1], told
+assert core.pools.index.count_at(0, 4) == 14
+assert all(client.recv(1) == b"" for client in idle[:16])   # those idle longest
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+turn()
+assert all(ask(client) == b"HTTP/1.1 200" for client in late + idle[16:])
+print("recovered", core.pools.index.total_connections())
+for connection in core.pools.index.get_at(0, 4):
+    connection.close()
+for client in idle + late:
+    client.close()
+selector.close()
+listener.close()
+"""
+
+
+def test_out_of_descriptors() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", EXHAUSTED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+    )
+    assert (done.stdout, done.stderr) == ("recovered 34\n", "")
