@@ -27,6 +27,7 @@ from dimcore.errors import (
 )
 from dimcore.headparser import HeadParser
 from dimcore.index import DimensionalConnectionIndex, Index, Point
+from dimcore.outflow import Outflow, Push, stream_source
 from dimcore.pipeline import RequestResponseManifold, RequestSubstrate
 from dimcore.points import ConnectionPoint
 from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate
@@ -55,8 +56,10 @@ __all__ = [
     "IllegalTransition",
     "Index",
     "InvalidCoordinate",
+    "Outflow",
     "PeerError",
     "Point",
+    "Push",
     "QueryParams",
     "RequestPoint",
     "RequestResponseManifold",
@@ -77,6 +80,7 @@ __all__ = [
     "identity_vector",
     "parse_request",
     "rendezvous",
+    "stream_source",
     "tick",
     "z_value",
 ]

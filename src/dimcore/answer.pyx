@@ -84,6 +84,10 @@ cdef class Answer:
             self.body = b""
         elif isinstance(body, (bytes, bytearray, memoryview)):
             self.body = PyBytes_FromObject(body)
+        elif isinstance(body, str):
+            self.body = str.encode(body)
+            if self.content_type == NULL:
+                self.content_type = b"text/plain; charset=utf-8"
         elif isinstance(body, (dict, list)):
             self.body = _json(body)
             self.content_type = b"application/json"

@@ -70,6 +70,7 @@ cdef class Connection(ConnectionPoint):
     # output
     cdef int flush(self) except -1
     cdef int hold(self) except -1
+    cdef int64_t delivered(self) noexcept
     cdef int settle(self) except -1
     # the end
     cdef int finish(self) except -1

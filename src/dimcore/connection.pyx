@@ -35,11 +35,11 @@ from dimcore.request cimport RequestPoint
 from dimcore.router cimport Route
 from dimcore.states cimport (
     ANSWER_COMPOSED, ANSWER_SENT, ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED,
-     REQUEST_BEGUN, connection_next,
+    REQUEST_BEGUN, connection_next,
 )
 from dimcore.stream cimport (
     STREAM_BROKEN, Composite, FileBody, Outbox, Peer, discard_body, peer_address, stream_close, stream_half_close,
-    stream_receive, stream_send, stream_send_two,
+    stream_receive, stream_send, stream_send_two, stream_unsent,
 )
 from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, Writer, has_no_body
 
@@ -270,14 +270,10 @@ cdef class Connection(ConnectionPoint):
                 continue
             if at == size:
                 break
-            # Before the parser's scratch memory, where its fields may still lie, is written over.
-            self.release_request()
-            if self.flags & GONE:        # the access log's doing
-                break
             if self.inbox != NULL and self.inbox.head != NULL:
                 head = self.inbox.head
             else:
-                head = &core.head
+                head = core.head
                 head_reset(head)
             length = head_parse(head, data + at, size - at, &core.head_limits)
             if length < 0:
@@ -290,8 +286,8 @@ cdef class Connection(ConnectionPoint):
                 self.refuse(fault_status(head.fault), fault_text(head.fault), None)
                 at = size
                 break
-            if head != &core.head:
-                core.head = head[0]
+            if head != core.head:
+                core.head[0] = head[0]
                 PyMem_Free(self.inbox.head)
                 self.inbox.head = NULL
             at += self.begin(data + at, size - at, length)
@@ -341,6 +337,7 @@ cdef class Connection(ConnectionPoint):
     cdef size_t begin(self, const char *data, size_t size, int length) except? 0:
         """Serve the request whose parsed head is in `Core.head`; returns the bytes used."""
         cdef Core core = self.site.core
+        cdef Head *head = core.head
         cdef RequestPoint request
         cdef const char *path
         cdef Py_ssize_t path_size = 0
@@ -351,7 +348,7 @@ cdef class Connection(ConnectionPoint):
         request = self.current
         if request is None:
             request = core.take_request()
-            request.adopt(&core.head, data)
+            request.adopt(head, data)
             request.connection = self
             core.requests.enter(request, PARSED, now)
             core.requests.totals.requests += 1
@@ -360,8 +357,9 @@ cdef class Connection(ConnectionPoint):
             # The index knows it under OTHER, and whoever looked at it may have decoded what was not there yet.
             request.forget()
             request.connection = self
-            core.requests.classify(request, core.head.info.method, now)
-            request.adopt(&core.head, data)
+            core.requests.classify(request, head.info.method, now)
+            request.adopt(head, data)
+        core.head = &core.heads[head == &core.heads[0]]
         request.started_ns = now
         path = request.path_bytes(&path_size)
         if self.layer != ACTIVE:
@@ -371,10 +369,10 @@ cdef class Connection(ConnectionPoint):
             if not core.pools.transfer(self, POOL_API, now):
                 self.refuse(503, b"the api pool is full", RETRY)
                 return length
-        if core.head.info.flags & EXPECT_OTHER:
+        if head.info.flags & EXPECT_OTHER:
             self.refuse(fault_status(FAULT_EXPECTATION), fault_text(FAULT_EXPECTATION), None)
             return length
-        if core.head.info.content_length > core.max_body:
+        if head.info.content_length > core.max_body:
             self.refuse(fault_status(FAULT_BODY_LENGTH), fault_text(FAULT_BODY_LENGTH), None)
             return length
         request.route = self.site.router.find(
@@ -384,15 +382,15 @@ cdef class Connection(ConnectionPoint):
             request.route = self.site.fallback.find(
                 request.info.method, data + request.info.method_at, request.info.method_length, path, path_size
             )
-        if core.head.info.flags & CHUNKED or core.head.info.content_length > 0:
-            if core.head.info.content_length > 0 and <int64_t> (size - length) >= core.head.info.content_length:
+        if head.info.flags & CHUNKED or head.info.content_length > 0:
+            if head.info.content_length > 0 and <int64_t> (size - length) >= head.info.content_length:
                 request.body_at = data + length
-                request.body_size = <Py_ssize_t> core.head.info.content_length
-                length += <int> core.head.info.content_length
+                request.body_size = <Py_ssize_t> head.info.content_length
+                length += <int> head.info.content_length
             elif request.route is None:
                 self.flags |= CLOSE | LINGER     # answered without its body: the framing ends here
             else:
-                self.start_body(core.head.info.flags & CHUNKED)
+                self.start_body(head.info.flags & CHUNKED)
                 if size == <size_t> length:
                     self.call_for_body()
                 return length
@@ -695,8 +693,13 @@ cdef class Connection(ConnectionPoint):
         """The peer lags: wait until it reads, and read nothing from it meanwhile."""
         if self.current is not None:
             self.current.own()
-            self.current.marked_bytes = self.bytes_out
+            self.current.marked_bytes = self.delivered()
         return self.watch(WRITABLE)
+
+    cdef int64_t delivered(self) noexcept:
+        """Bytes the peer has.  Not those the kernel took: it takes megabytes at once, and then none for as long as a
+        slow peer needs for a good part of them."""
+        return self.bytes_out - stream_unsent(self.fd)
 
     cdef int writable(self) except -1:
         cdef int64_t moved = self.outbox.flush(self.fd)

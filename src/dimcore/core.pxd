@@ -21,7 +21,8 @@ cdef class Core:
     # Scratch, lent to whichever connection is being served.
     cdef Writer writer
     cdef Answer answer
-    cdef Head head
+    cdef Head heads[2]               # by turns: the request before may be looked at until it is released
+    cdef Head *head                  # the one to parse into
     cdef char *inbuf
     cdef RequestPoint spare
     cdef bint serving                # the scratch is in use

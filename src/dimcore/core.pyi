@@ -23,7 +23,8 @@ class Core:
         register: Callable[[int, int, Callable[[int], None]], object],
         modify: Callable[[int, int, Callable[[int], None]], object],
         unregister: Callable[[int], object],
-        offload: Callable[[Any, RequestPoint, Callable[[RequestPoint], Any]], object] | None = None,  # (Connection, ...)
+        offload: Callable[[Any, RequestPoint, Callable[[RequestPoint], Any]], object]
+        | None = None,  # (Connection, ...)
         report: Callable[[str, RequestPoint | None, BaseException | None], object] | None = None,
         access_log: Callable[[RequestPoint, int, int, int], object] | None = None,
     ) -> None: ...

@@ -80,6 +80,7 @@ cdef class Core:
         self.inbuf = <char *> PyMem_Malloc(RECEIVE_BYTES)
         if self.inbuf == NULL:
             raise MemoryError
+        self.head = &self.heads[0]
         self.head_limits.request_line = 8 * KIB
         self.head_limits.head = 32 * KIB
         self.head_limits.field = 8 * KIB

@@ -88,7 +88,7 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
                 moved = connection.reader.body.total if connection.reader is not None else 0
                 due = <double> core.body_rate
             else:
-                moved = connection.bytes_out
+                moved = connection.delivered()
                 due = <double> core.send_rate
             due *= <double> (core.now_ns - request.entered_ns) / SECOND_NS
             if moved > request.marked_bytes and <double> (moved - request.marked_bytes) >= due:

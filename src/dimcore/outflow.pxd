@@ -18,3 +18,12 @@ cdef class Outflow:
     cdef int close_chunk(self, Writer writer) except -1
     cdef int finish(self, Writer writer) except -1
     cdef void release(self) noexcept
+
+
+cdef class Push(Outflow):
+    cdef object on_drain
+    cdef object on_close
+    cdef object connection           # what sends it, while it does
+
+
+cdef bint is_source(object body) noexcept

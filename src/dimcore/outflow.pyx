@@ -33,9 +33,11 @@ cdef class Outflow:
     Its iterator is closed when the body ends, fails or nobody wants it any more.
     """
 
-    def __cinit__(self, source=None):
-        self.iterator = None if source is None else iter(source)
+    def __cinit__(self):
         self.declared = -1
+
+    def __init__(self, source=None):
+        self.iterator = None if source is None else iter(source)
 
     def close(self):
         """Let the iterator end (a generator sees GeneratorExit)."""
@@ -107,6 +109,78 @@ cdef class Outflow:
         if self.declared >= 0 and self.sent < self.declared:
             raise ResponseError(f"the body ended after {self.sent} of the {self.declared} bytes its Content-Length says")
         return writer.append(b"0\r\n\r\n", 5) if self.chunked else 0
+
+
+cdef class Push(Outflow):
+    """A body whose bytes somebody writes as they come.
+
+    Args:
+        on_drain: called without arguments when the peer has caught up after `write` said False.
+        on_close: called without arguments when the answer ended before `end`: nobody wants the rest.
+
+    To be given as the body of an answer; it can be written once the head was sent.
+
+    Thread-safety: the loop's thread only.
+    """
+
+    def __init__(self, on_drain=None, on_close=None):
+        self.on_drain = on_drain
+        self.on_close = on_close
+
+    def write(self, data):
+        """Send a piece.
+
+        Returns:
+            False when the peer lags: wait for `on_drain`.  True too when the answer is over and `data` was dropped.
+
+        Raises:
+            ResponseError: no `bytes` or `str`.
+        """
+        if self.connection is None:
+            return True
+        return self.connection.push(self, as_bytes(data))
+
+    def end(self, error=None):
+        """The body is complete; with `error` it is cut off, so that the peer can tell."""
+        if self.connection is not None:
+            self.connection.end_push(self, error)
+
+    cdef void release(self) noexcept:
+        cdef object on_close = self.on_close
+        self.connection = None
+        self.on_drain = self.on_close = None
+        if not self.ended and on_close is not None:
+            self.ended = True
+            try:
+                on_close()
+            except BaseException as error:
+                import sys
+                sys.unraisablehook(_Unraisable(error, on_close))
+
+
+def stream_source(result):
+    """The iterable that makes the body of a handler's result, or None when the body is there already.
+
+    Args:
+        result: what a handler returned.
+    """
+    cdef object body
+    if type(result) is tuple:
+        body = (<tuple> result)[2] if len(<tuple> result) == 3 else None
+    elif isinstance(result, (bytes, str, dict, list, bytearray, memoryview)):
+        return None
+    elif hasattr(result, "__next__"):
+        return result
+    else:
+        body = getattr(result, "body", None)
+    return body if is_source(body) else None
+
+
+cdef bint is_source(object body) noexcept:
+    """Whether a body is an iterable of pieces and not a piece itself."""
+    if type(body) is bytes or isinstance(body, (bytes, str, dict, list, bytearray, memoryview, Outflow)):
+        return False
+    return hasattr(body, "__next__") or hasattr(body, "__iter__")
 
 
 class _Unraisable:

@@ -124,6 +124,7 @@ cdef void head_reset(Head *head) noexcept nogil:
     head.info.content_length = -1
     head.info.flags = 0
     head.info.n_fields = 0
+    head.info.path_at = 0
     head.info.path_length = 0
     head.info.query_at = 0
     head.info.query_length = 0

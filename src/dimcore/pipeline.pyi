@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, TypeAlias
 
 from typing_extensions import disjoint_base
 
@@ -7,7 +7,7 @@ from dimcore.index import Index
 from dimcore.request import RequestPoint
 from dimcore.router import Route, Router
 
-_Headers = Mapping[str, str] | Iterable[tuple[str, str]] | None
+_Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | None
 
 @disjoint_base
 class RequestSubstrate:

@@ -9,12 +9,12 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from dimcore.clock cimport monotonic_ns
 from dimcore.limits cimport LOGGED, METHODS, RECEIVED
 from dimcore.states cimport (
-    ANSWER_COMPOSED, ANSWER_SENT, FINISHED, HANDLER_DONE, HANDLER_FOUND, HEAD_PARSED, REFUSED,
+    ANSWER_COMPOSED, ANSWER_SENT, HANDLER_DONE, HANDLER_FOUND, HEAD_PARSED, REFUSED,
     request_next, require_request,
 )
 from dimcore.router cimport Route, Router
 
-from dimcore.errors import PeerError
+from dimcore.errors import PeerError, UnknownPoint
 from dimcore.index import Index as _Index
 
 
@@ -67,6 +67,8 @@ cdef class RequestSubstrate:
             IllegalTransition: the table has no way there.
         """
         cdef RequestPoint request = self.index.get_by_id(request_id)
+        if request is None:
+            raise UnknownPoint(f"no request with the id {request_id!r}")
         require_request(request.layer, stage)
         if stage == LOGGED:
             self.leave(request)

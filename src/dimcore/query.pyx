@@ -68,8 +68,9 @@ cdef dict parse_cookies(list lines):
     for line in lines:
         for part in line.split(";"):
             name, separator, value = part.partition("=")
-            name = name.strip()
-            value = value.strip()
+            # Not all that str takes for blank: in Latin-1 text that includes the second byte of UTF-8's "à" and "Å".
+            name = name.strip(" \t")
+            value = value.strip(" \t")
             if not separator or not name:
                 continue
             if len(value) > 1 and value.startswith('"') and value.endswith('"'):

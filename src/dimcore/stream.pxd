@@ -16,6 +16,7 @@ cdef Py_ssize_t stream_send(int fd, const char *data, size_t size, bint more) no
 cdef Py_ssize_t stream_send_two(
     int fd, const char *one, size_t one_size, const char *two, size_t two_size
 ) noexcept nogil
+cdef int64_t stream_unsent(int fd) noexcept nogil
 cdef int stream_accept(int listener, Peer *peer) noexcept nogil
 cdef void stream_half_close(int fd) noexcept nogil
 cdef void stream_close(int fd) noexcept nogil
@@ -27,6 +28,7 @@ cdef class FileBody:
     cdef int fd
     cdef int64_t offset
     cdef readonly int64_t length     # bytes still to send
+    cdef bint owned
     cdef bint claimed
 
     cdef int64_t claim(self) except -1      # its length, for the one answer that may send it

@@ -26,6 +26,8 @@ cdef extern from *:
     #include <string.h>
     #include <unistd.h>
     #ifdef __linux__
+    #include <linux/sockios.h>
+    #include <sys/ioctl.h>
     #include <sys/sendfile.h>
     #endif
     #ifndef MSG_NOSIGNAL
@@ -52,6 +54,17 @@ cdef extern from *:
         }
         return fd;
     #endif
+    }
+
+    static int64_t dimcore_unsent(int fd) {
+        int waiting = 0;
+    #ifdef __linux__
+        if (ioctl(fd, SIOCOUTQ, &waiting) < 0) return 0;
+    #elif defined(SO_NWRITE)
+        socklen_t size = sizeof waiting;
+        if (getsockopt(fd, SOL_SOCKET, SO_NWRITE, &waiting, &size) < 0) return 0;
+    #endif
+        return waiting;
     }
 
     static ssize_t dimcore_send_two(int fd, const char *one, size_t one_size, const char *two, size_t two_size) {
@@ -109,6 +122,7 @@ cdef extern from *:
     int close(int fd) nogil
     unsigned short ntohs(unsigned short number) nogil
     int dimcore_accept(int listener, sockaddr_storage *address) nogil
+    int64_t dimcore_unsent(int fd) nogil
     ssize_t dimcore_send_two(int fd, const char *one, size_t one_size, const char *two, size_t two_size) nogil
     ssize_t dimcore_sendfile(int out, int into, int64_t offset, size_t count) nogil
 
@@ -140,6 +154,11 @@ cdef Py_ssize_t stream_send_two(
 ) noexcept nogil:
     """The same for two pieces in one call: head and body without a copy."""
     return _result(dimcore_send_two(fd, one, one_size, two, two_size))
+
+
+cdef int64_t stream_unsent(int fd) noexcept nogil:
+    """Bytes the kernel took and the peer's did not acknowledge yet; 0 where the system cannot tell."""
+    return dimcore_unsent(fd)
 
 
 cdef int stream_accept(int listener, Peer *peer) noexcept nogil:
@@ -214,7 +233,6 @@ cdef class FileBody:
     """
 
     def __cinit__(self, int fd, int64_t offset, int64_t count):
-        self.fd = -1
         if fd < 0 or offset < 0 or count < 0:
             raise ResponseError(f"FileBody({fd}, {offset}, {count}): no number may be negative")
         if offset > INT64_MAX - count:
@@ -222,20 +240,22 @@ cdef class FileBody:
         self.fd = fd
         self.offset = offset
         self.length = count
+        self.owned = True
 
     def close(self):
         """Close the descriptor; again is fine."""
-        if self.fd >= 0:
+        if self.owned:
+            self.owned = False
             stream_close(self.fd)
             self.fd = -1
 
     def __dealloc__(self):
-        if self.fd >= 0:
+        if self.owned:                   # not after a failed construction, when `fd` is 0: standard input
             stream_close(self.fd)
 
     cdef int64_t claim(self) except -1:
-        if self.claimed or self.fd < 0:
-            raise ResponseError(f"{self!r} is {'part of another answer' if self.fd >= 0 else 'closed'} already")
+        if self.claimed or not self.owned:
+            raise ResponseError(f"{self!r} is {'part of another answer' if self.owned else 'closed'} already")
         self.claimed = True
         return self.length
 

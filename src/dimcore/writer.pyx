@@ -35,6 +35,7 @@ cdef extern from "time.h" nogil:
         int tm_mon
         int tm_year
         int tm_wday
+    time_t time(time_t *out)
     tm *gmtime_r(const time_t *when, tm *out)
 
 scan_setup()
@@ -266,7 +267,9 @@ cdef class Writer:
         except (TypeError, ValueError) as error:
             if isinstance(error, ResponseError):
                 raise
-            raise ResponseError(f"headers must be a mapping or pairs of names and values, not {headers!r:.100}") from None
+            raise ResponseError(
+                f"headers must be a mapping or pairs of names and values, not {headers!r:.100}"
+            ) from None
         return 0
 
     cdef int _field(
@@ -275,8 +278,8 @@ cdef class Writer:
         cdef const char *text = NULL
         cdef const char *content = NULL
         cdef Py_ssize_t size = 0, content_size = 0
-        cdef object held = _latin(name, &text, &size)
-        cdef object content_held = _latin(value, &content, &content_size)
+        cdef object _held = _latin(name, &text, &size)
+        cdef object _content_held = _latin(value, &content, &content_size)
         cdef uint32_t known
         if not scan_is_token(text, size):
             raise ResponseError(f"header name {name!r:.100} is not a token")
@@ -364,6 +367,9 @@ cdef object _latin(object value, const char **text, Py_ssize_t *size):
     return value
 
 
+cdef Writer _lent = None
+
+
 def format_head(int status, headers=None, length=0, *, bint close=False, bint http_1_0=False, content_type=None):
     """The head of an answer as bytes, with the current Date; what the server would send.
 
@@ -376,14 +382,23 @@ def format_head(int status, headers=None, length=0, *, bint close=False, bint ht
     Raises:
         ResponseError: a status, name or value that must not be sent.
     """
-    import time
-    cdef Writer writer = Writer()
+    global _lent
+    cdef Writer writer
+    cdef bytes head
     cdef uint32_t flags = (CLOSE_AFTER if close else 0) | (OLD_CLIENT if http_1_0 else 0)
     cdef bytes kind
     cdef const char *kind_text = NULL
     if content_type:
         kind = content_type.encode("latin-1")
         kind_text = kind
-    writer.set_time(int(time.time()))
+    # Not a new buffer each time; while it is in use (a header mapping may call this too) there is none to lend.
+    writer, _lent = _lent, None
+    if writer is None:
+        writer = Writer()
+    writer.set_time(time(NULL))
     writer.head(status, headers, UNKNOWN_LENGTH if length is None else length, flags, kind_text)
-    return writer.data[:writer.size]
+    head = writer.data[:writer.size]
+    writer.size = 0
+    if writer.room <= LARGE_ROOM:
+        _lent = writer
+    return head

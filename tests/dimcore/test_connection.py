@@ -504,10 +504,27 @@ def test_every_refusal_has_a_request_to_be_timed_by(serve: Serve) -> None:
 
 def nonsense_headers() -> list[Any]:
     return [
-        {"A\r\nB": "c"}, {"A": "b\r\nSet-Cookie: c"}, {"A": "b\0"}, {"A": "\n"}, {"A b": "c"}, {"": "c"}, {"A": "\u20ac"},
-        {"\u20ac": "a"}, {"Transfer-Encoding": "chunked"}, {"Content-Length": "4"}, {"Content-Length": "+5"}, {"A": None},
-        {"A": True}, {"A": ["b"]}, [("A",)], "text", 5, [("Content-Length", "99")], object(), iter([("A", "b"), 7]),
-    ]  # fmt: skip
+        {"A\r\nB": "c"},
+        {"A": "b\r\nSet-Cookie: c"},
+        {"A": "b\0"},
+        {"A": "\n"},
+        {"A b": "c"},
+        {"": "c"},
+        {"A": "\u20ac"},
+        {"\u20ac": "a"},
+        {"Transfer-Encoding": "chunked"},
+        {"Content-Length": "4"},
+        {"Content-Length": "+5"},
+        {"A": None},
+        {"A": True},
+        {"A": ["b"]},
+        [("A",)],
+        "text",
+        5,
+        [("Content-Length", "99")],
+        object(),
+        iter([("A", "b"), 7]),
+    ]
 
 
 @pytest.mark.parametrize("headers", nonsense_headers(), ids=repr)
@@ -539,12 +556,28 @@ class SurlyResult:
 @pytest.mark.parametrize(
     "result",
     [
-        None, 5, object(), (200, None), (200, None, b"", 1), (99, None, b""), (199, None, b""), (600, None, b""), ("200", None, b""),
-        (True, None, b""), (10**30, None, b""), (200, None, 5), {"a": object()}, [float("nan")], "\ud800", (200, None, "\ud800"),
-        (200, Surly(), b""), SurlyResult(), (101, None, b""),
+        None,
+        5,
+        object(),
+        (200, None),
+        (200, None, b"", 1),
+        (99, None, b""),
+        (199, None, b""),
+        (600, None, b""),
+        ("200", None, b""),
+        (True, None, b""),
+        (10**30, None, b""),
+        (200, None, 5),
+        {"a": object()},
+        [float("nan")],
+        "\ud800",
+        (200, None, "\ud800"),
+        (200, Surly(), b""),
+        SurlyResult(),
+        (101, None, b""),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_nonsense_becomes_a_500(serve: Serve, result: Any) -> None:
     rig = serve(lambda request: result)
     client = rig.connect()
@@ -617,7 +650,7 @@ def test_a_handler_that_ends_its_own_connection(serve: Serve, layer: int) -> Non
     def end(request: RequestPoint) -> Any:
         kept.append(request)
         rig.core.pools.transition(request.connection.id, layer)
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(number)
         return 200, None, FileBody(file_of(b"x" * 99), 0, 99)
 
@@ -681,10 +714,11 @@ def test_a_handler_that_closes_the_others(serve: Serve) -> None:
         client.sock.sendall(b"x")
     assert asker.ask(get("/all")).body == b"0"
     for client in (idle, half, body, big):
-        with pytest.raises((ConnectionResetError, AssertionError)):
-            for _ in range(10_000):
+        while not client.ended:
+            try:
                 client.receive()
-                assert not client.ended
+            except ConnectionResetError:
+                break
     assert rig.cells() == {(0, 4): 1}
 
 
@@ -753,9 +787,7 @@ def test_the_access_log(serve: Serve) -> None:
     log: list[Any] = []
     rig = serve(
         {"GET /": lambda request: b"12345", "POST /": echo_body},
-        options={
-            "access_log": lambda request, status, sent, ns: log.append((request.raw_target, status, sent, ns))
-        },
+        options={"access_log": lambda request, status, sent, ns: log.append((request.raw_target, status, sent, ns))},
     )
     client = rig.connect()
     client.send(GET + get("/", method="HEAD") + get("/nowhere") + b"\0")
@@ -856,6 +888,33 @@ def test_what_is_kept_stays_valid(serve: Serve, how: str) -> None:
         assert [item.body for item in kept] == [b"bod0", b"bod1", b"bod2"]
 
 
+def test_what_is_kept_of_a_burst_stays_valid(serve: Serve) -> None:
+    """The next head is parsed before the request is let go; neither it nor the access log may see that one."""
+    kept: list[RequestPoint] = []
+    agents: list[Any] = []
+
+    def keep(request: RequestPoint) -> bytes:
+        if int(request.query_string) % 3 == 0:
+            kept.append(request)
+        return request.body
+
+    rig = serve(
+        {"POST /": keep},
+        options={"access_log": lambda request, *figures: agents.append(request.headers.get("user-agent"))},
+    )
+    client = rig.connect()
+    requests = [
+        b"POST /?%d HTTP/1.1\r\nHost: test\r\n%sUser-Agent: agent %d\r\nContent-Length: 4\r\n\r\n%04d"
+        % (number, b"X-Filler: y\r\n" * (number % 5), number, number)
+        for number in range(40)
+    ]
+    client.send(b"".join(requests) + b"GET / HTTP/1.1\r\nX-Half: a\r\nB: c")
+    assert [client.answer().body for _ in requests] == [b"%04d" % number for number in range(40)]
+    assert agents == [f"agent {number}" for number in range(40)]
+    assert [request.headers["user-agent"] for request in kept] == [f"agent {number}" for number in range(0, 40, 3)]
+    assert [request.body for request in kept] == [b"%04d" % number for number in range(0, 40, 3)]
+
+
 LEAK = """
 import gc, os, selectors, socket, sys
 from dimcore import *
@@ -873,7 +932,9 @@ listener = socket.create_server(("127.0.0.1", 0))
 listener.setblocking(False)
 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 selector = selectors.DefaultSelector()
-core.attach(register=selector.register, modify=selector.modify, unregister=selector.unregister, report=lambda *what: None)
+core.attach(
+    register=selector.register, modify=selector.modify, unregister=selector.unregister, report=lambda *what: None
+)
 acceptor = Acceptor(Site(core, router), listener.fileno(), lambda: None)
 selector.register(listener, 1, acceptor.on_ready)
 def turn():

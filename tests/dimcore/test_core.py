@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from dimcore import ConnectionPoolManifold, Core, InvalidCoordinate, RequestSubstrate, ResponseError, Router, Site, UsageError
+from dimcore import (
+    ConnectionPoolManifold,
+    Core,
+    InvalidCoordinate,
+    RequestSubstrate,
+    ResponseError,
+    Router,
+    Site,
+    UsageError,
+)
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 Serve = Callable[..., Any]
@@ -21,13 +30,30 @@ def core() -> Core:
 @pytest.mark.parametrize(
     "limits",
     [
-        {"max_connections": 0}, {"max_connections": -1}, {"max_connections": 1 << 40}, {"admin_reserve": -1}, {"max_body": -1},
-        {"max_body": 1 << 63}, {"request_line": 15}, {"request_line": 65536}, {"head": 63}, {"head": 65536}, {"field": 15},
-        {"fields": 0}, {"fields": 101}, {"body_rate": -1}, {"send_rate": -1}, {"seconds": {"idle": -1}}, {"seconds": {"idle": float("nan")}},
-        {"seconds": {"idle": float("inf")}}, {"seconds": {"idle": 1e10}}, {"seconds": {"lunch": 1}}, {"seconds": {"head": 1, "x": 1}},
+        {"max_connections": 0},
+        {"max_connections": -1},
+        {"max_connections": 1 << 40},
+        {"admin_reserve": -1},
+        {"max_body": -1},
+        {"max_body": 1 << 63},
+        {"request_line": 15},
+        {"request_line": 65536},
+        {"head": 63},
+        {"head": 65536},
+        {"field": 15},
+        {"fields": 0},
+        {"fields": 101},
+        {"body_rate": -1},
+        {"send_rate": -1},
+        {"seconds": {"idle": -1}},
+        {"seconds": {"idle": float("nan")}},
+        {"seconds": {"idle": float("inf")}},
+        {"seconds": {"idle": 1e10}},
+        {"seconds": {"lunch": 1}},
+        {"seconds": {"head": 1, "x": 1}},
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_bad_limits_change_nothing(serve: Serve, limits: dict[str, Any]) -> None:
     rig = serve(max_body=5, seconds={"idle": 100})
     with pytest.raises(UsageError):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.dimcore.h11_view import h11_reads
 from tests.wire.cases import load
 
 from dimcore import BadRequest, parse_request
@@ -135,32 +136,8 @@ LAXER_THAN_H11 = {
 }
 
 
-def h11_reads(data: bytes) -> Any:
-    """Method, target, version, fields and body; None for more; "refused"."""
-    h11 = pytest.importorskip("h11")
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=65536)
-    body = b""
-    request = None
-    try:
-        connection.receive_data(data)
-        while True:
-            event = connection.next_event()
-            if isinstance(event, h11.Request):
-                request = event
-            elif isinstance(event, h11.Data):
-                body += bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                assert request is not None
-                fields = [(bytes(name), bytes(value)) for name, value in request.headers]
-                return bytes(request.method), bytes(request.target), bytes(request.http_version), fields, body
-            else:
-                return None
-    except h11.RemoteProtocolError:
-        return "refused"
-
-
 def we_read(data: bytes) -> Any:
-    """The same by this parser."""
+    """The same by this parser: None for more; "refused"."""
     try:
         parsed = parse_request(data)
         if parsed is None:
@@ -181,6 +158,7 @@ def we_read(data: bytes) -> Any:
 
 
 def test_h11_takes_the_rest_alike() -> None:
+    pytest.importorskip("h11")
     used = set()
     for case in CASES:
         ours, theirs = we_read(case.request), h11_reads(case.request)
@@ -200,6 +178,7 @@ def test_h11_takes_the_rest_alike() -> None:
 @settings(max_examples=500, deadline=None)
 @given(nearly_heads())
 def test_what_h11_takes_too_is_read_alike(data: bytes) -> None:
+    pytest.importorskip("h11")
     ours, theirs = we_read(data), h11_reads(data)
     if isinstance(ours, tuple) and isinstance(theirs, tuple):
         assert ours == theirs

@@ -148,7 +148,12 @@ def test_a_router_of_ones_own() -> None:
 def test_requests_by_hand() -> None:
     requests = RequestSubstrate()
     request = requests.manifest("GET", "/a?b=c", {"A": "b"}, b"body")
-    assert (request.stage_name, request.query_string, request.headers["a"], request.body) == ("received", "b=c", "b", b"body")
+    assert (request.stage_name, request.query_string, request.headers["a"], request.body) == (
+        "received",
+        "b=c",
+        "b",
+        b"body",
+    )
     assert requests.index.get_by_id(request.id) is request
     with pytest.raises(IllegalTransition):
         requests.transition(request.id, 6)

@@ -43,3 +43,13 @@ def test_agrees_with_the_standard_library(pairs: list[tuple[str, str]]) -> None:
 def test_cookies() -> None:
     request = RequestPoint(headers=[("Cookie", 'a=1; b="two"; a=3; junk; =x'), ("Cookie", "c=4=5")])
     assert request.cookies == {"a": "1", "b": "two", "c": "4=5"}
+
+
+def test_cookies_lose_no_byte_that_only_looks_blank() -> None:
+    # UTF-8's "à" ends with what Latin-1 calls a no-break space, its "Å" with a line end.
+    line = "\t v = voilà\t; Å= Å ".encode()
+    cookies = RequestPoint(headers=[("Cookie", line.decode("latin-1"))]).cookies
+    assert {name.encode("latin-1").decode(): value.encode("latin-1").decode() for name, value in cookies.items()} == {
+        "v": "voilà",
+        "Å": "Å",
+    }

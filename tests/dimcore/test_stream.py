@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import Any
 
 import pytest
 
@@ -48,9 +49,11 @@ def test_bad_numbers(numbers: tuple[int, int, int]) -> None:
     assert is_open(0)  # what it did not take it does not close
 
 
-def test_numbers_beyond_63_bits() -> None:
-    with pytest.raises(OverflowError):
-        FileBody(0, 1 << 63, 0)
+@pytest.mark.parametrize("arguments", [(0, 1 << 63, 0), ("x", 0, 0), (), (0, 0, 0, 0)], ids=repr)
+def test_one_that_was_never_made_owns_nothing(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((OverflowError, TypeError)):
+        FileBody(*arguments)
+    assert is_open(0)
 
 
 def test_a_composite_is_the_sum_of_its_parts() -> None:

@@ -6,6 +6,8 @@ from _queue import SimpleQueue  # what `queue` offers too, without the import of
 from functools import partial
 from time import monotonic
 
+from dimcore import stream_source
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,11 +76,33 @@ class ThreadPool:
             error: BaseException | None = None
             try:
                 result = handler(request)
+                source = stream_source(result)
+                if source is not None:
+                    self._stream(connection, request, result, source)
+                    continue
             except BaseException as raised:
-                error = raised
+                result, error = None, raised
+            finally:
+                # What a request holds must not live until the next one comes.
+                del job, handler
+                source = None
             self._loop.call_from_thread(partial(self._hand_back, connection, request, result, error))
-            # What a request holds must not live until the next one comes.
-            del job, connection, request, handler, result, error
+            del connection, request, result, error
+
+    def _stream(self, connection: Connection, request: RequestPoint, result: Any, source: Any) -> None:
+        """Answer with a body that is made while it is sent, on this very thread."""
+        from dimserver.net.outstream import OutStream
+
+        stream = OutStream(self._loop, iter(source))
+        if isinstance(result, tuple):
+            answer: Any = (result[0], result[1], stream.body)
+        elif result is source:
+            answer = (200, None, stream.body)
+        else:
+            answer = (result.status, result.headers, stream.body)
+        stream.run(
+            lambda: self._loop.call_from_thread(partial(self._hand_back, connection, request, answer, None))
+        )
 
     def _hand_back(
         self, connection: Connection, request: RequestPoint, result: object, error: BaseException | None

@@ -1,0 +1,81 @@
+"""Where the pieces of a body go: memory, a temporary file, or a handler that runs already."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.string cimport memcpy
+
+from dimcore.body cimport BODY_FAILED, BODY_PIECE, BodyResult, body_step
+from dimcore.limits cimport KIB
+from dimcore.spool cimport Spool
+
+cdef enum:
+    FIRST_BYTES = 4 * KIB    # what a body is given at first
+
+
+cdef class BodyReader:
+    """Takes one body apart; memory grows with what arrives, never with what was announced."""
+
+    def __dealloc__(self):
+        PyMem_Free(self.data)
+
+    cdef BodyResult take(self, const char *data, size_t size, size_t *used) except *:
+        """Take more bytes: BODY_MORE, BODY_DONE or BODY_FAILED.
+
+        Raises MemoryError, or OSError when the temporary file cannot be written.
+        """
+        cdef size_t at = 0, step = 0, piece_size = 0
+        cdef const char *piece = NULL
+        cdef BodyResult result
+        while True:
+            result = body_step(&self.body, data + at, size - at, &step, &piece, &piece_size)
+            if result == BODY_FAILED:
+                return result
+            at += step
+            if result != BODY_PIECE:
+                used[0] = at
+                return result
+            if self.sink is not None:
+                self.sink.feed(PyBytes_FromStringAndSize(piece, piece_size))
+            elif self.spool is not None:
+                self.spool.append(piece, piece_size)
+            else:
+                self.keep(piece, piece_size)
+
+    cdef int keep(self, const char *piece, size_t size) except -1:
+        cdef size_t room
+        cdef char *grown
+        if self.size + size > self.room:
+            room = max(self.size + size, max(self.room * 2, <size_t> FIRST_BYTES))
+            grown = <char *> PyMem_Realloc(self.data, room)
+            if grown == NULL:
+                raise MemoryError
+            self.data = grown
+            self.room = room
+        memcpy(self.data + self.size, piece, size)
+        self.size += size
+        return 0
+
+    cdef int spill(self, Spool spool) except -1:
+        """From now on to a file, what is in memory first."""
+        spool.append(self.data, self.size)
+        self.spool = spool
+        return self._emptied()
+
+    cdef int pour(self, object sink) except -1:
+        """From now on to `sink`, what is in memory first."""
+        if self.size:
+            sink.feed(PyBytes_FromStringAndSize(self.data, self.size))
+        self.sink = sink
+        return self._emptied()
+
+    cdef int _emptied(self) noexcept:
+        PyMem_Free(self.data)
+        self.data = NULL
+        self.size = self.room = 0
+        return 0
+
+    cdef object whole(self):
+        """The complete body: bytes, or the Spool it is in."""
+        if self.spool is not None:
+            return self.spool
+        return PyBytes_FromStringAndSize(self.data, self.size)

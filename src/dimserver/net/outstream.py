@@ -1,0 +1,126 @@
+"""An answer that an iterator makes on a thread, with the peer's pace as its own.
+
+The thread makes pieces, the loop writes them; between them lie `HIGH_WATER`
+bytes at most.  When the peer lags, the thread waits; when the peer leaves, the
+iterator is closed, on the thread it runs on (a generator sees GeneratorExit).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from threading import Condition
+
+from dimcore import Push
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from dimserver.net.loop import Loop
+
+__all__ = ["HIGH_WATER", "OutStream"]
+
+HIGH_WATER = 256 * 1024  # bytes made and not written yet: the thread waits
+
+
+class OutStream:
+    """Carries one body from a thread to the loop.
+
+    Args:
+        loop: what the connection belongs to.
+        source: makes `bytes` or `str`.
+
+    Attributes:
+        body: to be answered with; the pieces follow once it is being sent.
+
+    Thread-safety: `run` on the thread that made the iterator; the rest is internal.
+    """
+
+    def __init__(self, loop: Loop, source: Iterator[Any]) -> None:
+        self.body = Push(self._go_on, self._leave)
+        self._loop = loop
+        self._source = source
+        self._pieces: deque[bytes] = deque()
+        self._waiting = 0
+        self._scheduled = False
+        self._lagging = False  # the peer: the loop must not write before it is told to go on
+        self._gone = False
+        self._changed = Condition()
+
+    def run(self, start: Callable[[], object]) -> None:
+        """Make the whole body.
+
+        Args:
+            start: begins the answer, once the first piece is there; called on this thread.
+
+        Raises:
+            Whatever the source raises before the first piece: nothing was sent, so it can still be answered.
+        """
+        first = next(self._source, None)
+        start()
+        error: BaseException | None = None
+        try:
+            if first is not None and self._put(first):
+                for piece in self._source:
+                    if not self._put(piece):
+                        break
+        except BaseException as raised:
+            error = raised
+        finally:
+            close = getattr(self._source, "close", None)
+            if close is not None:
+                try:
+                    close()
+                except BaseException as raised:
+                    error = error or raised
+        self._loop.call_from_thread(partial(self._end, error))
+
+    def _put(self, piece: Any) -> bool:
+        """Pass a piece on; False once nobody wants it."""
+        data = piece.encode() if isinstance(piece, str) else bytes(piece)
+        with self._changed:
+            while self._waiting >= HIGH_WATER and not self._gone:
+                self._changed.wait()
+            if self._gone:
+                return False
+            self._pieces.append(data)
+            self._waiting += len(data)
+            if self._scheduled:
+                return True
+            self._scheduled = True
+        self._loop.call_from_thread(self._write)
+        return True
+
+    # --- on the loop's thread -------------------------------------------------------------------
+
+    def _write(self) -> None:
+        with self._changed:
+            self._scheduled = False
+            if self._lagging or self._gone:
+                return
+            pieces = list(self._pieces)
+            self._pieces.clear()
+            self._waiting = 0
+            self._changed.notify()
+        if pieces and not self.body.write(pieces[0] if len(pieces) == 1 else b"".join(pieces)):
+            with self._changed:
+                self._lagging = True
+
+    def _go_on(self) -> None:
+        with self._changed:
+            self._lagging = False
+        self._write()
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._gone = True
+            self._pieces.clear()
+            self._changed.notify()
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._lagging = False
+        self._write()
+        self.body.end(error)

@@ -1,0 +1,140 @@
+"""Chunked bodies: the decoder beside its grammar written down a second time, and beside what was encoded."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dimcore import BadRequest, ChunkedDecoder, decode_chunked, parse_request
+from tests.dimcore.h11_view import h11_reads
+from tests.fuzz import exact
+from tests.fuzz.inputs import bytewise, cut, split_choices
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN, TOKEN, QUOTED)
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:%b)*)\r\n" % EXTENSION)
+TRAILERS = re.compile(rb"((?:%b:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n" % TOKEN)
+
+FORBIDDEN = {
+    b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"cookie",
+    b"content-type", b"authorization", b"proxy-authorization", b"max-forwards", b"content-range",
+    b"content-encoding", b"trailer", b"te", b"set-cookie", b"www-authenticate", b"cache-control", b"keep-alive",
+    b"proxy-connection",
+}  # fmt: skip
+
+LINE_BYTES = 1024
+EXTENSION_BYTES = 16 * 1024
+TRAILER_BYTES = 8 * 1024
+USUAL_LIMIT = 1 << 24
+BYTEWISE = 300
+
+HEAD = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def outcome(pieces: list[bytes], limit: int) -> Any:
+    """What the decoder makes of the pieces: (status, message), or (body, bytes used, whether it ended)."""
+    decoder = ChunkedDecoder(limit)
+    body = b""
+    total = 0
+    for piece in pieces:
+        try:
+            found, used = decoder.feed(piece)
+        except BadRequest as error:
+            return error.status, str(error)
+        assert used == len(piece) or (decoder.done and used < len(piece))
+        body += found
+        total += used
+    return body, total, decoder.done
+
+
+def model(text: bytes, limit: int) -> tuple[bytes, int] | None:
+    """Body and bytes used when the text begins with a whole chunked body that must be taken."""
+    body = b""
+    at = extensions = 0
+    while match := SIZE_LINE.match(text, at):
+        size = int(match[1], 16)
+        # The first byte behind the size is judged with the size.
+        extensions += max(0, len(match[2]) - 1)
+        if len(match[0]) > LINE_BYTES or extensions > EXTENSION_BYTES or len(body) + size > limit:
+            return None
+        at = match.end()
+        if size == 0:
+            trailers = TRAILERS.match(text, at)
+            if trailers is None or len(trailers[0]) > TRAILER_BYTES:
+                return None
+            names = {line.partition(b":")[0].lower() for line in trailers[1].split(b"\r\n")}
+            return None if names & FORBIDDEN else (body, trailers.end())
+        if text[at + size : at + size + 2] != b"\r\n":
+            return None
+        body += text[at : at + size]
+        at += size + 2
+    return None
+
+
+def encode(body: bytes, choices: bytes) -> bytes:
+    """The body in chunks of the chosen sizes, with extensions and trailers as chosen."""
+    extension = (b"", b";a", b' ; a = "b\\";c"', b";a=b")[choices[3] >> 2 & 3]
+    chunks = [b"%x%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in cut(body, choices) if piece]
+    return b"".join([*chunks, b"0", extension, b"\r\n", (b"", b"A: b\r\n")[choices[3] >> 4 & 1], b"\r\n"])
+
+
+def check(data: bytes) -> None:
+    """Check one input.
+
+    Raises:
+        AssertionError: the decoder is wrong about it.
+    """
+    choices, text = split_choices(data)
+    limit = choices[3] >> 1 if choices[3] & 1 else USUAL_LIMIT
+    whole = outcome([text], limit)
+    assert outcome(cut(text, choices), limit) == whole
+    if len(text) <= BYTEWISE:
+        assert outcome(bytewise(text), limit) == whole
+    exact.check_chunked(text, choices, limit, whole)
+
+    expected = model(text, limit)
+    if len(whole) == 2:
+        assert expected is None, f"refused with {whole}, should be {expected}"
+        assert whole[0] in (400, 413, 431)
+    elif whole[2]:
+        assert whole[:2] == expected
+        assert decode_chunked(text, limit) == expected
+        assert outcome([text + b"\0"], limit) == whole
+    else:
+        assert expected is None
+        assert whole[1] == len(text)
+        assert len(whole[0]) <= min(limit, len(text))
+        assert decode_chunked(text, limit) is None
+
+    encoded = encode(text, choices)
+    assert decode_chunked(encoded + b"5\r\n", USUAL_LIMIT) == (text, len(encoded))
+    assert outcome(cut(encoded, choices[::-1]), USUAL_LIMIT) == (text, len(encoded), True)
+    if text:
+        assert outcome([encoded], len(text) - 1)[0] == 413
+
+    if limit == USUAL_LIMIT:
+        check_request(text, whole)
+
+
+def check_request(text: bytes, whole: Any) -> None:
+    """Behind a head the same body is read the same, and as h11 reads it."""
+    request = HEAD + text
+    try:
+        parsed = parse_request(request)
+    except BadRequest as error:
+        assert (error.status, str(error)) == whole
+        return
+    assert parsed is not None
+    point, consumed = parsed
+    if not whole[2]:
+        assert consumed == len(HEAD)
+        try:
+            body = point.body
+        except BadRequest:
+            return
+        raise AssertionError(f"half a body is given out as a whole one: {body!r}")
+    assert (point.body, consumed) == (whole[0], len(HEAD) + whole[1])
+    theirs = h11_reads(request[:consumed])
+    if isinstance(theirs, tuple):
+        assert theirs[4] == whole[0]

@@ -1,0 +1,120 @@
+"""The parsers of the core on memory that ends where the text ends.
+
+A Python bytes object has a NUL behind it, so a parser that reads one byte too far goes unseen there.  Here every
+call gets a fresh block of exactly the right size, which is freed right after: AddressSanitizer sees a read beyond
+it, and one of an older block.  Built for the long run only (build.py).
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_PIECE, Body, BodyResult, body_start_chunked, body_step
+from dimcore.limits cimport OTHER
+from dimcore.parser cimport HEAD_PARTIAL, Head, HeadInfo, HeadLimits, fault_status, fault_text, head_parse, head_reset
+from dimcore.router cimport Route, Router
+
+from dimcore.states import METHOD_NAMES
+
+cdef dict SPIRALS = {name.encode(): spiral for spiral, name in enumerate(METHOD_NAMES)}
+
+
+cdef char *_copied(const char *text, size_t size) except NULL:
+    """`size` bytes of memory, also when that is 0 (malloc may then return NULL, which is no block at all)."""
+    cdef char *block = <char *> malloc(size)
+    if block == NULL:
+        raise MemoryError
+    memcpy(block, text, size)
+    return block
+
+
+def head(bytes text, list places, dict limits):
+    """Parse a head that arrives in pieces ending at `places`.
+
+    Returns:
+        None for more; (status, message); or (length, content length, flags, spans of everything).
+    """
+    cdef Head state
+    cdef HeadLimits bounds
+    cdef HeadInfo *info = &state.info
+    cdef Py_ssize_t place
+    cdef char *block
+    cdef int result = HEAD_PARTIAL
+    bounds.request_line = limits["request_line"]
+    bounds.head = limits["head"]
+    bounds.field = limits["field"]
+    bounds.fields = limits["fields"]
+    head_reset(&state)
+    for place in places:
+        if place > PyBytes_GET_SIZE(text):
+            raise ValueError("no such place")
+        block = _copied(PyBytes_AS_STRING(text), place)
+        result = head_parse(&state, block, place, &bounds)
+        free(block)
+        if result != HEAD_PARTIAL:
+            break
+    if result == HEAD_PARTIAL:
+        return None
+    if result < 0:
+        return fault_status(state.fault), fault_text(state.fault).decode()
+    return (
+        result, info.content_length, info.flags, info.method_at, info.method_length, info.target_at,
+        info.target_length, info.path_at, info.path_length, info.query_at, info.query_length, info.host_at,
+        info.host_length, info.length, info.method, info.minor,
+        [
+            (state.fields[i].name_at, state.fields[i].name_length, state.fields[i].value_at, state.fields[i].value_length)
+            for i in range(info.n_fields)
+        ],
+    )
+
+
+def chunked(list pieces, limit):
+    """Decode a chunked body that arrives in pieces.
+
+    Returns:
+        (status, message), or (body, bytes used, whether it ended).
+    """
+    cdef Body body
+    cdef BodyResult result
+    cdef bytes piece
+    cdef const char *found = NULL
+    cdef char *block
+    cdef size_t size, at, used = 0, found_size = 0, total = 0
+    decoded = []
+    body_start_chunked(&body, limit)
+    for piece in pieces:
+        size = PyBytes_GET_SIZE(piece)
+        block = _copied(PyBytes_AS_STRING(piece), size)
+        at = 0
+        try:
+            while True:
+                result = body_step(&body, block + at, size - at, &used, &found, &found_size)
+                if result == BODY_FAILED:
+                    return fault_status(body.fault), fault_text(body.fault).decode()
+                at += used
+                if result != BODY_PIECE:
+                    break
+                if found < block or found + found_size > block + size:
+                    raise AssertionError("a piece that lies outside what was given")
+                decoded.append(found[:found_size])
+        finally:
+            free(block)
+        total += at
+        if result == BODY_DONE:
+            return b"".join(decoded), total, True
+    return b"".join(decoded), total, False
+
+
+def route(Router router, bytes method, bytes path):
+    """What `Router.find`, `Route.params` and `Router.allow` say of a path: (route, parameters, methods)."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(path), name_size = PyBytes_GET_SIZE(method)
+    cdef char *block = _copied(PyBytes_AS_STRING(path), size)
+    cdef char *name = NULL
+    cdef Route found
+    try:
+        name = _copied(PyBytes_AS_STRING(method), name_size)
+        found = router.find(SPIRALS.get(method, OTHER), name, name_size, block, size)
+        return found, None if found is None else found.params(block, size), router.allow(block, size)
+    finally:
+        free(name)
+        free(block)

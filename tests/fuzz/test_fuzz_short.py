@@ -1,0 +1,123 @@
+"""The short run of the fuzzer, with the build that is installed; and that the harnesses would see a fault."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from tests.fuzz import chunks, heads, ranges, routes
+from tests.fuzz.build import ROOT
+from tests.fuzz.inputs import CHOICES, HERE, TARGETS, cut, escape, read_corpus, read_dictionary, seeds
+from tests.fuzz.mutate import Finding, mutations, run
+from tests.wire.cases import unescape
+
+from dimcore.headparser import HeadParser
+
+INPUTS = 40_000  # for each target: some seconds
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_kept_inputs_and_others_made_of_them(target: str) -> None:
+    assert run(target, INPUTS) > INPUTS
+
+
+class SeamParser:
+    """A parser with a fault of the kind that only shows in pieces: a tab at the start of one is lost."""
+
+    def __init__(self, **limits: int) -> None:
+        self._parser = HeadParser(**limits)
+        self._fresh = True
+
+    def feed(self, data: bytes) -> int | None:
+        if not self._fresh:
+            data = data.removeprefix(b"\t")
+        self._fresh = False
+        return self._parser.feed(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+
+def one_too_many(value: str, size: int) -> list[tuple[int, int]] | None:
+    found = ranges.static.read_range(value, size)
+    return found and [(first, count + 1) for first, count in found]
+
+
+@pytest.mark.parametrize(
+    ("harness", "name", "wrong"),
+    [
+        (heads, "HeadParser", SeamParser),
+        # A model that is wrong by one rule is the same as a parser that is.
+        (heads, "SINGLETONS", heads.SINGLETONS - {b"origin"}),
+        (heads, "is_host", lambda text, port_needed=False: text != b""),
+        (chunks, "FORBIDDEN", chunks.FORBIDDEN - {b"te"}),
+        (chunks, "LINE_BYTES", 20),
+        (chunks, "decode_chunked", lambda text, limit: (text, len(text))),
+        (routes, "model_find", lambda routes, method, path: routes[0] if routes else None),
+        (ranges, "read_range", one_too_many),
+        (ranges, "GAP", ranges.GAP - 1),
+        (ranges, "ETAG", '"v2"'),
+    ],
+)
+def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch, harness: Any, name: str, wrong: Any) -> None:
+    monkeypatch.setattr(harness, name, wrong)
+    target = harness.__name__.rpartition(".")[2]
+    with pytest.raises(Finding) as finding:
+        run(target, INPUTS)
+    with pytest.raises(Exception):  # noqa: B017, PT011 (whatever it was, the input alone shows it again)
+        harness.check(finding.value.data)
+    monkeypatch.undo()
+    harness.check(finding.value.data)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_corpus_reads_as_it_was_written(target: str) -> None:
+    inputs = read_corpus(target)
+    assert inputs
+    assert inputs == sorted(set(inputs), key=lambda data: (len(data), data))
+    text = (HERE / "corpus" / f"{target}.txt").read_text("ascii")
+    assert text == "".join(f"{escape(data)}\n" for data in inputs)
+
+
+def test_every_byte_can_be_written() -> None:
+    data = bytes(range(256)) + b"\\(a*3)\\\\r"
+    text = escape(data)
+    assert text.isascii()
+    assert text.isprintable()
+    assert unescape(text).encode("latin-1") == data
+
+
+def test_cuts_are_of_the_whole_text() -> None:
+    for choices in (b"\0\0\0\0", b"\xff\0\x80\0", b"\xff\xff\xff\xff"):
+        for text in (b"", b"a", b"abc" * 300):
+            assert b"".join(cut(text, choices)) == text
+            assert len(cut(text, choices)) == 4
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_same_seed_makes_the_same_inputs(target: str) -> None:
+    corpus, words = [*read_corpus(target), *seeds(target)], read_dictionary(target)
+    first, again, other = (list(islice(mutations(corpus, words, Random(seed)), 300)) for seed in (1, 1, 2))
+    assert first == again != other
+    assert len(set(first)) > 200
+    assert all(len(data) >= CHOICES for data in first)
+
+
+@pytest.mark.slow
+def test_the_long_run_runs(tmp_path: Path) -> None:
+    """The sanitized build, and a few seconds of each target under it."""
+    pytest.importorskip("atheris")
+    if shutil.which(os.environ.get("CC", "clang")) is None:
+        pytest.skip("no clang")
+    command = [sys.executable, "-m", "tests.fuzz", "run", "--seconds", "5", "--work", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "clean"
+    assert done.stdout.count("DONE") == len(TARGETS)
