@@ -24,12 +24,3 @@ cdef void body_start_chunked(Body *body, int64_t limit) noexcept nogil
 cdef BodyResult body_step(
     Body *body, const char *data, size_t size, size_t *used, const char **piece, size_t *piece_size
 ) noexcept nogil
-
-
-cdef class BodyReader:
-    cdef Body body
-    cdef char *data
-    cdef size_t size
-    cdef size_t room
-
-    cdef BodyResult take(self, const char *data, size_t size, size_t *used) except? BODY_FAILED

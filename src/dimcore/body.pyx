@@ -14,9 +14,8 @@ that frame, route or authenticate are refused (RFC 9110 6.5.1), the rest dropped
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from dimcore.limits cimport KIB, MIB
 from dimcore.parser cimport (
@@ -39,7 +38,6 @@ cdef enum:
     SIZE_DIGITS = 15             # 60 bits: no overflow, and far beyond any body
     LINE_BYTES = 1 * KIB         # a chunk-size line with its extensions
     EXTENSION_BYTES = 16 * KIB   # extensions in a whole body: one byte of data a chunk must not buy more
-    FIRST_BYTES = 4 * KIB        # what a body is given at first
     TRAILER_BYTES = 8 * KIB      # the whole trailer section
 
 # Each state names what the next byte belongs to.
@@ -273,37 +271,6 @@ cdef size_t _trailer_bytes(Body *body, const char *data, size_t size) noexcept n
         return 0
     body.state = TRAILER_START if body.state == TRAILER_LF else FINISHED
     return 1
-
-
-cdef class BodyReader:
-    """Collects one whole body; memory grows with what arrives, never with what was announced."""
-
-    def __dealloc__(self):
-        PyMem_Free(self.data)
-
-    cdef BodyResult take(self, const char *data, size_t size, size_t *used) except? BODY_FAILED:
-        """Take more bytes: BODY_MORE, BODY_DONE or BODY_FAILED; raises MemoryError."""
-        cdef size_t at = 0, step = 0, piece_size = 0, room
-        cdef const char *piece = NULL
-        cdef char *grown
-        cdef BodyResult result
-        while True:
-            result = body_step(&self.body, data + at, size - at, &step, &piece, &piece_size)
-            if result == BODY_FAILED:
-                return result
-            at += step
-            if result != BODY_PIECE:
-                used[0] = at
-                return result
-            if self.size + piece_size > self.room:
-                room = max(self.size + piece_size, max(self.room * 2, <size_t> FIRST_BYTES))
-                grown = <char *> PyMem_Realloc(self.data, room)
-                if grown == NULL:
-                    raise MemoryError
-                self.data = grown
-                self.room = room
-            memcpy(self.data + self.size, piece, piece_size)
-            self.size += piece_size
 
 
 def decode_chunked(data, limit=16 * MIB):

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from dimcore.body cimport BodyReader
+from dimcore.bodyreader cimport BodyReader
 from dimcore.core cimport Site
 from dimcore.inbox cimport Inbox
 from dimcore.points cimport ConnectionPoint

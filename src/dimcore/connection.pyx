@@ -23,13 +23,15 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, memset
 
-from dimcore.body cimport BODY_DONE, BODY_FAILED, BodyReader, BodyResult, body_start_chunked, body_start_length
+from dimcore.body cimport BODY_DONE, BODY_FAILED, BodyResult, body_start_chunked, body_start_length
+from dimcore.bodyreader cimport BodyReader
 from dimcore.core cimport Core, Site, detach_request
 from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new, inbox_size
 from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, HEAD, KIB, OTHER, PARSED, POOL_API, RECEIVED
 from dimcore.parser cimport (
     ASTERISK_FORM, CHUNKED, EXPECT_CONTINUE, EXPECT_OTHER, FAULT_BODY_LENGTH, FAULT_CUT, FAULT_EXPECTATION,
-    FAULT_TIMEOUT, HEAD_PARTIAL, KEEP_ALIVE, Head, fault_status, fault_text, head_parse, head_reset,
+    FAULT_TIMEOUT, HEAD_PARTIAL, KEEP_ALIVE, Head, fault_status, fault_text,
+    head_is_blank, head_parse, head_reset,
 )
 from dimcore.request cimport RequestPoint
 from dimcore.router cimport Route
@@ -278,7 +280,10 @@ cdef class Connection(ConnectionPoint):
             length = head_parse(head, data + at, size - at, &core.head_limits)
             if length < 0:
                 if length == HEAD_PARTIAL:
-                    self.half_head(head)
+                    if self.requests and head_is_blank(head) and head == core.head:
+                        at = size        # an empty line behind a request: neither a request nor a sign of life
+                    else:
+                        self.half_head(head)
                     break
                 self.release_request()
                 if self.current is None:
@@ -426,7 +431,7 @@ cdef class Connection(ConnectionPoint):
             self.refuse(fault_status(reader.body.fault), fault_text(reader.body.fault), None)
             return size
         if result == BODY_DONE:
-            self.current._body = PyBytes_FromStringAndSize(reader.data, reader.size)
+            self.current._body = reader.whole()
             self.reader = None
             self.dispatch()
         return used

@@ -102,5 +102,6 @@ cdef HeadLimits DEFAULT_LIMITS
 
 cdef void head_reset(Head *head) noexcept nogil
 cdef int head_parse(Head *head, const char *data, size_t size, const HeadLimits *limits) noexcept nogil
+cdef bint head_is_blank(const Head *head) noexcept nogil     # nothing but empty lines so far
 cdef int fault_status(int fault) noexcept nogil
 cdef bytes fault_text(int fault)

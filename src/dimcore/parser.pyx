@@ -132,6 +132,10 @@ cdef void head_reset(Head *head) noexcept nogil:
     head.info.host_length = 0
 
 
+cdef bint head_is_blank(const Head *head) noexcept nogil:
+    return head.state == LEADING
+
+
 cdef inline int _fail(Head *head, int fault) noexcept nogil:
     head.fault = fault
     return HEAD_FAILED

@@ -20,6 +20,7 @@ cdef int64_t stream_unsent(int fd) noexcept nogil
 cdef int stream_accept(int listener, Peer *peer) noexcept nogil
 cdef void stream_half_close(int fd) noexcept nogil
 cdef void stream_close(int fd) noexcept nogil
+cdef void stream_reset(int fd) noexcept nogil    # the next close tells the peer that something is missing
 cdef object peer_address(const Peer *peer)
 cdef void discard_body(object body) noexcept     # close the files of a body that is not sent
 

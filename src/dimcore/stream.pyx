@@ -83,6 +83,11 @@ cdef extern from *:
         return got <= 0 ? got : send(out, piece, (size_t)got, MSG_NOSIGNAL);
     }
 
+    static void dimcore_reset(int fd) {
+        struct linger now = {1, 0};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    }
+
     static ssize_t dimcore_sendfile(int out, int in, int64_t offset, size_t count) {
     #ifdef __linux__
         off_t from = (off_t)offset;
@@ -121,6 +126,7 @@ cdef extern from *:
     int shutdown(int fd, int how) nogil
     int close(int fd) nogil
     unsigned short ntohs(unsigned short number) nogil
+    void dimcore_reset(int fd) nogil
     int dimcore_accept(int listener, sockaddr_storage *address) nogil
     int64_t dimcore_unsent(int fd) nogil
     ssize_t dimcore_send_two(int fd, const char *one, size_t one_size, const char *two, size_t two_size) nogil
@@ -189,6 +195,11 @@ cdef int stream_accept(int listener, Peer *peer) noexcept nogil:
 cdef void stream_half_close(int fd) noexcept nogil:
     """Tell the peer that no more comes; its own bytes can still be read."""
     shutdown(fd, SHUT_WR)
+
+
+cdef void stream_reset(int fd) noexcept nogil:
+    """Make the next close a reset: an answer that ends with the connection would else look complete."""
+    dimcore_reset(fd)
 
 
 cdef void stream_close(int fd) noexcept nogil:

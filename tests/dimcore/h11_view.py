@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
+h11: Any
 try:
-    import h11
+    h11 = import_module("h11")
 except ImportError:  # an optional peer: nothing is compared then
     h11 = None
 

@@ -51,13 +51,12 @@ def fuzz(target: str, *arguments: str, library: Path, work: Path) -> int:
     command = [sys.executable, "-m", "tests.fuzz.drive", target, *options, *arguments]
     log = work / f"{target}.log"
     with log.open("wb") as output:
-        environment = sanitized(library)
-        status = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=output, check=False).returncode
+        done = subprocess.run(command, cwd=ROOT, env=sanitized(library), stdout=output, stderr=output, check=False)
     said = log.read_text(errors="replace").splitlines()
     # Each new input is a line in the log; what it came to in the end is enough here, unless something was found.
-    told = said[-60:] if status else [line for line in said if "DONE" in line or line.startswith("stat::")]
+    told = said[-60:] if done.returncode else [line for line in said if "DONE" in line or line.startswith("stat::")]
     print(*told, f"all of it: {log}", sep="\n", flush=True)
-    return status
+    return done.returncode
 
 
 def long_run(targets: list[str], seconds: int, work: Path) -> int:
@@ -116,7 +115,7 @@ def main() -> int:
     short.add_argument("--inputs", type=int, default=5000, help="for each target (5000)")
     short.add_argument("--seed", type=int, default=1)
     for each in (long, kept, short):
-        each.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all when none is named")
+        each.add_argument("targets", nargs="*", metavar="TARGET", help=f"{', '.join(TARGETS)}; all when none is named")
     replay = commands.add_parser("replay", help="check one input")
     replay.add_argument("target", choices=TARGETS)
     replay.add_argument("input", help="a file, or the input itself in the corpus's notation")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dimcore import BadRequest, ChunkedDecoder, decode_chunked, parse_request
 from tests.dimcore.h11_view import h11_reads
 from tests.fuzz import exact
 from tests.fuzz.inputs import bytewise, cut, split_choices
+
+from dimcore import BadRequest, ChunkedDecoder, decode_chunked, parse_request
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
@@ -120,10 +121,13 @@ def check(data: bytes) -> None:
 def check_request(text: bytes, whole: Any) -> None:
     """Behind a head the same body is read the same, and as h11 reads it."""
     request = HEAD + text
+    refusal = None
     try:
         parsed = parse_request(request)
     except BadRequest as error:
-        assert (error.status, str(error)) == whole
+        refusal = error.status, str(error)
+    if refusal or len(whole) == 2:
+        assert refusal == whole
         return
     assert parsed is not None
     point, consumed = parsed

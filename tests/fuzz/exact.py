@@ -5,14 +5,17 @@ The extension shows what no Python-visible class can: reads beyond the end, and 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
+
+from tests.fuzz.inputs import bytewise, cut
 
 from dimcore import Router
 from dimcore.router import Route
-from tests.fuzz.inputs import bytewise, cut
 
+native: Any
 try:
-    import dimcore_fuzz as native
+    native = import_module("dimcore_fuzz")
 except ImportError:  # the short run: an ordinary build, and nothing to build
     native = None
 
@@ -49,7 +52,9 @@ def check_chunked(text: bytes, choices: bytes, limit: int, expected: Any) -> Non
         assert native.chunked(bytewise(text), limit) == expected
 
 
-def check_route(router: Router, method: str, path: bytes, route: Route | None, params: Any, allowed: str | None) -> None:
+def check_route(
+    router: Router, method: str, path: bytes, route: Route | None, params: dict[str, str] | None, allowed: str | None
+) -> None:
     """The C interface says what the Python one does."""
     if native is None:
         return

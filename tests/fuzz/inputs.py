@@ -60,11 +60,8 @@ def write_corpus(target: str, inputs: Iterable[bytes]) -> None:
 
 def read_dictionary(target: str) -> list[bytes]:
     """The words of a libFuzzer dictionary."""
-    words = []
-    for line in (HERE / "dictionaries" / f"{target}.dict").read_text("ascii").split("\n"):
-        if line and not line.startswith("#"):
-            words.append(ast.literal_eval("b" + line))
-    return words
+    lines = (HERE / "dictionaries" / f"{target}.dict").read_text("ascii").split("\n")
+    return [ast.literal_eval("b" + line) for line in lines if line and not line.startswith("#")]
 
 
 def seeds(target: str) -> list[bytes]:

@@ -61,10 +61,7 @@ def head(bytes text, list places, dict limits):
         result, info.content_length, info.flags, info.method_at, info.method_length, info.target_at,
         info.target_length, info.path_at, info.path_length, info.query_at, info.query_length, info.host_at,
         info.host_length, info.length, info.method, info.minor,
-        [
-            (state.fields[i].name_at, state.fields[i].name_length, state.fields[i].value_at, state.fields[i].value_length)
-            for i in range(info.n_fields)
-        ],
+        [(span.name_at, span.name_length, span.value_at, span.value_length) for span in state.fields[:info.n_fields]],
     )
 
 

@@ -9,14 +9,16 @@ import atexit
 import os
 import re
 import tempfile
+from itertools import pairwise
 from typing import Any, ClassVar
+
+from tests.fuzz.inputs import split_choices
 
 from dimcore import RequestPoint
 from dimcore.stream import Composite, FileBody
 from dimserver.handlers import static
 from dimserver.handlers.conditional import evaluate, format_date, range_applies, read_date
 from dimserver.handlers.ranges import GAP, MAX_RANGES, read_range
-from tests.fuzz.inputs import split_choices
 
 SIZES = (1, 2, 100, 1000, 5000, 40_000, 1 << 31, (1 << 63) - 1)
 FILE_SIZES = (0, 1, 1000, 40_000)
@@ -62,7 +64,7 @@ def check_ranges(value: str, size: int) -> None:
     for first, count in found:
         assert 0 <= first < first + count <= size
     spans = sorted((first, first + count) for first, count in found)
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in pairwise(spans):
         assert after[0] - before[1] > GAP
     for first, end in wanted:
         assert any(start <= first and end <= stop for start, stop in spans)

@@ -6,11 +6,12 @@ A text is a program of lines: ``+METHOD /pattern`` adds an exact route, ``*METHO
 
 from __future__ import annotations
 
-from dimcore.errors import RouteConflict, RoutePatternError
-from dimcore.router import Router
 from tests.dimcore.router_model import model_candidates, model_find, model_params
 from tests.fuzz import exact
 from tests.fuzz.inputs import split_choices
+
+from dimcore.errors import RouteConflict, RoutePatternError
+from dimcore.router import Router
 
 MOST_LINES = 40  # the model is slow
 

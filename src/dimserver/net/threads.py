@@ -100,9 +100,7 @@ class ThreadPool:
             answer = (200, None, stream.body)
         else:
             answer = (result.status, result.headers, stream.body)
-        stream.run(
-            lambda: self._loop.call_from_thread(partial(self._hand_back, connection, request, answer, None))
-        )
+        stream.run(lambda: self._loop.call_from_thread(partial(self._hand_back, connection, request, answer, None)))
 
     def _hand_back(
         self, connection: Connection, request: RequestPoint, result: object, error: BaseException | None

@@ -237,7 +237,7 @@ class Worker:
             self._close()
 
     def _is_quiet(self) -> bool:
-        return self.pools.index.total_connections() == 0 and self._log_is_written
+        return self.pools.index.total_connections() == 0 and self._core.turned_away == 0 and self._log_is_written
 
     def _flush_access_log(self) -> None:
         log = self._access_log
@@ -300,6 +300,9 @@ class Worker:
         index = self.pools.index
         self._cut_off = sum(index.count_at(spiral, ACTIVE) for spiral in range(index.spirals))
         self._close_connections(*LAYERS)
+        core: Core | None = getattr(self, "_core", None)  # None: the start failed before there was one
+        if core is not None:
+            core.drain()  # those that were turned away and still read why
         # Threads without work end at once; for a handler that did not end while draining there is no time left.
         self._threads.close(0.0 if self._threads.in_flight else THREADS_END)
         if self._access_log is not None:
