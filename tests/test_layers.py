@@ -24,6 +24,7 @@ CORE = (
     ("pools", "request", "answer", "bodyreader"),
     ("pipeline",),
     ("core",),
+    ("channel",),
     ("connection",),
     ("acceptor", "deadlines"),
 )

@@ -1,7 +1,8 @@
 """Accepting: a listening descriptor in, connections in their pool out, or a 503 where there is no room."""
 
 cimport cython
-from dimcore.connection cimport READABLE, Connection, open_connection
+from dimcore.channel cimport READABLE
+from dimcore.connection cimport Connection, open_connection
 from dimcore.core cimport Core, Site, points_before
 from dimcore.limits cimport IDLE
 from dimcore.stream cimport STREAM_EXHAUSTED, Peer, stream_accept

@@ -1,10 +1,12 @@
 """What a handler returned, brought into one form.
 
 A handler may return ``(status, headers, body)``, ``bytes`` and the like, ``str``,
-a ``dict`` or ``list`` (JSON), or an object with `status`, `headers` and `body`.
+a ``dict`` or ``list`` (JSON), an object with `status`, `headers` and `body`, or an
+iterator of pieces, as a generator function does.  A body may be an iterable too.
 """
 
 cimport cython
+from dimcore.outflow cimport Outflow, is_source
 from dimcore.stream cimport Composite, FileBody
 
 from dimcore.errors import ResponseError
@@ -78,7 +80,7 @@ cdef class Answer:
             self.body = (<str> body).encode()
             if self.content_type == NULL:
                 self.content_type = b"text/plain; charset=utf-8"
-        elif isinstance(body, (FileBody, Composite)):
+        elif isinstance(body, (FileBody, Composite, Outflow)):
             self.body = body
         elif body is None:
             self.body = b""
@@ -91,9 +93,11 @@ cdef class Answer:
         elif isinstance(body, (dict, list)):
             self.body = _json(body)
             self.content_type = b"application/json"
+        elif is_source(body):
+            self.body = Outflow(body)
         else:
             raise ResponseError(
-                "a body must be bytes, str, dict, list, FileBody, Composite or None, "
+                "a body must be bytes, str, dict, list, an iterable of bytes or str, FileBody, Composite or None, "
                 f"not {type(body).__name__}"
             )
         return 0
@@ -103,11 +107,13 @@ cdef class Answer:
             return self.take(PyBytes_FromObject(result))
         if isinstance(result, str):
             return self.take(str(result))
+        if hasattr(result, "__next__"):      # the handler is a generator
+            return self.take((200, None, result))
         try:
             parts = (result.status, result.headers, result.body)
         except AttributeError:
             raise ResponseError(
-                "a handler must return (status, headers, body), a Response, bytes, str, dict or list, "
+                "a handler must return (status, headers, body), a Response, bytes, str, dict, list or an iterator, "
                 f"not {type(result).__name__}"
             ) from None
         return self.take(parts)

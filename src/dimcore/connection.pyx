@@ -23,8 +23,12 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, memset
 
-from dimcore.body cimport BODY_DONE, BODY_FAILED, BodyResult, body_start_chunked, body_start_length
+from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_MORE, BodyResult, body_start_chunked, body_start_length
 from dimcore.bodyreader cimport BodyReader
+from dimcore.channel cimport (
+    APART_BYTES, AT_DOOR, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING, WORKING,
+    WRITABLE, Channel,
+)
 from dimcore.core cimport Core, Site, detach_request
 from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new, inbox_size
 from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, HEAD, KIB, OTHER, PARSED, POOL_API, RECEIVED
@@ -33,17 +37,18 @@ from dimcore.parser cimport (
     FAULT_TIMEOUT, HEAD_PARTIAL, KEEP_ALIVE, Head, fault_status, fault_text,
     head_is_blank, head_parse, head_reset,
 )
+from dimcore.outflow cimport Outflow, Push
 from dimcore.request cimport RequestPoint
 from dimcore.router cimport Route
+from dimcore.spool cimport Spool
 from dimcore.states cimport (
     ANSWER_COMPOSED, ANSWER_SENT, ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED,
-    REQUEST_BEGUN, connection_next,
+    REQUEST_BEGUN, STAGE_PROGRESS,
 )
 from dimcore.stream cimport (
-    STREAM_BROKEN, Composite, FileBody, Outbox, Peer, discard_body, peer_address, stream_close, stream_half_close,
-    stream_receive, stream_send, stream_send_two, stream_unsent,
+    STREAM_BROKEN, Composite, FileBody, Peer, discard_body, stream_close, stream_half_close, stream_receive,
 )
-from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, Writer, has_no_body
+from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body
 
 from dimcore.errors import PeerError, UsageError
 
@@ -51,7 +56,6 @@ cdef enum:
     RECEIVE_BYTES = 64 * KIB     # size of Core.inbuf
     READ_AHEAD = 64 * KIB        # input kept behind a slow handler before reading stops
     OUTPUT_BYTES = 64 * KIB      # answers gathered before one send
-    APART_BYTES = 16 * KIB       # a body from here on is sent from where it lies
     AT_DOOR_MOST = 256           # told 503 and waited for, at a time; further ones are told and closed
 
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -62,7 +66,7 @@ cdef dict RETRY = {"Retry-After": "1"}
 
 @cython.final
 @cython.no_gc
-cdef class Connection(ConnectionPoint):
+cdef class Connection(Channel):
     """A live connection; made by an Acceptor, never by hand.
 
     Python sees the point (`id`, `address`, `age_seconds` ...) and its tallies:
@@ -73,18 +77,11 @@ cdef class Connection(ConnectionPoint):
     Thread-safety: only the thread of its loop may call a method.
     """
 
-    def __cinit__(self):
-        # What `__new__` alone makes is closed: `open_connection` brings it to life.
-        self.fd = -1
-        self.flags = GONE
-
     def __init__(self):
         raise UsageError("connections are made by accepting them")
 
     def __dealloc__(self):
         inbox_free(self.inbox)
-        if self.fd >= 0:
-            stream_close(self.fd)
 
     # --- the loop calls -------------------------------------------------------------------------
 
@@ -111,10 +108,7 @@ cdef class Connection(ConnectionPoint):
             if isinstance(error, KeyboardInterrupt):
                 raise
         finally:
-            self.flags &= ~<uint32_t> WORKING
-            if self.flags & GONE:
-                self.bury()
-            core.leave()
+            self.through()
 
     def complete(self, request, result, error=None):
         """Answer a request whose handler ran elsewhere; one that nobody waits for any more is dropped.
@@ -130,7 +124,7 @@ cdef class Connection(ConnectionPoint):
         cdef Core core
         if self.flags & GONE or self.current is not request or not self.flags & BUSY:
             if type(result) is tuple and len(<tuple> result) == 3:
-                discard_body((<tuple> result)[2])
+                discard((<tuple> result)[2])
             return
         core = self.site.core
         core.enter()
@@ -140,19 +134,83 @@ cdef class Connection(ConnectionPoint):
             core.clock()
             self.answer(result, error)
             self.flush()
-            self.settle()
-            if not self.flags & (GONE | CLOSE) and self.outbox is None:
-                self.watch(READABLE)
-                self.run_inbox()
+            self.go_on()
         except BaseException as problem:
             self.fail(problem)
             if isinstance(problem, KeyboardInterrupt):
                 raise
         finally:
-            self.flags &= ~<uint32_t> WORKING
-            if self.flags & GONE:
-                self.bury()
-            core.leave()
+            self.through()
+
+    def push(self, Push flow not None, bytes piece not None):
+        """Send a piece of a pushed body; see `Push.write`."""
+        cdef Core core = self.site.core
+        if self.flags & GONE or self.outbox is None or self.outbox.flow is not flow:
+            return True
+        core.enter()
+        self.flags |= WORKING
+        try:
+            core.clock()
+            flow.count(PyBytes_GET_SIZE(piece))
+            if PyBytes_GET_SIZE(piece):
+                self.write_piece(flow, piece)
+            return self.flags & GONE or self.outbox.pending == 0
+        except BaseException as error:
+            self.cut_short(error)
+            return True
+        finally:
+            self.through()
+
+    def end_push(self, Push flow not None, error):
+        """End a pushed body; see `Push.end`."""
+        cdef Core core = self.site.core
+        if self.flags & GONE or self.outbox is None or self.outbox.flow is not flow:
+            return
+        core.enter()
+        self.flags |= WORKING
+        try:
+            core.clock()
+            if error is None:
+                flow.finish(core.writer)
+                self.end_stream()
+                self.go_on()
+            else:
+                self.cut_short(error)
+        except BaseException as problem:
+            self.cut_short(problem)
+        finally:
+            self.through()
+
+    def pause_body(self):
+        """Read no more of the body that arrives, until `resume_body`: its handler lags."""
+        if self.reader is not None:
+            self.flags |= HALTED
+            self.watch(0)
+
+    def resume_body(self):
+        """Go on after `pause_body`."""
+        if self.flags & (GONE | HALTED) == HALTED:
+            self.flags &= ~<uint32_t> HALTED
+            if self.current is not None:
+                # A new grace period: the time before was the handler's.
+                self.site.core.requests.step(self.current, STAGE_PROGRESS, self.site.core.clock())
+            if self.flags & BUSY:
+                self.watch(READABLE)
+
+    cdef void through(self) noexcept:
+        """An event is served: what closed meanwhile can be given back."""
+        self.flags &= ~<uint32_t> WORKING
+        if self.flags & GONE:
+            self.bury()
+        self.site.core.leave()
+
+    cdef int go_on(self) except -1:
+        """The answer is out: read on, or close."""
+        self.settle()
+        if not self.flags & (GONE | CLOSE | BUSY) and self.outbox is None:
+            self.watch(READABLE)
+            return self.run_inbox()
+        return 0
 
     def close(self):
         """Close now; while it is being served, as by its own handler, after the answer."""
@@ -166,11 +224,6 @@ cdef class Connection(ConnectionPoint):
         """The RequestPoint in flight, or None.  It stays valid for as long as it is kept."""
         return self.current
 
-    @property
-    def fileno(self):
-        """The descriptor, or -1 once it is closed."""
-        return self.fd
-
     cdef void fail(self, object error) noexcept:
         # A fault of ours (or no memory): this connection ends, no other notices.
         cdef RequestPoint request = self.current
@@ -182,14 +235,6 @@ cdef class Connection(ConnectionPoint):
 
     # --- what a point overrides -----------------------------------------------------------------
 
-    cdef object client_address(self):
-        return peer_address(&self.peer)
-
-    cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept:
-        requests[0] = self.requests
-        bytes_in[0] = self.bytes_in
-        bytes_out[0] = self.bytes_out
-
     cdef void release(self) noexcept:
         self.drop()
 
@@ -197,20 +242,24 @@ cdef class Connection(ConnectionPoint):
 
     cdef int readable(self) except -1:
         cdef Core core = self.site.core
-        cdef size_t room = RECEIVE_BYTES
+        cdef size_t room = RECEIVE_BYTES, used = 0
         cdef Py_ssize_t size
-        if self.flags & BUSY:
+        cdef bint waiting = self.flags & (BUSY | STREAMING) != 0
+        cdef bint body = self.flags & BUSY and self.reader is not None
+        if waiting and not body:
             if inbox_size(self.inbox) >= READ_AHEAD:
                 return self.watch(0)
             room = READ_AHEAD - inbox_size(self.inbox)
         size = stream_receive(self.fd, core.inbuf, room)
         if size > 0:
             self.bytes_in += size
-            if self.flags & (BUSY | LINGERING | CLOSE):
-                if self.flags & (BUSY | CLOSE) == BUSY:
+            if waiting or self.flags & (LINGERING | CLOSE):
+                if body:
+                    used = self.take_body(core.inbuf, size)
+                if waiting and not self.flags & (CLOSE | GONE) and used < <size_t> size:
                     if self.inbox == NULL:
                         self.inbox = inbox_new()
-                    inbox_append(self.inbox, core.inbuf, size)
+                    inbox_append(self.inbox, core.inbuf + used, size - used)
                 return 0
             if self.inbox == NULL:
                 return self.run(core.inbuf, size)
@@ -225,7 +274,8 @@ cdef class Connection(ConnectionPoint):
     cdef int end_of_stream(self) except -1:
         """The peer sends no more; it still gets the answer to what it asked in full."""
         self.flags |= PEER_DONE
-        if self.flags & BUSY:
+        if self.flags & (BUSY | STREAMING):
+            self.end_body(fault_text(FAULT_CUT))
             return self.watch(0)         # end-of-file stays readable; `settle` closes after the answer
         if self.current is not None and not self.flags & (HAS_ANSWER | CLOSE):
             self.refuse(fault_status(FAULT_CUT), fault_text(FAULT_CUT), None)
@@ -424,24 +474,62 @@ cdef class Connection(ConnectionPoint):
         return 0
 
     cdef size_t take_body(self, const char *data, size_t size) except? 0:
+        """Take in more of the body; the number of bytes that were its own."""
         cdef size_t used = 0
         cdef BodyReader reader = self.reader
-        cdef BodyResult result = reader.take(data, size, &used)
+        cdef BodyResult result
+        try:
+            result = reader.take(data, size, &used)
+            if result == BODY_MORE and reader.size > self.site.core.body_memory:
+                self.divert(reader)
+        except OSError as error:         # the disk is full, as a rule
+            self.site.core.tell("a request body could not be kept", self.current, error)
+            self.refuse(503, b"there is no room for the request body", RETRY)
+            return size
         if result == BODY_FAILED:
-            self.refuse(fault_status(reader.body.fault), fault_text(reader.body.fault), None)
+            if self.flags & BUSY:        # the handler has begun: it learns that the rest will not come
+                self.flags |= CLOSE | LINGER
+                self.end_body(fault_text(reader.body.fault))
+            else:
+                self.refuse(fault_status(reader.body.fault), fault_text(reader.body.fault), None)
             return size
         if result == BODY_DONE:
-            self.current._body = reader.whole()
-            self.reader = None
-            self.dispatch()
+            if reader.sink is not None:
+                self.end_body(b"")
+                self.site.core.requests.step(self.current, HANDLER_FOUND, self.site.core.now_ns)
+            else:
+                self.current.take_body(reader.whole())
+                self.reader = None
+                self.dispatch()
         return used
+
+    cdef int divert(self, BodyReader reader) except -1:
+        """More than is to be held in memory: to the handler, if it has a thread to wait on, else to a file."""
+        cdef Core core = self.site.core
+        if reader.sink is not None or reader.spool is not None:
+            return 0
+        if not self.current.route.blocking:
+            return reader.spill(Spool(core.open_spool()))
+        sink = core.open_stream(self)
+        self.current.take_body(sink)
+        reader.pour(sink)
+        return self.dispatch()
+
+    cdef int end_body(self, bytes error) except -1:
+        """No more of the body that is being streamed; `error` is empty where it is complete."""
+        cdef BodyReader reader = self.reader
+        if reader is not None and reader.sink is not None:
+            self.reader = None
+            reader.sink.end(error.decode())
+        return 0
 
     cdef int dispatch(self) except -1:
         """The request is whole: run its handler here, or hand it over."""
         cdef Core core = self.site.core
         cdef RequestPoint request = self.current
         cdef Route route = request.route
-        core.requests.step(request, HANDLER_FOUND, core.now_ns)
+        if self.reader is None:          # else the body is still arriving, and its limit holds
+            core.requests.step(request, HANDLER_FOUND, core.now_ns)
         try:
             if route.blocking:
                 request.own()
@@ -466,6 +554,10 @@ cdef class Connection(ConnectionPoint):
         cdef object body = None
         if self.flags & GONE:            # the handler closed its own connection through the pools
             return 0
+        if self.reader is not None:      # answered before its body was read: the framing ends here
+            self.flags = (self.flags | CLOSE | LINGER) & ~<uint32_t> HALTED
+            self.reader = None
+            core.requests.step(self.current, HANDLER_FOUND, core.now_ns)
         core.requests.step(self.current, HANDLER_DONE, core.now_ns)
         if error is not None:
             return self.answer_error(error)
@@ -477,7 +569,7 @@ cdef class Connection(ConnectionPoint):
         except BaseException as problem:
             if isinstance(problem, KeyboardInterrupt):
                 raise
-            discard_body(body)
+            discard(body)
             return self.answer_error(problem)
         finally:
             core.answer.clear()
@@ -515,6 +607,12 @@ cdef class Connection(ConnectionPoint):
             length = PyBytes_GET_SIZE(body)
         elif isinstance(body, FileBody):
             length = (<FileBody> body).claim()
+        elif isinstance(body, Outflow):
+            length = UNKNOWN_LENGTH
+            if request.info.method != HEAD and not has_no_body(status) and not (<Outflow> body).prime():
+                length = 0
+            elif request.info.minor == 0 and request.info.length:
+                flags |= CLOSE_AFTER     # the end of the connection is the end of the body
         else:
             length = (<Composite?> body).claim()
         if not request.info.flags & KEEP_ALIVE or self.flags & CLOSE or core.draining or self.layer == CLOSING:
@@ -542,56 +640,20 @@ cdef class Connection(ConnectionPoint):
 
     cdef int send_body(self, object body) except -1:
         """Write a small body behind its head; a large one is sent from where it lies, a file by the kernel."""
+        cdef Writer writer = self.site.core.writer
+        cdef Outflow flow
         if self.current.body_sent == 0:
-            discard_body(body)
+            discard(body)
             return 0
         if type(body) is bytes and PyBytes_GET_SIZE(body) < APART_BYTES:
-            return self.site.core.writer.append(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+            return writer.append(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+        if isinstance(body, Outflow):
+            flow = <Outflow> body
+            flow.declared = writer.declared
+            flow.chunked = flow.declared < 0 and not (self.current.info.minor == 0 and self.current.info.length)
+            self.current.body_sent = 0
+            return self.start_stream(flow)
         return self.send_apart(body)
-
-    cdef int send_apart(self, object body) except -1:
-        """Send what is written, then `body`; what the socket does not take goes to the outbox."""
-        cdef Writer writer = self.site.core.writer
-        cdef size_t size = writer.size
-        cdef Py_ssize_t sent
-        cdef int64_t moved
-        cdef Outbox outbox = self.outbox
-        writer.size = 0
-        if self.flags & GONE:
-            discard_body(body)
-            return 0
-        if outbox is None and type(body) is bytes:
-            sent = stream_send_two(self.fd, writer.data, size, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
-            if sent == STREAM_BROKEN:
-                self.drop()
-                return 0
-            sent = max(sent, 0)
-            self.bytes_out += sent
-            if <size_t> sent == size + PyBytes_GET_SIZE(body):
-                return 0
-            outbox = Outbox.__new__(Outbox)
-            if <size_t> sent < size:
-                outbox.put(PyBytes_FromStringAndSize(writer.data + sent, size - sent))
-                outbox.put(body)
-            else:
-                outbox.put(body)
-                outbox.skip(sent - size)
-            self.outbox = outbox
-            return self.hold()
-        if outbox is None:
-            outbox = Outbox.__new__(Outbox)
-        outbox.put(PyBytes_FromStringAndSize(writer.data, size))
-        outbox.put(body)
-        self.outbox = outbox
-        moved = outbox.flush(self.fd)
-        if moved == STREAM_BROKEN:
-            self.drop()
-            return 0
-        self.bytes_out += moved
-        if outbox.pending:
-            return self.hold()
-        self.outbox = None
-        return 0
 
     cdef int refuse(self, int status, bytes text, object headers) except -1:
         """An answer of the server's own that ends the connection: the framing cannot be trusted any more."""
@@ -669,43 +731,6 @@ cdef class Connection(ConnectionPoint):
 
     # --- output ---------------------------------------------------------------------------------
 
-    cdef int flush(self) except -1:
-        """Send what is written."""
-        cdef Writer writer = self.site.core.writer
-        cdef size_t size = writer.size
-        cdef Py_ssize_t sent
-        if size == 0:
-            return 0
-        writer.size = 0
-        if self.flags & GONE:
-            return 0
-        if self.outbox is not None:
-            return self.outbox.put(PyBytes_FromStringAndSize(writer.data, size))
-        sent = stream_send(self.fd, writer.data, size, False)
-        if sent == <Py_ssize_t> size:
-            self.bytes_out += sent
-            return 0
-        if sent == STREAM_BROKEN:
-            self.drop()
-            return 0
-        sent = max(sent, 0)
-        self.bytes_out += sent
-        self.outbox = Outbox.__new__(Outbox)
-        self.outbox.put(PyBytes_FromStringAndSize(writer.data + sent, size - sent))
-        return self.hold()
-
-    cdef int hold(self) except -1:
-        """The peer lags: wait until it reads, and read nothing from it meanwhile."""
-        if self.current is not None:
-            self.current.own()
-            self.current.marked_bytes = self.delivered()
-        return self.watch(WRITABLE)
-
-    cdef int64_t delivered(self) noexcept:
-        """Bytes the peer has.  Not those the kernel took: it takes megabytes at once, and then none for as long as a
-        slow peer needs for a good part of them."""
-        return self.bytes_out - stream_unsent(self.fd)
-
     cdef int writable(self) except -1:
         cdef int64_t moved = self.outbox.flush(self.fd)
         if moved == STREAM_BROKEN:
@@ -714,12 +739,16 @@ cdef class Connection(ConnectionPoint):
         self.bytes_out += moved
         if self.outbox.pending:
             return 0
+        if self.flags & STREAMING:
+            self.watch(0 if self.flags & PEER_DONE else READABLE)
+            return (<Push> self.outbox.flow).drained()
+        if self.outbox.flow is not None:
+            self.pull()
+            if self.outbox is not None or self.flags & GONE:
+                return 0
         self.outbox = None
         self.release_request()
-        if self.flags & CLOSE:
-            return self.settle()
-        self.watch(READABLE)
-        return self.run_inbox()
+        return self.go_on()
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -783,8 +812,17 @@ cdef class Connection(ConnectionPoint):
                 if self.outbox is not None:
                     request.body_sent = max(<int64_t> 0, request.body_sent - self.outbox.pending)
                 core.log_access(request)
-        self.outbox = None
-        self.reader = None
+        if self.outbox is not None:
+            flow = self.outbox.flow
+            self.outbox = None
+            if flow is not None:
+                (<Outflow> flow).release()
+        if self.reader is not None:
+            try:
+                self.end_body(b"the client left before the request was complete")
+            except BaseException as error:
+                core.tell("the stream of a request body failed", request, error)
+            self.reader = None
         self.free_inbox()
 
     cdef void free_inbox(self) noexcept:
@@ -809,29 +847,14 @@ cdef class Connection(ConnectionPoint):
         if self.flags & GONE:
             self.bury()
 
-    cdef int watch(self, uint32_t events) except -1:
-        """Change what the loop watches; the selector is asked only when something changes."""
-        cdef Core core = self.site.core
-        cdef uint32_t before = self.events
-        if events == before:
-            return 0
-        if events == 0:
-            self.events = 0
-            core.unregister(self.fd)
-            return 0
-        if self.flags & GONE:
-            return 0
-        if before == 0:
-            core.register(self.fd, events, self.on_ready)
-        else:
-            core.modify(self.fd, events, self.on_ready)
-        self.events = events
-        return 0
 
-    cdef void move(self, int event) noexcept:
-        cdef int layer = connection_next(self.layer, event)
-        if layer:
-            self.site.core.connection_index.relink(self, self.spiral, layer, self.site.core.now_ns)
+
+cdef void discard(object body) noexcept:
+    """Give up a body that is not sent: close its files, or end its source."""
+    if isinstance(body, Outflow):
+        (<Outflow> body).release()
+    else:
+        discard_body(body)
 
 
 cdef Connection open_connection(Site site, int fd, const Peer *peer):

@@ -32,6 +32,7 @@ cdef class Core:
     # Limits; nanoseconds, 0 for none.
     cdef HeadLimits head_limits
     cdef int64_t max_body
+    cdef size_t body_memory          # of a body, before it goes to a file or is handed on as it comes
     cdef int64_t layer_limit_ns[LAYERS + 1]
     cdef int64_t stage_limit_ns[LAYERS + 1]
     cdef int64_t body_rate           # bytes a second
@@ -44,6 +45,8 @@ cdef class Core:
     cdef object modify
     cdef object unregister
     cdef object offload
+    cdef object open_spool
+    cdef object open_stream
     cdef object report
     cdef object access_log
 

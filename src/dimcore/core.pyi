@@ -25,6 +25,8 @@ class Core:
         unregister: Callable[[int], object],
         offload: Callable[[Any, RequestPoint, Callable[[RequestPoint], Any]], object]
         | None = None,  # (Connection, ...)
+        open_spool: Callable[[], int] | None = None,
+        open_stream: Callable[[Any], Any] | None = None,  # (Connection)
         report: Callable[[str, RequestPoint | None, BaseException | None], object] | None = None,
         access_log: Callable[[RequestPoint, int, int, int], object] | None = None,
     ) -> None: ...
@@ -34,6 +36,7 @@ class Core:
         max_connections: int | None = None,
         admin_reserve: int | None = None,
         max_body: int | None = None,
+        body_memory: int | None = None,
         request_line: int | None = None,
         head: int | None = None,
         field: int | None = None,

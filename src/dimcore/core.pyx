@@ -39,6 +39,18 @@ def _refuse_offload(connection, request, handler):
     raise UsageError("no thread pool: this core was made without `offload`")
 
 
+def _open_spool():
+    import os
+    import tempfile
+    fd, path = tempfile.mkstemp(prefix="dimserver-")
+    os.unlink(path)
+    return fd
+
+
+def _refuse_stream(connection):
+    raise UsageError("no streams: this core was made without `open_stream`")
+
+
 def _print_report(message, request, error):
     import sys
     import traceback
@@ -86,9 +98,12 @@ cdef class Core:
         self.head_limits.field = 8 * KIB
         self.head_limits.fields = MAX_FIELDS
         self.max_body = 16 * MIB
+        self.body_memory = 1 * MIB
         self.max_connections = 10000
         self.register = self.modify = self.unregister = None
         self.offload = _refuse_offload
+        self.open_spool = _open_spool
+        self.open_stream = _refuse_stream
         self.report = _print_report
         self.clock()
         self.writer.set_time(time(NULL))
@@ -96,7 +111,8 @@ cdef class Core:
     def __dealloc__(self):
         PyMem_Free(self.inbuf)
 
-    def attach(self, *, register, modify, unregister, offload=None, report=None, access_log=None):
+    def attach(self, *, register, modify, unregister, offload=None, open_spool=None, open_stream=None, report=None,
+               access_log=None):
         """Connect the core with the loop that drives it.
 
         Args:
@@ -106,6 +122,13 @@ cdef class Core:
             offload: called with ``(connection, request, handler)`` for a blocking
                 handler; must have ``connection.complete(request, result, error)``
                 called by the loop in the end, never by `offload` itself.
+            open_spool: called without arguments; returns the descriptor of an empty
+                temporary file for a large body.  The system's temporary directory
+                when None.
+            open_stream: called with ``(connection)`` when the body of a blocking
+                handler's request is large; returns an object with ``feed(bytes)``,
+                ``end(error text)``, ``read()`` and iteration, whose backpressure is
+                ``connection.pause_body`` and ``connection.resume_body``.
             report: called with ``(message, request or None, exception or None)``.
             access_log: called with ``(request, status, body bytes, nanoseconds)``
                 after each answer; None costs nothing.
@@ -117,17 +140,24 @@ cdef class Core:
         self.unregister = unregister
         if offload is not None:
             self.offload = offload
+        if open_spool is not None:
+            self.open_spool = open_spool
+        if open_stream is not None:
+            self.open_stream = open_stream
         if report is not None:
             self.report = report
         self.access_log = access_log
 
-    def configure(self, *, max_connections=None, admin_reserve=None, max_body=None, request_line=None, head=None,
-                  field=None, fields=None, body_rate=None, send_rate=None, seconds=None):
+    def configure(self, *, max_connections=None, admin_reserve=None, max_body=None, body_memory=None,
+                  request_line=None, head=None, field=None, fields=None, body_rate=None, send_rate=None,
+                  seconds=None):
         """Set limits; what is not named stays.
 
         Args:
             max_connections: connections of this worker, those in the reserve apart.
             admin_reserve: places kept for the admin pool, on top of that.
+            body_memory: bytes of a body held in memory; a larger one goes to a file, or
+                to its handler as it comes.
             max_body, request_line, head, field: bytes; a head has at most 65,535.
             fields: header fields, at most 100.
             body_rate, send_rate: bytes a second that must move in each grace period.
@@ -139,6 +169,7 @@ cdef class Core:
         """
         cdef HeadLimits limits = self.head_limits
         cdef int64_t connections = self.max_connections, reserve = self.admin_reserve, body = self.max_body
+        cdef int64_t memory = <int64_t> self.body_memory
         cdef int64_t rate_in = self.body_rate, rate_out = self.send_rate
         if max_connections is not None:
             connections = _between("max_connections", max_connections, 1, MAX_COUNT)
@@ -146,6 +177,8 @@ cdef class Core:
             reserve = _between("admin_reserve", admin_reserve, 0, MAX_COUNT)
         if max_body is not None:
             body = _between("max_body", max_body, 0, MAX_BYTES)
+        if body_memory is not None:
+            memory = _between("body_memory", body_memory, 0, MAX_BYTES)
         if request_line is not None:
             limits.request_line = <uint32_t> _between("request_line", request_line, 16, MAX_HEAD_BYTES)
         if head is not None:
@@ -168,6 +201,7 @@ cdef class Core:
         self.max_connections = connections
         self.admin_reserve = reserve
         self.max_body = body
+        self.body_memory = <size_t> memory
         self.body_rate = rate_in
         self.send_rate = rate_out
         for name, value in (seconds or {}).items():

@@ -9,6 +9,7 @@ periods: when one ends, the bytes moved since it began decide between another
 period and the end.
 """
 
+from dimcore.channel cimport HALTED
 from dimcore.connection cimport Connection
 from dimcore.core cimport Core, points_before
 from dimcore.index cimport Index
@@ -82,6 +83,10 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
             continue
         connection = <Connection> request.connection
         if connection.current is not request or request.layer != stage or request.entered_ns > before_ns:
+            continue
+        if (stage == PARSED and connection.flags & HALTED) or (stage == RESPONSE_READY and connection.waits_for_source()):
+            # The handler lags, or makes nothing: the peer has done its part.
+            core.request_index.relink(request, spiral, stage, core.now_ns)
             continue
         if stage == PARSED or stage == RESPONSE_READY:
             if stage == PARSED:

@@ -25,5 +25,7 @@ cdef class Push(Outflow):
     cdef object on_close
     cdef object connection           # what sends it, while it does
 
+    cdef int drained(self) except -1
+
 
 cdef bint is_source(object body) noexcept

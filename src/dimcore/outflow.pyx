@@ -56,12 +56,14 @@ cdef class Outflow:
                 sys.unraisablehook(_Unraisable(error, iterator))
 
     cdef int prime(self) except -1:
-        """Pull the first piece, so that a source that fails at once gets an error answer, not half a good one."""
-        if self.iterator is not None:
+        """Pull the first piece, so that a source that fails at once gets an error answer, not half a good one.
+
+        Returns whether there is a body.
+        """
+        if self.iterator is not None and self.first is None:
             self.first = self.take()
-            if self.first is None:
-                self.ended = True
-        return 0
+            return self.first is not None
+        return True
 
     cdef object take(self):
         """The next piece that is not empty, or None at the end."""
@@ -144,6 +146,12 @@ cdef class Push(Outflow):
         """The body is complete; with `error` it is cut off, so that the peer can tell."""
         if self.connection is not None:
             self.connection.end_push(self, error)
+
+    cdef int drained(self) except -1:
+        """The peer has caught up."""
+        if self.on_drain is not None:
+            self.on_drain()
+        return 0
 
     cdef void release(self) noexcept:
         cdef object on_close = self.on_close

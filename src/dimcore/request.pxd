@@ -30,12 +30,14 @@ cdef class RequestPoint(Point):
     cdef object _path
     cdef object _headers
     cdef object _body
+    cdef object _source          # where a body comes from that is not in memory: a Spool, or a live stream; or None
     cdef object _params
     cdef object _query
     cdef object _cookies
 
     cdef void adopt(self, Head *head, const char *base) noexcept
     cdef int own(self) except -1
+    cdef void take_body(self, object body) noexcept
     cdef void forget(self) noexcept
     cdef const char *path_bytes(self, Py_ssize_t *size) noexcept
     cdef int lay_out_headers(self) except -1

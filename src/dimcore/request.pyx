@@ -354,6 +354,7 @@ cdef class RequestPoint(Point):
         self._path = None
         self._headers = None
         self._body = None
+        self._source = None
         self._params = None
         self._query = None
         self._cookies = None
@@ -520,18 +521,44 @@ cdef class RequestPoint(Point):
 
     @property
     def body(self):
-        """The whole body.
+        """The whole body; a handler on a thread waits for it here.
 
         Raises:
-            BadRequest: the body did not arrive in full (`parse_request` only).
+            BadRequest: the body did not arrive in full.
+            UsageError: a part of it was taken through `stream` already.
         """
         if self.body_missing:
             raise BadRequest(f"{self.body_missing} bytes of the body are missing", 400)
         if self._body is None:
-            if self.body_at == NULL:
+            if self._source is not None:
+                self._body = self._source.read()
+            elif self.body_at == NULL:
                 return b""
-            self._body = PyBytes_FromStringAndSize(self.body_at, self.body_size)
+            else:
+                self._body = PyBytes_FromStringAndSize(self.body_at, self.body_size)
         return self._body
+
+    def stream(self):
+        """The body in pieces: an iterator of `bytes`.
+
+        A body that is larger than what is held in memory is handed on as it arrives
+        to a handler on a thread, which waits for each piece, and read from a
+        temporary file by any other.  While the handler lags, the socket is not read.
+
+        Raises:
+            BadRequest: while iterating, when the peer leaves or breaks the framing.
+        """
+        if self._body is None and self._source is not None:
+            return iter(self._source)
+        body = self.body
+        return iter((body,) if body else ())
+
+    cdef void take_body(self, object body) noexcept:
+        """The body came apart from the head: `bytes`, or where to read it."""
+        if type(body) is bytes:
+            self._body = body
+        else:
+            self._source = body
 
     def json(self):
         """The body read as JSON (RFC 8259): UTF-8, and without the NaN and Infinity that are none.

@@ -16,6 +16,7 @@ cdef class Writer:
     cdef char stamp[80]      # "Server: ...\r\nDate: ...\r\n"
     cdef size_t server_size
     cdef size_t stamp_size
+    cdef int64_t declared    # Content-Length the last head got from the handler, or -1
     cdef int64_t stamped     # second the date says
 
     cdef int reserve(self, size_t more) except -1

@@ -189,6 +189,7 @@ cdef class Writer:
         cdef size_t start = self.size
         cdef uint32_t given = 0
         cdef bytes line
+        self.declared = -1
         try:
             if not STATUS_LOW <= status <= STATUS_HIGH:
                 raise ResponseError(f"status {status} is not between {STATUS_LOW} and {STATUS_HIGH}")
@@ -341,6 +342,7 @@ cdef class Writer:
             if length == 0 and flags & HEAD_ONLY or length < 0:
                 # HEAD without making the body, or a stream whose length the handler knows.
                 self._length(int(text))
+                self.declared = int(text)
                 return GAVE_LENGTH
             raise ResponseError(f"Content-Length is {int(text)}, but the body has {length} bytes")
         return 0

@@ -217,6 +217,16 @@ SETTINGS: tuple[Setting, ...] = (
         "A body is held in memory for its handler; enough for forms and JSON, small enough to refuse a flood.",
     ),
     Setting(
+        LIMITS, "body-memory", Size(0, 1 * GiB), 1 * MiB,
+        "A larger body is handed to a handler on a thread as it comes, and kept in a file for any other.",
+        "Forms and JSON fit, so that few requests touch a disk; a thousand uploads at once take 1 GiB.",
+    ),
+    Setting(
+        LIMITS, "spool-dir", Path("DIR"), None,
+        "Directory of the temporary files of large bodies; the system's when not given.",
+        "The system's is there and is writable.",
+    ),
+    Setting(
         DEADLINES, "timeout", _DEADLINE, 300 * SECOND,
         "A kept-alive connection is closed after this long without a request.",
         "An idle connection costs about 450 bytes, a new one a round trip.",
@@ -358,6 +368,8 @@ class Settings:
     limit_field: int
     limit_fields: int
     limit_body: int
+    body_memory: int
+    spool_dir: str | None
     timeout: float
     timeout_connect: float
     timeout_handshake: float

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from threading import Condition
 
-from dimcore import BadRequest
+from dimcore import BadRequest, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class BodyStream:
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
         self._paused = False
+        self._begun = False
         self._ended = False
         self._error = ""
         self._changed = Condition()
@@ -61,6 +62,17 @@ class BodyStream:
             self._error = error
             self._changed.notify()
 
+    def read(self) -> bytes:
+        """All of the body; waits for its end.
+
+        Raises:
+            BadRequest: as for iterating.
+            UsageError: a part of it was taken already.
+        """
+        if self._begun:
+            raise UsageError("the body was taken in pieces: what is left of it is not the whole")
+        return b"".join(self)
+
     def __iter__(self) -> BodyStream:
         return self
 
@@ -72,6 +84,7 @@ class BodyStream:
             BadRequest: the peer left or broke the framing before it was; never a short body taken for a whole one.
         """
         resume = False
+        self._begun = True
         with self._changed:
             while not self._chunks and not self._ended:
                 self._changed.wait()

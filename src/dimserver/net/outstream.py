@@ -109,9 +109,11 @@ class OutStream:
                 self._lagging = True
 
     def _go_on(self) -> None:
+        # Called while the connection is being served: what it sends next has to wait until that is through.
         with self._changed:
             self._lagging = False
-        self._write()
+            self._scheduled = True
+        self._loop.call_from_thread(self._write)
 
     def _leave(self) -> None:
         with self._changed:

@@ -131,6 +131,7 @@ class Worker:
             max_connections=settings.max_connections,
             admin_reserve=settings.admin_reserve,
             max_body=settings.limit_body,
+            body_memory=settings.body_memory,
             request_line=settings.limit_request_line,
             head=settings.limit_head,
             field=settings.limit_field,
@@ -162,6 +163,8 @@ class Worker:
             modify=selector.modify,
             unregister=selector.unregister,
             offload=self._threads.submit,
+            open_spool=self._open_spool,
+            open_stream=self._open_stream,
             report=self._report,
             access_log=log,
         )
@@ -333,6 +336,18 @@ class Worker:
             f"{requests['total_requests']} requests ({requests['total_errors']} failed) "
             f"on {self.pools.index.added} connections{cut} in {monotonic() - self.started:.1f} s"
         )
+
+    def _open_spool(self) -> int:
+        import tempfile
+
+        descriptor, path = tempfile.mkstemp(prefix="dimserver-", dir=self.settings.spool_dir)
+        os.unlink(path)
+        return descriptor
+
+    def _open_stream(self, connection: Connection) -> Any:
+        from dimserver.http.bodystream import BodyStream
+
+        return BodyStream(connection.pause_body, partial(self._loop.call_from_thread, connection.resume_body))
 
     def _report(self, message: str, request: RequestPoint | None, error: BaseException | None) -> None:
         where = "" if request is None else f": {request.method} {request.raw_target}"

@@ -1,0 +1,57 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from dimcore.core cimport Site
+from dimcore.outflow cimport Outflow
+from dimcore.points cimport ConnectionPoint
+from dimcore.request cimport RequestPoint
+from dimcore.stream cimport Outbox, Peer
+
+cdef enum:
+    APART_BYTES = 16384      # a body or a piece of one is sent from where it lies, from here on
+
+cdef enum Event:
+    READABLE = 1             # as in the selectors module
+    WRITABLE = 2
+
+cdef enum ConnectionFlag:
+    BUSY = 1                 # a handler runs elsewhere
+    CLOSE = 2                # close once everything is sent
+    LINGER = 4               # ... but let the peer read it first
+    GONE = 8                 # the descriptor is closed
+    PEER_DONE = 16           # the peer sends no more
+    WORKING = 32             # an event is being served: what it uses stays until it is through
+    LINGERING = 64           # all is sent; what comes is thrown away
+    HAS_ANSWER = 128         # the answer to `current` is written
+    AT_DOOR = 256            # turned away: in no pool
+    STREAMING = 512          # somebody pushes the body of the answer
+    HALTED = 1024            # the handler lags behind the body it is sent
+
+
+cdef class Channel(ConnectionPoint):
+    cdef readonly Site site
+    cdef Peer peer
+    cdef int fd                      # -1 once closed, so that no late call can meet another's descriptor
+    cdef uint32_t flags
+    cdef uint32_t events             # what the loop watches; 0: nothing
+    cdef readonly uint32_t requests
+    cdef readonly int64_t bytes_in
+    cdef readonly int64_t bytes_out
+    cdef Outbox outbox               # None while the peer has everything
+    cdef RequestPoint current
+
+    cdef void drop(self) noexcept
+    # the loop
+    cdef int watch(self, uint32_t events) except -1
+    cdef void move(self, int event) noexcept
+    # bytes that are there
+    cdef int flush(self) except -1
+    cdef int hold(self) except -1
+    cdef int64_t delivered(self) noexcept
+    cdef int send_apart(self, object body) except -1
+    # a body that is made while it is sent
+    cdef int start_stream(self, Outflow flow) except -1
+    cdef int pull(self) except -1
+    cdef int write_piece(self, Outflow flow, bytes piece) except -1
+    cdef int end_stream(self) except -1
+    cdef int cut_short(self, object error) except -1
+    cdef bint waits_for_source(self) noexcept

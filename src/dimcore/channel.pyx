@@ -1,0 +1,248 @@
+"""The sending half of a connection: a descriptor in the loop, and what its peer has not taken yet.
+
+What the socket does not take waits in an `Outbox`.  A body that is made while it
+is sent (`Outflow`) keeps the outbox for as long as it lasts, so that nothing else
+is answered meanwhile; its source is asked for more when the peer has what there
+was, and for no more than a turn's worth at a time.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t
+
+from dimcore.core cimport Core
+from dimcore.limits cimport KIB
+from dimcore.outflow cimport Outflow, Push
+from dimcore.states cimport connection_next
+from dimcore.stream cimport (
+    STREAM_BROKEN, Outbox, discard_body, peer_address, stream_close, stream_reset, stream_send, stream_send_two,
+    stream_unsent,
+)
+from dimcore.writer cimport Writer
+
+cdef enum:
+    TURN_BYTES = 1024 * KIB      # of a body that is pulled, before the other connections get their turn
+
+
+@cython.no_gc
+cdef class Channel(ConnectionPoint):
+    """Base of `Connection`; not for use by itself."""
+
+    def __cinit__(self):
+        # What `__new__` alone makes is closed: `open_connection` brings it to life.
+        self.fd = -1
+        self.flags = GONE
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            stream_close(self.fd)
+
+    @property
+    def fileno(self):
+        """The descriptor, or -1 once it is closed."""
+        return self.fd
+
+    def on_ready(self, int mask):
+        """The descriptor is readable (1), writable (2) or both."""
+
+    cdef void drop(self) noexcept:
+        """Close now; `Connection` does what there is to do."""
+
+    cdef object client_address(self):
+        return peer_address(&self.peer)
+
+    cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept:
+        requests[0] = self.requests
+        bytes_in[0] = self.bytes_in
+        bytes_out[0] = self.bytes_out
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    cdef int watch(self, uint32_t events) except -1:
+        """Change what the loop watches; the selector is asked only when something changes."""
+        cdef Core core = self.site.core
+        cdef uint32_t before = self.events
+        if events == before:
+            return 0
+        if events == 0:
+            self.events = 0
+            core.unregister(self.fd)
+            return 0
+        if self.flags & GONE:
+            return 0
+        if before == 0:
+            core.register(self.fd, events, self.on_ready)
+        else:
+            core.modify(self.fd, events, self.on_ready)
+        self.events = events
+        return 0
+
+    cdef void move(self, int event) noexcept:
+        cdef int layer = connection_next(self.layer, event)
+        if layer:
+            self.site.core.connection_index.relink(self, self.spiral, layer, self.site.core.now_ns)
+
+    # --- bytes that are there -------------------------------------------------------------------
+
+    cdef int flush(self) except -1:
+        """Send what is written."""
+        cdef Writer writer = self.site.core.writer
+        cdef size_t size = writer.size
+        cdef Py_ssize_t sent
+        if size == 0:
+            return 0
+        writer.size = 0
+        if self.flags & GONE:
+            return 0
+        if self.outbox is not None and self.outbox.pending:
+            return self.outbox.put(PyBytes_FromStringAndSize(writer.data, size))
+        sent = stream_send(self.fd, writer.data, size, False)
+        if sent == <Py_ssize_t> size:
+            self.bytes_out += sent
+            return 0
+        if sent == STREAM_BROKEN:
+            self.drop()
+            return 0
+        sent = max(sent, 0)
+        self.bytes_out += sent
+        if self.outbox is None:
+            self.outbox = Outbox.__new__(Outbox)
+        self.outbox.put(PyBytes_FromStringAndSize(writer.data + sent, size - sent))
+        return self.hold()
+
+    cdef int hold(self) except -1:
+        """The peer lags: wait until it reads, and read nothing from it meanwhile."""
+        if self.current is not None:
+            self.current.own()
+            self.current.marked_bytes = self.delivered()
+        return self.watch(WRITABLE)
+
+    cdef int64_t delivered(self) noexcept:
+        """Bytes the peer has.  Not those the kernel took: it takes megabytes at once, and then none for as long as a
+        slow peer needs for a good part of them."""
+        return self.bytes_out - stream_unsent(self.fd)
+
+    cdef int send_apart(self, object body) except -1:
+        """Send what is written, then `body`; what the socket does not take goes to the outbox."""
+        cdef Writer writer = self.site.core.writer
+        cdef size_t size = writer.size
+        cdef Py_ssize_t sent
+        cdef int64_t moved
+        cdef Outbox outbox = self.outbox
+        writer.size = 0
+        if self.flags & GONE:
+            discard_body(body)
+            return 0
+        if type(body) is bytes and (outbox is None or outbox.pending == 0):
+            sent = stream_send_two(self.fd, writer.data, size, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+            if sent == STREAM_BROKEN:
+                self.drop()
+                return 0
+            sent = max(sent, 0)
+            self.bytes_out += sent
+            if <size_t> sent == size + PyBytes_GET_SIZE(body):
+                return 0
+            if outbox is None:
+                outbox = Outbox.__new__(Outbox)
+            if <size_t> sent < size:
+                outbox.put(PyBytes_FromStringAndSize(writer.data + sent, size - sent))
+                outbox.put(body)
+            else:
+                outbox.put(body)
+                outbox.skip(sent - size)
+            self.outbox = outbox
+            return self.hold()
+        if outbox is None:
+            outbox = Outbox.__new__(Outbox)
+        outbox.put(PyBytes_FromStringAndSize(writer.data, size))
+        outbox.put(body)
+        self.outbox = outbox
+        moved = outbox.flush(self.fd)
+        if moved == STREAM_BROKEN:
+            self.drop()
+            return 0
+        self.bytes_out += moved
+        if outbox.pending:
+            return self.hold()
+        if outbox.flow is None:
+            self.outbox = None
+        return 0
+
+    # --- a body that is made while it is sent ---------------------------------------------------
+
+    cdef int start_stream(self, Outflow flow) except -1:
+        """Begin the body behind the head that is written."""
+        self.current.own()
+        self.outbox = Outbox.__new__(Outbox)
+        self.outbox.flow = flow
+        if not isinstance(flow, Push):
+            return self.pull()
+        (<Push> flow).connection = self
+        self.flags |= STREAMING
+        self.flush()
+        if self.outbox.pending == 0:
+            self.watch(READABLE)         # to learn that the peer left
+        return 0
+
+    cdef int pull(self) except -1:
+        """Take pieces from the source until the socket is full, the body ends, or others have waited long enough."""
+        cdef Outbox outbox = self.outbox
+        cdef Outflow flow = <Outflow> outbox.flow
+        cdef Writer writer = self.site.core.writer
+        cdef int64_t made = 0
+        cdef object piece
+        while outbox.pending == 0 and not self.flags & GONE:
+            if made >= TURN_BYTES:
+                return self.watch(WRITABLE)
+            try:
+                piece = flow.take()
+                if piece is None:
+                    flow.finish(writer)
+                else:
+                    flow.count(PyBytes_GET_SIZE(piece))
+            except Exception as error:
+                return self.cut_short(error)
+            if piece is None:
+                return self.end_stream()
+            made += PyBytes_GET_SIZE(piece)
+            self.write_piece(flow, piece)
+        return 0
+
+    cdef int write_piece(self, Outflow flow, bytes piece) except -1:
+        cdef Writer writer = self.site.core.writer
+        flow.open_chunk(writer, PyBytes_GET_SIZE(piece))
+        if PyBytes_GET_SIZE(piece) < APART_BYTES:
+            writer.append(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+        else:
+            self.send_apart(piece)
+        flow.close_chunk(writer)
+        return self.flush()
+
+    cdef int end_stream(self) except -1:
+        """The body is complete, its end is written."""
+        cdef Outflow flow = <Outflow> self.outbox.flow
+        self.outbox.flow = None
+        self.flags &= ~<uint32_t> STREAMING
+        self.current.body_sent = flow.sent
+        flow.ended = True
+        flow.release()
+        self.flush()
+        if not self.flags & GONE and self.outbox.pending == 0:
+            self.outbox = None
+        return 0
+
+    cdef int cut_short(self, object error) except -1:
+        """The source failed in the middle: the peer must see half an answer, never a whole one."""
+        cdef Outflow flow = <Outflow> self.outbox.flow
+        self.flush()
+        if not self.flags & GONE:
+            self.current.body_sent = flow.sent
+            if not flow.chunked and flow.declared < 0:
+                stream_reset(self.fd)
+            self.drop()
+        self.site.core.tell("a streamed body failed", self.current, error)
+        return 0
+
+    cdef bint waits_for_source(self) noexcept:
+        """Whether the peer has all there is: then a slow answer is not its doing."""
+        return self.outbox is not None and self.outbox.flow is not None and self.outbox.pending == 0
