@@ -42,7 +42,7 @@ from dimcore.request cimport RequestPoint
 from dimcore.router cimport Route
 from dimcore.spool cimport Spool
 from dimcore.states cimport (
-    ANSWER_COMPOSED, ANSWER_SENT, ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED,
+    ANSWER_COMPOSED, ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED,
     REQUEST_BEGUN, STAGE_PROGRESS,
 )
 from dimcore.stream cimport (
@@ -718,8 +718,7 @@ cdef class Connection(Channel):
         request = self.current
         self.current = None
         self.flags &= ~<uint32_t> HAS_ANSWER
-        core.requests.step(request, ANSWER_SENT, core.now_ns)
-        core.requests.leave(request)
+        core.requests.leave(request)     # sent and logged at once: nobody could look in between
         if core.access_log is not None:
             core.log_access(request)
         if (<PyObject *> request).ob_refcnt == 1:

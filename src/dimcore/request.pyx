@@ -347,17 +347,29 @@ cdef class RequestPoint(Point):
         """Make the object fit for the next request; only its one owner may call this."""
         self.connection = None
         self.route = None
-        self.owner = None
-        self.given_headers = None
-        self._id = None
-        self._method = None
-        self._path = None
-        self._headers = None
-        self._body = None
-        self._source = None
-        self._params = None
-        self._query = None
-        self._cookies = None
+        # Looked at first: most are empty still, and an assignment costs two reference counts.
+        if self.owner is not None:
+            self.owner = None
+        if self.given_headers is not None:
+            self.given_headers = None
+        if self._id is not None:
+            self._id = None
+        if self._method is not None:
+            self._method = None
+        if self._path is not None:
+            self._path = None
+        if self._headers is not None:
+            self._headers = None
+        if self._body is not None:
+            self._body = None
+        if self._source is not None:
+            self._source = None
+        if self._params is not None:
+            self._params = None
+        if self._query is not None:
+            self._query = None
+        if self._cookies is not None:
+            self._cookies = None
         self.base = NULL
         self.fields = NULL
         self.body_at = NULL

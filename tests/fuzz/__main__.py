@@ -85,6 +85,9 @@ def keep(targets: list[str], work: Path) -> int:
         if fuzz(target, "-merge=1", str(merged), str(found), library=library, work=work):
             return 1
         inputs = [data for path in merged.iterdir() if len(data := path.read_bytes()) <= MOST_KEPT]
+        if not inputs:
+            print(f"{target}: the merge gave nothing")
+            return 1
         write_corpus(target, inputs)
         print(f"{target}: {len(inputs)} inputs kept")
     return 0

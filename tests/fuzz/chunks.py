@@ -49,6 +49,11 @@ def outcome(pieces: list[bytes], limit: int) -> Any:
     return body, total, decoder.done
 
 
+def limit_of(choices: bytes) -> int:
+    """How long a body may be: tight or not."""
+    return choices[3] >> 1 if choices[3] & 1 else USUAL_LIMIT
+
+
 def model(text: bytes, limit: int) -> tuple[bytes, int] | None:
     """Body and bytes used when the text begins with a whole chunked body that must be taken."""
     body = b""
@@ -87,12 +92,13 @@ def check(data: bytes) -> None:
         AssertionError: the decoder is wrong about it.
     """
     choices, text = split_choices(data)
-    limit = choices[3] >> 1 if choices[3] & 1 else USUAL_LIMIT
+    limit = limit_of(choices)
     whole = outcome([text], limit)
     assert outcome(cut(text, choices), limit) == whole
     if len(text) <= BYTEWISE:
         assert outcome(bytewise(text), limit) == whole
     exact.check_chunked(text, choices, limit, whole)
+    exact.check_sized(text, choices)
 
     expected = model(text, limit)
     if len(whole) == 2:

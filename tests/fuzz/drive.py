@@ -5,6 +5,7 @@ The arguments are a target and then those of libFuzzer.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib import import_module
 
@@ -20,6 +21,8 @@ INSTRUMENTED = ["dimserver.handlers.ranges", "dimserver.handlers.conditional", "
 
 def main() -> None:
     target = sys.argv.pop(1)
+    # For a merge libFuzzer starts itself again, through the shell, by what it was called.
+    sys.argv[0] = f"{shlex.quote(sys.executable)} -m tests.fuzz.drive {target}"
     if native is None:
         sys.exit("dimcore_fuzz is not built: start this with `python -m tests.fuzz run`")
     for name in PLAIN:

@@ -46,10 +46,20 @@ def check_chunked(text: bytes, choices: bytes, limit: int, expected: Any) -> Non
     """The decoder makes `expected` of the text, in whatever pieces it comes."""
     if native is None:
         return
-    assert native.chunked([text], limit) == expected
-    assert native.chunked(cut(text, choices), limit) == expected
+    assert native.body([text], limit) == expected
+    assert native.body(cut(text, choices), limit) == expected
     if len(text) <= BYTEWISE:
-        assert native.chunked(bytewise(text), limit) == expected
+        assert native.body(bytewise(text), limit) == expected
+
+
+def check_sized(text: bytes, choices: bytes) -> None:
+    """A body whose length was announced is that long, and what follows is left alone."""
+    if native is None:
+        return
+    length = choices[0] * 256 + choices[3]
+    expected = (text[:length], min(len(text), length), len(text) >= length)
+    assert native.body([text], 0, length) == expected
+    assert native.body(cut(text, choices), 0, length) == expected
 
 
 def check_route(

@@ -25,9 +25,16 @@ _ESCAPED = re.compile(rb"[^ -\[\]-~]")
 _NAMED = {b"\r": b"\\r", b"\n": b"\\n", b"\t": b"\\t"}
 
 
+# A byte no grammar has stands for many, so that limits of kilobytes are met by short inputs.
+STRETCHED = 64  # of the last choice: in this input it does
+LONG = b"\x1a"
+FILLER = b"a" * 1000
+
+
 def split_choices(data: bytes) -> tuple[bytes, bytes]:
     """Choices, filled up with zeros, and text."""
-    return data[:CHOICES].ljust(CHOICES, b"\0"), data[CHOICES:]
+    choices, text = data[:CHOICES].ljust(CHOICES, b"\0"), data[CHOICES:]
+    return choices, text.replace(LONG, FILLER) if choices[3] & STRETCHED else text
 
 
 def cut(text: bytes, choices: bytes) -> list[bytes]:

@@ -29,7 +29,7 @@ class Finding(AssertionError):
 def mutations(corpus: list[bytes], words: list[bytes], random: Random) -> Iterator[bytes]:
     """Inputs without end, each a kept one with one to four changes."""
     while True:
-        data = random.choice(corpus)
+        data = random.choice(corpus).ljust(CHOICES, b"\0")
         for _ in range(random.choice((1, 1, 1, 2, 3, 4))):
             data = _changed(data, random.choice(corpus), words, random)
         yield data[:MOST_BYTES]

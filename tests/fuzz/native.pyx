@@ -9,7 +9,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_PIECE, Body, BodyResult, body_start_chunked, body_step
+from dimcore.body cimport (
+    BODY_DONE, BODY_FAILED, BODY_PIECE, Body, BodyResult, body_start_chunked, body_start_length, body_step,
+)
 from dimcore.limits cimport OTHER
 from dimcore.parser cimport HEAD_PARTIAL, Head, HeadInfo, HeadLimits, fault_status, fault_text, head_parse, head_reset
 from dimcore.router cimport Route, Router
@@ -65,29 +67,32 @@ def head(bytes text, list places, dict limits):
     )
 
 
-def chunked(list pieces, limit):
-    """Decode a chunked body that arrives in pieces.
+def body(list pieces, limit, length=-1):
+    """Decode a body that arrives in pieces: chunked with at most `limit` bytes, or of the announced `length`.
 
     Returns:
         (status, message), or (body, bytes used, whether it ended).
     """
-    cdef Body body
+    cdef Body state
     cdef BodyResult result
     cdef bytes piece
     cdef const char *found = NULL
     cdef char *block
     cdef size_t size, at, used = 0, found_size = 0, total = 0
     decoded = []
-    body_start_chunked(&body, limit)
+    if length < 0:
+        body_start_chunked(&state, limit)
+    else:
+        body_start_length(&state, length)
     for piece in pieces:
         size = PyBytes_GET_SIZE(piece)
         block = _copied(PyBytes_AS_STRING(piece), size)
         at = 0
         try:
             while True:
-                result = body_step(&body, block + at, size - at, &used, &found, &found_size)
+                result = body_step(&state, block + at, size - at, &used, &found, &found_size)
                 if result == BODY_FAILED:
-                    return fault_status(body.fault), fault_text(body.fault).decode()
+                    return fault_status(state.fault), fault_text(state.fault).decode()
                 at += used
                 if result != BODY_PIECE:
                     break

@@ -1,6 +1,6 @@
 """The event loop: a selector whose keys hold the call to make.
 
-    for descriptor, event in selector.wait(timeout):
+    for descriptor, event in selector.poll(timeout, most):
         keys[descriptor].data(event)
 
 Nothing else happens for an event: what it means is the compiled core's affair.
@@ -28,7 +28,8 @@ ROUND = 0.5  # seconds: longest sleep while a time limit may pass, so that it is
 TROUBLE = 0.05  # seconds after a fault of a callback: one that comes back each round must not take the whole core
 
 
-BATCH = 1024  # events a round: more would only grow the list, the rest is ready still
+BATCH = 256  # events a round: more would only grow the list, the rest is ready still
+FOREVER = -1.0  # timeout: no event, no waking
 
 
 class Selector(selectors.DefaultSelector):
@@ -39,29 +40,25 @@ class Selector(selectors.DefaultSelector):
 
     Attributes:
         keys: descriptor -> SelectorKey.
+        poll: called with ``(timeout, most)``, seconds or `FOREVER` and a number of events;
+            returns ``(descriptor, event)`` pairs.  `meaning` says what an event other than 1 stands for.
     """
 
     def __init__(self) -> None:
         super().__init__()
         # Both names are in every CPython from 3.4 on; a test looks for them.
         self.keys: dict[int, selectors.SelectorKey] = self._fd_to_key  # type: ignore[attr-defined]
-        epoll = getattr(selectors, "EpollSelector", ())
-        self._poll = self._selector.poll if isinstance(self, epoll) else None
+        self._is_epoll = isinstance(self, getattr(selectors, "EpollSelector", ()))
+        self.poll: Callable[[float, int], list[tuple[int, int]]] = (
+            self._selector.poll if self._is_epoll else self._select  # type: ignore[attr-defined]
+        )
 
-    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
-        """``(descriptor, event)`` of what is ready; `meaning` says what an event other than 1 stands for.
-
-        Args:
-            timeout: seconds; None waits for an event however long it takes.
-        """
-        if self._poll is None:
-            return [(key.fd, mask) for key, mask in self.select(timeout)]
-        events: list[tuple[int, int]] = self._poll(-1 if timeout is None else timeout, BATCH)
-        return events
+    def _select(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        return [(key.fd, mask) for key, mask in self.select(None if timeout < 0 else timeout)[:most]]
 
     def meaning(self, event: int) -> int:
         """The mask of an event: 1 readable, 2 writable; an error or a hang-up is both, whoever asks finds out."""
-        if self._poll is None:
+        if not self._is_epoll:
             return event
         return (selectors.EVENT_READ if event & ~_EPOLLOUT else 0) | (selectors.EVENT_WRITE if event & ~_EPOLLIN else 0)
 
@@ -135,24 +132,27 @@ class Loop:
     def _rounds(
         self, tick: Callable[[], object], settle: Callable[[], object] | None, quiet: Callable[[], bool]
     ) -> None:
-        wait = self.selector.wait
+        poll = self.selector.poll
         meaning = self.selector.meaning
-        find = self.selector.keys.get
+        keys = self.selector.keys
         later = self._later
-        events: list[tuple[int, int]] | None = None
+        idle = False
         while not self._stopping:
-            timeout: float | None = ROUND
+            timeout = ROUND
             if later:
                 timeout = max(0.0, min(ROUND, later[0][0] - monotonic()))
-            elif events == [] and quiet():
-                timeout = None
-            events = wait(timeout)
+            elif idle and quiet():
+                timeout = FOREVER
+            events = poll(timeout, BATCH)
             now = monotonic() if later else 0.0
             tick()
             for descriptor, event in events:
-                key = find(descriptor)
-                if key is not None:  # None: unregistered by a callback of this very round
-                    key.data(event if event == 1 else meaning(event))
+                try:
+                    key = keys[descriptor]
+                except KeyError:  # unregistered by a callback of this very round
+                    continue
+                key.data(event if event == 1 else meaning(event))
+            idle = not events
             if settle is not None:
                 settle()
             if later:
