@@ -18,6 +18,7 @@ UNTESTED = {
 # Tests of more than one module.
 WHOLE = {
     "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
+    "dimserver/test_streaming": "bodies in and out, from the socket to the handler and back",
 }
 
 

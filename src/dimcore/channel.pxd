@@ -25,6 +25,7 @@ cdef enum ConnectionFlag:
     AT_DOOR = 256            # turned away: in no pool
     STREAMING = 512          # somebody pushes the body of the answer
     HALTED = 1024            # the handler lags behind the body it is sent
+    UNFRAMED = 2048          # nothing but the end of the connection ends the answer
 
 
 cdef class Channel(ConnectionPoint):

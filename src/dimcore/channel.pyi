@@ -1,6 +1,9 @@
+from typing_extensions import disjoint_base
+
 from dimcore.core import Site
 from dimcore.points import ConnectionPoint
 
+@disjoint_base
 class Channel(ConnectionPoint):
     @property
     def site(self) -> Site: ...

@@ -13,15 +13,15 @@ from libc.stdint cimport int64_t, uint32_t
 from dimcore.core cimport Core
 from dimcore.limits cimport KIB
 from dimcore.outflow cimport Outflow, Push
-from dimcore.states cimport connection_next
+from dimcore.states cimport STAGE_PROGRESS, connection_next
 from dimcore.stream cimport (
-    STREAM_BROKEN, Outbox, discard_body, peer_address, stream_close, stream_reset, stream_send, stream_send_two,
-    stream_unsent,
+    STREAM_BROKEN, Outbox, discard_body, peer_address, stream_close, stream_send, stream_send_two, stream_unsent,
 )
 from dimcore.writer cimport Writer
 
 cdef enum:
     TURN_BYTES = 1024 * KIB      # of a body that is pulled, before the other connections get their turn
+    PIECE_COST = 2 * KIB         # what a piece counts for beside its bytes: a million of one byte are many turns
 
 
 @cython.no_gc
@@ -112,9 +112,13 @@ cdef class Channel(ConnectionPoint):
 
     cdef int hold(self) except -1:
         """The peer lags: wait until it reads, and read nothing from it meanwhile."""
+        cdef Core core = self.site.core
         if self.current is not None:
             self.current.own()
             self.current.marked_bytes = self.delivered()
+            if self.outbox.flow is not None:
+                # The time before was the source's: the peer's grace period begins now.
+                core.requests.step(self.current, STAGE_PROGRESS, core.clock())
         return self.watch(WRITABLE)
 
     cdef int64_t delivered(self) noexcept:
@@ -193,18 +197,20 @@ cdef class Channel(ConnectionPoint):
         cdef object piece
         while outbox.pending == 0 and not self.flags & GONE:
             if made >= TURN_BYTES:
-                return self.watch(WRITABLE)
+                return self.hold()       # the socket may be full by now: then it is the peer that is waited for
             try:
                 piece = flow.take()
                 if piece is None:
                     flow.finish(writer)
                 else:
                     flow.count(PyBytes_GET_SIZE(piece))
+                    if flow.sent == flow.declared:
+                        flow.expect_end()    # before the last byte is out, which would make the answer a whole one
             except Exception as error:
                 return self.cut_short(error)
             if piece is None:
                 return self.end_stream()
-            made += PyBytes_GET_SIZE(piece)
+            made += PyBytes_GET_SIZE(piece) + PIECE_COST
             self.write_piece(flow, piece)
         return 0
 
@@ -237,12 +243,10 @@ cdef class Channel(ConnectionPoint):
         self.flush()
         if not self.flags & GONE:
             self.current.body_sent = flow.sent
-            if not flow.chunked and flow.declared < 0:
-                stream_reset(self.fd)
             self.drop()
         self.site.core.tell("a streamed body failed", self.current, error)
         return 0
 
     cdef bint waits_for_source(self) noexcept:
-        """Whether the peer has all there is: then a slow answer is not its doing."""
-        return self.outbox is not None and self.outbox.flow is not None and self.outbox.pending == 0
+        """Whether the peer has all there is, and somebody has to push more: then a slow answer is not its doing."""
+        return self.flags & STREAMING != 0 and self.outbox is not None and self.outbox.pending == 0

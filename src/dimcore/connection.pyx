@@ -17,7 +17,7 @@ bytes and what is left to send stay until the event is through (`bury`).
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
@@ -26,8 +26,8 @@ from libc.string cimport memcmp, memset
 from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_MORE, BodyResult, body_start_chunked, body_start_length
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
-    APART_BYTES, AT_DOOR, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING, WORKING,
-    WRITABLE, Channel,
+    APART_BYTES, AT_DOOR, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING,
+    UNFRAMED, WORKING, WRITABLE, Channel,
 )
 from dimcore.core cimport Core, Site, detach_request
 from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new, inbox_size
@@ -47,6 +47,7 @@ from dimcore.states cimport (
 )
 from dimcore.stream cimport (
     STREAM_BROKEN, Composite, FileBody, Peer, discard_body, stream_close, stream_half_close, stream_receive,
+    stream_reset,
 )
 from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body
 
@@ -154,7 +155,7 @@ cdef class Connection(Channel):
             flow.count(PyBytes_GET_SIZE(piece))
             if PyBytes_GET_SIZE(piece):
                 self.write_piece(flow, piece)
-            return self.flags & GONE or self.outbox.pending == 0
+            return self.flags & GONE != 0 or self.outbox.pending == 0
         except BaseException as error:
             self.cut_short(error)
             return True
@@ -171,13 +172,19 @@ cdef class Connection(Channel):
         try:
             core.clock()
             if error is None:
-                flow.finish(core.writer)
-                self.end_stream()
-                self.go_on()
-            else:
+                try:
+                    flow.finish(core.writer)
+                except Exception as missing:
+                    error = missing
+            if error is not None:
                 self.cut_short(error)
+                return
+            self.end_stream()
+            self.go_on()             # which may run the handler of the next request
         except BaseException as problem:
-            self.cut_short(problem)
+            self.fail(problem)
+            if isinstance(problem, KeyboardInterrupt):
+                raise
         finally:
             self.through()
 
@@ -521,6 +528,9 @@ cdef class Connection(Channel):
         if reader is not None and reader.sink is not None:
             self.reader = None
             reader.sink.end(error.decode())
+            if self.flags & HALTED:      # the handler may go on lagging: nobody waits for it
+                self.flags &= ~<uint32_t> HALTED
+                self.watch(READABLE)
         return 0
 
     cdef int dispatch(self) except -1:
@@ -555,7 +565,8 @@ cdef class Connection(Channel):
         if self.flags & GONE:            # the handler closed its own connection through the pools
             return 0
         if self.reader is not None:      # answered before its body was read: the framing ends here
-            self.flags = (self.flags | CLOSE | LINGER) & ~<uint32_t> HALTED
+            self.flags |= CLOSE | LINGER
+            self.end_body(b"the answer was given before the request was complete")
             self.reader = None
             core.requests.step(self.current, HANDLER_FOUND, core.now_ns)
         core.requests.step(self.current, HANDLER_DONE, core.now_ns)
@@ -651,6 +662,8 @@ cdef class Connection(Channel):
             flow = <Outflow> body
             flow.declared = writer.declared
             flow.chunked = flow.declared < 0 and not (self.current.info.minor == 0 and self.current.info.length)
+            if not flow.chunked and flow.declared < 0:
+                self.flags |= UNFRAMED
             self.current.body_sent = 0
             return self.start_stream(flow)
         return self.send_apart(body)
@@ -788,6 +801,8 @@ cdef class Connection(Channel):
         except BaseException as error:
             core.tell("the loop lost a connection", None, error)
         self.flags |= GONE
+        if self.flags & UNFRAMED and self.outbox is not None:
+            stream_reset(self.fd)        # what was sent would else look like all of it
         stream_close(self.fd)
         self.fd = -1
         if self.flags & AT_DOOR:
@@ -809,6 +824,8 @@ cdef class Connection(Channel):
             detach_request(request)      # it may be kept, and its bytes may lie in the inbox
             if self.flags & HAS_ANSWER and core.access_log is not None:
                 if self.outbox is not None:
+                    if self.outbox.flow is not None:
+                        request.body_sent = (<Outflow> self.outbox.flow).sent
                     request.body_sent = max(<int64_t> 0, request.body_sent - self.outbox.pending)
                 core.log_access(request)
         if self.outbox is not None:
@@ -845,7 +862,6 @@ cdef class Connection(Channel):
         self.flags &= ~<uint32_t> WORKING
         if self.flags & GONE:
             self.bury()
-
 
 
 cdef void discard(object body) noexcept:

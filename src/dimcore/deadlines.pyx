@@ -84,7 +84,7 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
         connection = <Connection> request.connection
         if connection.current is not request or request.layer != stage or request.entered_ns > before_ns:
             continue
-        if (stage == PARSED and connection.flags & HALTED) or (stage == RESPONSE_READY and connection.waits_for_source()):
+        if stage == PARSED and connection.flags & HALTED or stage == RESPONSE_READY and connection.waits_for_source():
             # The handler lags, or makes nothing: the peer has done its part.
             core.request_index.relink(request, spiral, stage, core.now_ns)
             continue

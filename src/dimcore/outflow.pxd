@@ -14,6 +14,7 @@ cdef class Outflow:
     cdef int prime(self) except -1
     cdef object take(self)
     cdef int count(self, Py_ssize_t size) except -1
+    cdef int expect_end(self) except -1
     cdef int open_chunk(self, Writer writer, Py_ssize_t size) except -1
     cdef int close_chunk(self, Writer writer) except -1
     cdef int finish(self, Writer writer) except -1

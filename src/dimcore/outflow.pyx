@@ -13,8 +13,12 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from dimcore.errors import ResponseError
 
 
-cdef bytes as_bytes(object piece):
-    """A piece of a body as bytes; ResponseError for what is none."""
+cpdef bytes as_bytes(object piece):
+    """A piece of a body as `bytes`.
+
+    Raises:
+        ResponseError: it is neither bytes-like nor `str`.
+    """
     if type(piece) is bytes:
         return piece
     if isinstance(piece, str):
@@ -89,6 +93,11 @@ cdef class Outflow:
         self.sent += size
         return 0
 
+    cdef int expect_end(self) except -1:
+        """All that was declared is there: the source has to agree."""
+        cdef object more = self.take()
+        return 0 if more is None else self.count(PyBytes_GET_SIZE(more))
+
     cdef int open_chunk(self, Writer writer, Py_ssize_t size) except -1:
         cdef char line[20]
         cdef int at = 20
@@ -109,7 +118,7 @@ cdef class Outflow:
     cdef int finish(self, Writer writer) except -1:
         """Write the end; raises where bytes that were declared are missing."""
         if self.declared >= 0 and self.sent < self.declared:
-            raise ResponseError(f"the body ended after {self.sent} of the {self.declared} bytes its Content-Length says")
+            raise ResponseError(f"the body ended after {self.sent} of {self.declared} bytes its Content-Length says")
         return writer.append(b"0\r\n\r\n", 5) if self.chunked else 0
 
 

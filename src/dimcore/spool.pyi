@@ -1,6 +1,9 @@
 from collections.abc import Iterator
 from typing import Self
 
+from typing_extensions import disjoint_base
+
+@disjoint_base
 class Spool:
     def __new__(cls, fd: int) -> Self: ...
     @property

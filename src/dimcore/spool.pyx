@@ -5,6 +5,8 @@ from libc.errno cimport EINTR, errno
 
 from dimcore.limits cimport KIB
 
+from dimcore.errors import UsageError
+
 cdef extern from "unistd.h" nogil:
     ssize_t pread(int fd, void *data, size_t room, long offset)
     ssize_t write(int fd, const void *data, size_t size)
@@ -21,6 +23,9 @@ cdef class Spool:
         fd: descriptor of an empty regular file open for reading and writing; the
             object owns it from now on.
 
+    Raises:
+        UsageError: a negative number.
+
     Iterating gives `bytes` of 64 KiB and a rest.
 
     Thread-safety: reading is safe from several threads, each with its own iterator;
@@ -28,10 +33,13 @@ cdef class Spool:
     """
 
     def __cinit__(self, int fd):
+        if fd < 0:
+            raise UsageError(f"{fd} is no descriptor")
         self.fd = fd
+        self.owned = True
 
     def __dealloc__(self):
-        if self.fd >= 0:
+        if self.owned:
             close(self.fd)
 
     cdef int append(self, const char *data, size_t size) except -1:

@@ -14,8 +14,9 @@ app.run(port=8080)
 from __future__ import annotations
 
 from dimserver.app import App, OptimizedDimensionalServer
+from dimserver.http.events import Event, event_stream
 from dimserver.http.response import Response
 
-__all__ = ["App", "OptimizedDimensionalServer", "Response", "__version__"]
+__all__ = ["App", "Event", "OptimizedDimensionalServer", "Response", "__version__", "event_stream"]
 
 __version__ = "0.1.0"

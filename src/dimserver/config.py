@@ -429,14 +429,23 @@ def check_paths(settings: Settings) -> None:
     Raises:
         ConfigError: not there, not a directory, or not readable.
     """
-    if settings.static is None:
-        return
+    import os
+
+    if settings.static is not None:
+        _check_directory("--static", settings.static)
+    if settings.spool_dir is not None:
+        _check_directory("--spool-dir", settings.spool_dir)
+        if not os.access(settings.spool_dir, os.W_OK):
+            raise ConfigError(f"--spool-dir: no permission to write to this directory: '{settings.spool_dir}'")
+
+
+def _check_directory(option: str, path: str) -> None:
     import os
 
     trouble = ""
     try:
-        os.scandir(settings.static).close()
-        if not os.access(settings.static, os.X_OK):
+        os.scandir(path).close()
+        if not os.access(path, os.X_OK):
             trouble = "no permission to open the files of this directory"
     except FileNotFoundError:
         trouble = "no such directory"
@@ -447,4 +456,4 @@ def check_paths(settings: Settings) -> None:
     except OSError as error:
         trouble = error.strerror or "cannot be read"
     if trouble:
-        raise ConfigError(f"--static: {trouble}: '{settings.static}'")
+        raise ConfigError(f"{option}: {trouble}: '{path}'")

@@ -85,7 +85,7 @@ def test_every_form(serve: Serve, result: Any, status: int, kind: str | None, bo
         (lambda: None, "not function"),
         ((200, None), "not tuple"),
         ((200, None, 5), "not int"),
-        ((200, None, (1,)), "not tuple"),
+        ((200, None, (1,)), "a piece of a body must be bytes or str"),
         (("200", None, b""), "must be an int"),
         ((True, None, b""), "must be an int"),
         ((20, None, b""), "between 200 and 599"),

@@ -153,6 +153,9 @@ def test_check_paths(tmp_path: pathlib.Path) -> None:
         check_paths(Settings(static=file))
     with pytest.raises(ConfigError, match="--static: File name too long"):
         check_paths(Settings(static="x" * 5000))
+    check_paths(Settings(spool_dir=tmp_path))
+    with pytest.raises(ConfigError, match="--spool-dir: no such directory"):
+        check_paths(Settings(spool_dir=tmp_path / "missing"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

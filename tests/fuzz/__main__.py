@@ -42,12 +42,17 @@ def unpack(target: str, work: Path) -> Path:
     return directory
 
 
+def artifacts(target: str, work: Path) -> Path:
+    """Where libFuzzer puts the inputs that show a fault."""
+    directory = work / "artifacts" / target
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
 def fuzz(target: str, *arguments: str, library: Path, work: Path) -> int:
     """One run of libFuzzer; its exit status."""
-    artifacts = work / "artifacts" / target
-    artifacts.mkdir(parents=True, exist_ok=True)
     options = [f"-max_len={MOST_BYTES}", f"-dict={HERE / 'dictionaries' / target}.dict", "-rss_limit_mb=4096"]
-    options += ["-timeout=20", "-print_final_stats=1", f"-artifact_prefix={artifacts}{os.sep}"]
+    options += ["-timeout=20", "-print_final_stats=1", f"-artifact_prefix={artifacts(target, work)}{os.sep}"]
     command = [sys.executable, "-m", "tests.fuzz.drive", target, *options, *arguments]
     log = work / f"{target}.log"
     with log.open("wb") as output:
@@ -61,17 +66,18 @@ def fuzz(target: str, *arguments: str, library: Path, work: Path) -> int:
 
 def long_run(targets: list[str], seconds: int, work: Path) -> int:
     library = build(work)
-    failed = []
+    bad = []
     for target in targets:
         print(f"== {target}: {seconds} s", flush=True)
         corpus = unpack(target, work)
+        before = set(artifacts(target, work).iterdir())
         if fuzz(target, f"-max_total_time={seconds}", str(corpus), library=library, work=work):
-            failed.append(target)
-    for target in failed:
-        for path in (work / "artifacts" / target).iterdir():
-            print(f"{target}: {path}\n  {escape(path.read_bytes())}")
-    print(f"found something in: {', '.join(failed)}" if failed else "clean")
-    return bool(failed)
+            found = set(artifacts(target, work).iterdir()) - before
+            for path in found:
+                print(f"{target}: {path}\n  {escape(path.read_bytes())}")
+            bad.append(f"{target}: {'found something' if found else 'did not run'}")
+    print("; ".join(bad) or "clean")
+    return bool(bad)
 
 
 def keep(targets: list[str], work: Path) -> int:

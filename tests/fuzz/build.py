@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ FLAGS = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-l
 
 
 def build(directory: Path) -> Path:
-    """Build into `directory`, or bring what is there up to date.
+    """Build into `directory`; what is there is used again if it was built from the very same sources.
 
     Returns:
         What to put on the module search path.
@@ -23,13 +25,33 @@ def build(directory: Path) -> Path:
     Raises:
         subprocess.CalledProcessError: something does not compile; the compiler has said what.
     """
-    library = directory / "lib"
+    library, base, stamp = directory / "lib", directory / "base", directory / "sources"
+    sources = _digest()
+    if stamp.exists() and stamp.read_text("ascii") == sources:
+        return library
+    # All of it anew: dates of files say little where branches are switched, and a module built against another
+    # layout of a class does not load.
+    stamp.unlink(missing_ok=True)
+    for old in (library, base):
+        shutil.rmtree(old, ignore_errors=True)
     environment = os.environ | {"CC": os.environ.get("CC", "clang"), "DIMCORE_CFLAGS": FLAGS}
-    places = ["--build-base", directory / "base", "--build-lib", library]
+    places = ["--build-base", base, "--build-lib", library]
     for script in ([ROOT / "setup.py"], ["-m", "tests.fuzz.build"]):
         command = [sys.executable, *script, "-q", "build", *places]
         subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, check=True)
+    stamp.write_text(sources, "ascii")
     return library
+
+
+def _digest() -> str:
+    """Of everything a build is made from."""
+    digest = hashlib.sha256(f"{sys.version} {os.environ.get('CC')} {FLAGS}".encode())
+    suffixes = (".py", ".pyx", ".pxd", ".h")
+    for path in sorted(path for path in (ROOT / "src").rglob("*") if path.suffix in suffixes):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    for path in (ROOT / "setup.py", ROOT / NATIVE):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _build_native() -> None:

@@ -55,7 +55,7 @@ class Root:
     __slots__ = ("path",)
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.path = os.fsencode(os.path.abspath(directory)).rstrip(b"/")  # noqa: PTH100 (resolve() would pin links)
+        self.path = os.fsencode(os.path.abspath(directory)).rstrip(b"/")
 
     def open(self, names: Sequence[bytes]) -> int:
         """Open a file or directory for reading.

@@ -293,7 +293,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 def _check_directory(directory: str) -> None:
     try:
-        status = os.stat(directory)  # noqa: PTH116 (one call, its error wanted)
+        status = os.stat(directory)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"static directory {directory!r}: {reason}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dimcore import ResponseError
-
 from dimserver.http.response import Response
 
 TYPE_CHECKING = False
@@ -34,7 +33,13 @@ class Event:
 
     __slots__ = ("data", "event", "id", "retry")
 
-    def __init__(self, data: str = "", event: str = "", id: str | None = None, retry: int | None = None) -> None:
+    def __init__(
+        self,
+        data: str = "",
+        event: str = "",
+        id: str | None = None,  # noqa: A002 - the name the format has for it
+        retry: int | None = None,
+    ) -> None:
         for name, value in (("event", event), ("id", id or "")):
             if any(c in value for c in "\r\n\0"):
                 raise ResponseError(f"the {name} of an event must not hold CR, LF or NUL: {value!r:.60}")

@@ -7,9 +7,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, TypeAlias
 
-    from dimcore import Composite, FileBody
+    from dimcore import Composite, FileBody, Outflow
 
-    Body: TypeAlias = bytes | str | dict[str, Any] | list[Any] | FileBody | Composite | None
+    Pieces: TypeAlias = Iterable[bytes | str]
+    Body: TypeAlias = bytes | str | dict[str, Any] | list[Any] | FileBody | Composite | Pieces | Outflow | None
 
 __all__ = ["Response"]
 
@@ -19,7 +20,8 @@ class Response:
 
     Args:
         body: `bytes`, `str` (UTF-8), `dict` or `list` (JSON), a `dimcore.FileBody` or
-            `dimcore.Composite`, or None for an empty one.
+            `dimcore.Composite`, an iterable of `bytes` or `str` that is sent as it is made
+            (a generator), a `dimcore.Push`, or None for an empty one.
         status: 200 to 599.
         headers: mapping or pairs; names may repeat in pairs.
         content_type: adds a Content-Type field.

@@ -12,6 +12,7 @@ from functools import partial
 from threading import Condition
 
 from dimcore import Push
+from dimcore.outflow import as_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HIGH_WATER", "OutStream"]
 
 HIGH_WATER = 256 * 1024  # bytes made and not written yet: the thread waits
+_END = object()
 
 
 class OutStream:
@@ -49,37 +51,54 @@ class OutStream:
         self._gone = False
         self._changed = Condition()
 
-    def run(self, start: Callable[[], object]) -> None:
+    def run(self, start: Callable[[bool], object]) -> None:
         """Make the whole body.
 
         Args:
-            start: begins the answer, once the first piece is there; called on this thread.
+            start: begins the answer, once the first piece is there; called on this thread, with False where
+                there is none: the body is empty, and nothing else is called.
 
         Raises:
             Whatever the source raises before the first piece: nothing was sent, so it can still be answered.
         """
-        first = next(self._source, None)
-        start()
+        try:
+            first = self._first()
+        except BaseException:
+            self._close_source()
+            raise
+        start(first is not None)
         error: BaseException | None = None
         try:
-            if first is not None and self._put(first):
+            if first is None:
+                return
+            if self._put(first):
                 for piece in self._source:
                     if not self._put(piece):
                         break
         except BaseException as raised:
             error = raised
         finally:
-            close = getattr(self._source, "close", None)
-            if close is not None:
-                try:
-                    close()
-                except BaseException as raised:
-                    error = error or raised
-        self._loop.call_from_thread(partial(self._end, error))
+            try:
+                self._close_source()
+            except BaseException as raised:
+                error = error or raised
+            self._loop.call_from_thread(partial(self._end, error))
+
+    def _first(self) -> bytes | None:
+        for piece in self._source:
+            data = as_bytes(piece)
+            if data:
+                return data
+        return None
+
+    def _close_source(self) -> None:
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
 
     def _put(self, piece: Any) -> bool:
         """Pass a piece on; False once nobody wants it."""
-        data = piece.encode() if isinstance(piece, str) else bytes(piece)
+        data = as_bytes(piece)
         with self._changed:
             while self._waiting >= HIGH_WATER and not self._gone:
                 self._changed.wait()

@@ -30,7 +30,7 @@ class ThreadPool:
         loop: where answers are given.
 
     Attributes:
-        in_flight: jobs whose answer was not handed back yet.
+        in_flight: jobs whose answer, a streamed one to its end, was not handed back yet.
 
     A connection has one request in flight, so jobs never outnumber connections
     and answers on one connection keep their order.
@@ -77,7 +77,7 @@ class ThreadPool:
             try:
                 result = handler(request)
                 source = stream_source(result)
-                if source is not None:
+                if source is not None and request.method != "HEAD":  # whose answer has no use for it
                     self._stream(connection, request, result, source)
                     continue
             except BaseException as raised:
@@ -95,12 +95,22 @@ class ThreadPool:
 
         stream = OutStream(self._loop, iter(source))
         if isinstance(result, tuple):
-            answer: Any = (result[0], result[1], stream.body)
+            status, headers = result[:2]
         elif result is source:
-            answer = (200, None, stream.body)
+            status, headers = 200, None
         else:
-            answer = (result.status, result.headers, stream.body)
-        stream.run(lambda: self._loop.call_from_thread(partial(self._hand_back, connection, request, answer, None)))
+            status, headers = result.status, result.headers
+
+        def start(has_body: bool) -> None:
+            answer = (status, headers, stream.body if has_body else b"")
+            self._loop.call_from_thread(partial(connection.complete, request, answer))
+
+        stream.run(start)
+        self._loop.call_from_thread(self._ended)
+
+    def _ended(self) -> None:
+        # Only now: until its stream ended, the thread is not there for another job.
+        self.in_flight -= 1
 
     def _hand_back(
         self, connection: Connection, request: RequestPoint, result: object, error: BaseException | None

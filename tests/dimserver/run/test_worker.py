@@ -192,6 +192,31 @@ def set_limit_body(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -
     assert server.connect().send(post % 11).answer()[0] == 413
 
 
+def set_body_memory(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    app.post("/kind")(lambda request: type(next(request.stream())).__name__ + str(len(list(request.stream()))))
+    post = b"POST /kind HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n"
+    body = b"x" * 200_000
+    assert serve(app, body_memory=300_000).connect().send(post % len(body) + body).answer()[2] == b"bytes1"
+    assert serve(app, body_memory=1000).connect().send(post % len(body) + body).answer()[2] == b"bytes4"
+
+
+def set_spool_dir(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    (tmp_path / "spool").mkdir()
+    server = serve(app, body_memory=0, spool_dir=str(tmp_path / "spool"))
+    head, body = b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n", b"some body"
+    wire = server.connect().send(head + body[:4])
+    links = pathlib.Path("/proc/self/fd")
+    if links.is_dir():
+        end = time.monotonic() + SOON
+        while not any(str(tmp_path) in str(link.readlink()) for link in links.iterdir() if link.is_symlink()):
+            assert time.monotonic() < end
+            time.sleep(0.005)
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert wire.send(body[4:]).answer()[2] == body
+    (tmp_path / "spool").rmdir()  # and it is asked for each time
+    assert server.connect().send(head + body[:4]).answer()[0] == 503
+
+
 def set_timeout(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     wire = serve(app, timeout=0.1).connect()
     assert wire.get().answer()[0] == 200
