@@ -1,11 +1,10 @@
 from typing import Self, final
 
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer
 
 def decode_chunked(data: Buffer, limit: int = 16777216) -> tuple[bytes, int] | None: ...
 
 @final
-@disjoint_base
 class ChunkedDecoder:
     def __new__(cls, limit: int = 16777216) -> Self: ...
     @property
