@@ -249,7 +249,8 @@ def test_settings_of_the_app_count_below_the_command_line(served: Served, capsys
 def test_every_setting_is_an_option(served: Served) -> None:
     other = {
         "host": "::1", "port": "1", "uds": "./x", "backlog": "5", "admin": "[::1]:9", "interface": "native",
-        "static": ".", "spool-dir": ".", "api-token": "secret", "workers": "1", "access-log": "json", "log-level": "debug",
+        "static": ".", "spool-dir": ".", "api-token": "secret", "workers": "1", "access-log": "json",
+        "log-level": "debug",
     }  # fmt: skip
     for setting in SETTINGS:
         words = [setting.option] if setting.name == "api" else [setting.option, other.get(setting.name, "7")]
