@@ -23,6 +23,7 @@ from dimserver.handlers.ranges import GAP, MAX_RANGES, read_range
 SIZES = (1, 2, 100, 1000, 5000, 40_000, 1 << 31, (1 << 63) - 1)
 FILE_SIZES = (0, 1, 1000, 40_000)
 INLINE_BYTES = static.INLINE_BYTES
+MOST_BYTES = 32 * 1024  # of fields: no request has more
 LAST_MODIFIED = 784111777  # "Sun, 06 Nov 1994 08:49:37 GMT", the RFC's own example
 ETAG = '"v1"'
 
@@ -223,9 +224,11 @@ def check(data: bytes) -> None:
     """
     choices, text = split_choices(data)
     fields = []
+    room = MOST_BYTES
     for line in text.split(b"\n")[:20]:
         match = FIELD.fullmatch(line)
-        if match is not None:
+        room -= len(line)
+        if match is not None and room >= 0:
             fields.append((match[1].decode(), match[2].decode("latin-1").strip(" \t")))
     for name, value in fields:
         if name.lower() == "range":
