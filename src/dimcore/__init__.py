@@ -25,6 +25,7 @@ from dimcore.errors import (
     UnknownPoint,
     UsageError,
 )
+from dimcore.headers import Headers
 from dimcore.headparser import HeadParser
 from dimcore.index import DimensionalConnectionIndex, Index, Point
 from dimcore.outflow import Outflow, Push, stream_source
@@ -32,7 +33,7 @@ from dimcore.pipeline import RequestResponseManifold, RequestSubstrate
 from dimcore.points import ConnectionPoint
 from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate
 from dimcore.query import QueryParams
-from dimcore.request import Headers, RequestPoint, parse_request
+from dimcore.request import RequestPoint, parse_request
 from dimcore.router import Route, Router, RouteSubstrate
 from dimcore.stream import Composite, FileBody
 from dimcore.writer import format_head

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from dimcore.core cimport Site
 from dimcore.outflow cimport Outflow
@@ -32,8 +32,8 @@ cdef class Channel(ConnectionPoint):
     cdef readonly Site site
     cdef Peer peer
     cdef int fd                      # -1 once closed, so that no late call can meet another's descriptor
-    cdef uint32_t flags
-    cdef uint32_t events             # what the loop watches; 0: nothing
+    cdef uint16_t flags              # ConnectionFlag
+    cdef uint16_t events             # what the loop watches; 0: nothing
     cdef readonly uint32_t requests
     cdef readonly int64_t bytes_in
     cdef readonly int64_t bytes_out
@@ -42,7 +42,7 @@ cdef class Channel(ConnectionPoint):
 
     cdef void drop(self) noexcept
     # the loop
-    cdef int watch(self, uint32_t events) except -1
+    cdef int watch(self, uint16_t events) except -1
     cdef void move(self, int event) noexcept
     # bytes that are there
     cdef int flush(self) except -1

@@ -8,7 +8,7 @@ was, and for no more than a turn's worth at a time.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t
 
 from dimcore.core cimport Core
 from dimcore.limits cimport KIB
@@ -58,10 +58,10 @@ cdef class Channel(ConnectionPoint):
 
     # --- the loop -------------------------------------------------------------------------------
 
-    cdef int watch(self, uint32_t events) except -1:
+    cdef int watch(self, uint16_t events) except -1:
         """Change what the loop watches; the selector is asked only when something changes."""
         cdef Core core = self.site.core
-        cdef uint32_t before = self.events
+        cdef uint16_t before = self.events
         if events == before:
             return 0
         if events == 0:
@@ -228,7 +228,7 @@ cdef class Channel(ConnectionPoint):
         """The body is complete, its end is written."""
         cdef Outflow flow = <Outflow> self.outbox.flow
         self.outbox.flow = None
-        self.flags &= ~<uint32_t> STREAMING
+        self.flags &= ~<uint16_t> STREAMING
         self.current.body_sent = flow.sent
         flow.ended = True
         flow.release()

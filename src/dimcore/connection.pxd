@@ -1,8 +1,8 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from dimcore.bodyreader cimport BodyReader
-from dimcore.channel cimport Channel
 from dimcore.core cimport Site
+from dimcore.exchange cimport Exchange
 from dimcore.inbox cimport Inbox
 from dimcore.points cimport ConnectionPoint
 from dimcore.parser cimport Head
@@ -10,9 +10,8 @@ from dimcore.request cimport RequestPoint
 from dimcore.stream cimport Outbox, Peer
 
 
-cdef class Connection(Channel):
+cdef class Connection(Exchange):
     cdef Inbox *inbox                # NULL while nothing waits and no head is incomplete
-    cdef BodyReader reader           # None while no body arrives
 
     # the loop and its deadlines
     cdef int readable(self) except -1
@@ -33,19 +32,7 @@ cdef class Connection(Channel):
     cdef int call_for_body(self) except -1
     cdef size_t take_body(self, const char *data, size_t size) except? 0
     cdef int divert(self, BodyReader reader) except -1
-    cdef int end_body(self, bytes error) except -1
-    # the answer
-    cdef int dispatch(self) except -1
-    cdef int answer(self, object result, object error) except -1
-    cdef int answer_error(self, object error) except -1
-    cdef int answer_with(self, int status, object headers, bytes body) except -1
-    cdef int compose(self, object headers, object body, int status, const char *kind) except -1
-    cdef int send_body(self, object body) except -1
-    cdef int refuse(self, int status, bytes text, object headers) except -1
-    cdef int write_refusal(self, int status, bytes text, object headers, bint head_only) except -1
     cdef int turn_away(self) except -1
-    cdef int not_routed(self, const char *path, Py_ssize_t size) except -1
-    cdef int release_request(self) except -1
     # output
     cdef int settle(self) except -1
     # the end

@@ -1,11 +1,11 @@
 from typing import Any, Never, final
 
-from dimcore.channel import Channel
+from dimcore.exchange import Exchange
 from dimcore.outflow import Push
 from dimcore.request import RequestPoint
 
 @final
-class Connection(Channel):
+class Connection(Exchange):
     def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...  # raises: an Acceptor makes them
     @property
     def request(self) -> RequestPoint | None: ...

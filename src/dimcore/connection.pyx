@@ -19,39 +19,34 @@ bytes and what is left to send stay until the event is through (`bury`).
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free
-from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memset
 
 from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_MORE, BodyResult, body_start_chunked, body_start_length
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
-    APART_BYTES, AT_DOOR, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING,
-    UNFRAMED, WORKING, WRITABLE, Channel,
+    AT_DOOR, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING, UNFRAMED,
+    WORKING, WRITABLE,
 )
 from dimcore.core cimport Core, Site, detach_request
+from dimcore.exchange cimport Exchange, discard
 from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new, inbox_size
-from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, HEAD, KIB, OTHER, PARSED, POOL_API, RECEIVED
-from dimcore.parser cimport (
-    ASTERISK_FORM, CHUNKED, EXPECT_CONTINUE, EXPECT_OTHER, FAULT_BODY_LENGTH, FAULT_CUT, FAULT_EXPECTATION,
-    FAULT_TIMEOUT, HEAD_PARTIAL, KEEP_ALIVE, Head, fault_status, fault_text,
-    head_is_blank, head_parse, head_reset,
-)
+from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, KIB, OTHER, PARSED, POOL_API, RECEIVED
 from dimcore.outflow cimport Outflow, Push
+from dimcore.parser cimport (
+    CHUNKED, EXPECT_CONTINUE, EXPECT_OTHER, FAULT_BODY_LENGTH, FAULT_CUT, FAULT_EXPECTATION, FAULT_TIMEOUT,
+    HEAD_PARTIAL, Head, fault_status, fault_text, head_is_blank, head_parse, head_reset,
+)
 from dimcore.request cimport RequestPoint
-from dimcore.router cimport Route
 from dimcore.spool cimport Spool
 from dimcore.states cimport (
-    ANSWER_COMPOSED, ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED,
-    REQUEST_BEGUN, STAGE_PROGRESS,
+    ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, HANDLER_FOUND, REQUEST_BEGUN, STAGE_PROGRESS,
 )
 from dimcore.stream cimport (
-    STREAM_BROKEN, Composite, FileBody, Peer, discard_body, stream_close, stream_half_close, stream_receive,
-    stream_reset,
+    STREAM_BROKEN, Peer, stream_close, stream_half_close, stream_receive, stream_reset,
 )
-from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body
 
-from dimcore.errors import PeerError, UsageError
+from dimcore.errors import UsageError
 
 cdef enum:
     RECEIVE_BYTES = 64 * KIB     # size of Core.inbuf
@@ -61,13 +56,12 @@ cdef enum:
 
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 cdef bytes NO_ROOM = b"too many connections"
-cdef dict PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 cdef dict RETRY = {"Retry-After": "1"}
 
 
 @cython.final
 @cython.no_gc
-cdef class Connection(Channel):
+cdef class Connection(Exchange):
     """A live connection; made by an Acceptor, never by hand.
 
     Python sees the point (`id`, `address`, `age_seconds` ...) and its tallies:
@@ -131,7 +125,7 @@ cdef class Connection(Channel):
         core.enter()
         self.flags |= WORKING
         try:
-            self.flags &= ~<uint32_t> BUSY
+            self.flags &= ~<uint16_t> BUSY
             core.clock()
             self.answer(result, error)
             self.flush()
@@ -190,14 +184,14 @@ cdef class Connection(Channel):
 
     def pause_body(self):
         """Read no more of the body that arrives, until `resume_body`: its handler lags."""
-        if self.reader is not None:
+        if self.current is not None and self.current.reader is not None:
             self.flags |= HALTED
             self.watch(0)
 
     def resume_body(self):
         """Go on after `pause_body`."""
         if self.flags & (GONE | HALTED) == HALTED:
-            self.flags &= ~<uint32_t> HALTED
+            self.flags &= ~<uint16_t> HALTED
             if self.current is not None:
                 # A new grace period: the time before was the handler's.
                 self.site.core.requests.step(self.current, STAGE_PROGRESS, self.site.core.clock())
@@ -206,7 +200,7 @@ cdef class Connection(Channel):
 
     cdef void through(self) noexcept:
         """An event is served: what closed meanwhile can be given back."""
-        self.flags &= ~<uint32_t> WORKING
+        self.flags &= ~<uint16_t> WORKING
         if self.flags & GONE:
             self.bury()
         self.site.core.leave()
@@ -252,7 +246,7 @@ cdef class Connection(Channel):
         cdef size_t room = RECEIVE_BYTES, used = 0
         cdef Py_ssize_t size
         cdef bint waiting = self.flags & (BUSY | STREAMING) != 0
-        cdef bint body = self.flags & BUSY and self.reader is not None
+        cdef bint body = self.flags & BUSY and self.current.reader is not None
         if waiting and not body:
             if inbox_size(self.inbox) >= READ_AHEAD:
                 return self.watch(0)
@@ -322,9 +316,9 @@ cdef class Connection(Channel):
         cdef size_t at = 0
         cdef int length
         while not self.flags & (BUSY | CLOSE | GONE) and self.outbox is None:
-            if self.reader is not None:
+            if self.current is not None and self.current.reader is not None:
                 at += self.take_body(data + at, size - at)
-                if self.reader is not None:
+                if self.current is not None and self.current.reader is not None:
                     break
                 continue
             if at == size:
@@ -466,11 +460,11 @@ cdef class Connection(Channel):
         """Collect a body that is still on its way; the head is copied first."""
         cdef RequestPoint request = self.current
         request.own()
-        self.reader = BodyReader.__new__(BodyReader)
+        request.reader = BodyReader.__new__(BodyReader)
         if chunked:
-            body_start_chunked(&self.reader.body, self.site.core.max_body)
+            body_start_chunked(&request.reader.body, self.site.core.max_body)
         else:
-            body_start_length(&self.reader.body, request.info.content_length)
+            body_start_length(&request.reader.body, request.info.content_length)
         request.marked_bytes = 0
         return 0
 
@@ -483,7 +477,7 @@ cdef class Connection(Channel):
     cdef size_t take_body(self, const char *data, size_t size) except? 0:
         """Take in more of the body; the number of bytes that were its own."""
         cdef size_t used = 0
-        cdef BodyReader reader = self.reader
+        cdef BodyReader reader = self.current.reader
         cdef BodyResult result
         try:
             result = reader.take(data, size, &used)
@@ -506,7 +500,7 @@ cdef class Connection(Channel):
                 self.site.core.requests.step(self.current, HANDLER_FOUND, self.site.core.now_ns)
             else:
                 self.current.take_body(reader.whole())
-                self.reader = None
+                self.current.reader = None
                 self.dispatch()
         return used
 
@@ -522,176 +516,6 @@ cdef class Connection(Channel):
         reader.pour(sink)
         return self.dispatch()
 
-    cdef int end_body(self, bytes error) except -1:
-        """No more of the body that is being streamed; `error` is empty where it is complete."""
-        cdef BodyReader reader = self.reader
-        if reader is not None and reader.sink is not None:
-            self.reader = None
-            reader.sink.end(error.decode())
-            if self.flags & HALTED:      # the handler may go on lagging: nobody waits for it
-                self.flags &= ~<uint32_t> HALTED
-                self.watch(READABLE)
-        return 0
-
-    cdef int dispatch(self) except -1:
-        """The request is whole: run its handler here, or hand it over."""
-        cdef Core core = self.site.core
-        cdef RequestPoint request = self.current
-        cdef Route route = request.route
-        if self.reader is None:          # else the body is still arriving, and its limit holds
-            core.requests.step(request, HANDLER_FOUND, core.now_ns)
-        try:
-            if route.blocking:
-                request.own()
-                self.flags |= BUSY
-                core.offload(self, request, route.handler)
-                return 0
-            result = route.handler(request)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
-                raise
-            self.flags &= ~<uint32_t> BUSY               # or no thread was to be had
-            core.clock()
-            return self.answer(None, error)
-        core.clock()
-        return self.answer(result, None)
-
-    # --- the answer -----------------------------------------------------------------------------
-
-    cdef int answer(self, object result, object error) except -1:
-        """Answer `current`: with what the handler returned, or what its exception means."""
-        cdef Core core = self.site.core
-        cdef object body = None
-        if self.flags & GONE:            # the handler closed its own connection through the pools
-            return 0
-        if self.reader is not None:      # answered before its body was read: the framing ends here
-            self.flags |= CLOSE | LINGER
-            self.end_body(b"the answer was given before the request was complete")
-            self.reader = None
-            core.requests.step(self.current, HANDLER_FOUND, core.now_ns)
-        core.requests.step(self.current, HANDLER_DONE, core.now_ns)
-        if error is not None:
-            return self.answer_error(error)
-        try:
-            # Up to here nothing of the answer is written, so any fault of it becomes another answer.
-            core.answer.take(result)
-            body = core.answer.body
-            self.compose(core.answer.headers, body, core.answer.status, core.answer.content_type)
-        except BaseException as problem:
-            if isinstance(problem, KeyboardInterrupt):
-                raise
-            discard(body)
-            return self.answer_error(problem)
-        finally:
-            core.answer.clear()
-        return self.send_body(body)
-
-    cdef int answer_error(self, object error) except -1:
-        """What an exception of the handler, or a fault of its answer, means to the client."""
-        cdef int status = 0
-        cdef bytes text
-        if isinstance(error, PeerError):
-            try:
-                status = error.status
-                text = f"{error}\n".encode("utf-8", "replace")
-            except BaseException as problem:
-                error = problem
-                status = 0
-        if 400 <= status <= 599:
-            return self.answer_with(status, PLAIN, text)
-        self.site.core.tell("a handler failed", self.current, error)
-        return self.answer_with(500, PLAIN, b"Internal Server Error\n")
-
-    cdef int answer_with(self, int status, object headers, bytes body) except -1:
-        if self.flags & GONE:
-            return 0
-        self.compose(headers, body, status, NULL)
-        return self.send_body(body)
-
-    cdef int compose(self, object headers, object body, int status, const char *kind) except -1:
-        """Write the head; what it raises leaves nothing written."""
-        cdef Core core = self.site.core
-        cdef RequestPoint request = self.current
-        cdef int64_t length
-        cdef uint32_t flags = 0
-        if type(body) is bytes:
-            length = PyBytes_GET_SIZE(body)
-        elif isinstance(body, FileBody):
-            length = (<FileBody> body).claim()
-        elif isinstance(body, Outflow):
-            length = UNKNOWN_LENGTH
-            if request.info.method != HEAD and not has_no_body(status) and not (<Outflow> body).prime():
-                length = 0
-            elif request.info.minor == 0 and request.info.length:
-                flags |= CLOSE_AFTER     # the end of the connection is the end of the body
-        else:
-            length = (<Composite?> body).claim()
-        if not request.info.flags & KEEP_ALIVE or self.flags & CLOSE or core.draining or self.layer == CLOSING:
-            flags |= CLOSE_AFTER
-        if request.info.minor == 0 and request.info.length:
-            flags |= OLD_CLIENT
-        if request.info.method == HEAD:
-            flags |= HEAD_ONLY
-        if core.writer.head(status, headers, length, flags, kind) & CLOSE_AFTER:
-            self.flags |= CLOSE
-            if request.info.flags & KEEP_ALIVE:
-                self.flags |= LINGER     # the peer does not expect it, and may be sending the next request
-        core.requests.step(request, ANSWER_COMPOSED, core.now_ns)
-        self.flags |= HAS_ANSWER
-        request.finished_ns = core.now_ns
-        request.status = status
-        request.body_sent = 0 if flags & HEAD_ONLY or has_no_body(status) else length
-        core.requests.totals.answered += 1
-        core.requests.totals.time_ns += core.now_ns - request.started_ns
-        if status >= 500:
-            core.requests.totals.errors += 1
-        else:
-            core.requests.totals.processed += 1
-        return 0
-
-    cdef int send_body(self, object body) except -1:
-        """Write a small body behind its head; a large one is sent from where it lies, a file by the kernel."""
-        cdef Writer writer = self.site.core.writer
-        cdef Outflow flow
-        if self.current.body_sent == 0:
-            discard(body)
-            return 0
-        if type(body) is bytes and PyBytes_GET_SIZE(body) < APART_BYTES:
-            return writer.append(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
-        if isinstance(body, Outflow):
-            flow = <Outflow> body
-            flow.declared = writer.declared
-            flow.chunked = flow.declared < 0 and not (self.current.info.minor == 0 and self.current.info.length)
-            if not flow.chunked and flow.declared < 0:
-                self.flags |= UNFRAMED
-            self.current.body_sent = 0
-            return self.start_stream(flow)
-        return self.send_apart(body)
-
-    cdef int refuse(self, int status, bytes text, object headers) except -1:
-        """An answer of the server's own that ends the connection: the framing cannot be trusted any more."""
-        cdef Core core = self.site.core
-        cdef RequestPoint request = self.current
-        cdef bint head_only = request.info.length and request.info.method == HEAD
-        self.reader = None
-        self.write_refusal(status, text, headers, head_only)
-        core.requests.totals.errors += 1
-        core.requests.step(request, REFUSED, core.now_ns)
-        self.flags |= HAS_ANSWER
-        request.finished_ns = core.now_ns
-        request.status = status
-        request.body_sent = 0 if head_only else PyBytes_GET_SIZE(text) + 1
-        return 0
-
-    cdef int write_refusal(self, int status, bytes text, object headers, bint head_only) except -1:
-        cdef Writer writer = self.site.core.writer
-        self.flags |= CLOSE | LINGER
-        writer.head(status, headers, PyBytes_GET_SIZE(text) + 1, CLOSE_AFTER, b"text/plain; charset=utf-8")
-        if not head_only:
-            writer.append(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
-            writer.append(b"\n", 1)
-        return 0
-
     cdef int turn_away(self) except -1:
         """There is no room: the answer goes out at once, whatever the peer is about to ask."""
         cdef Core core = self.site.core
@@ -699,47 +523,12 @@ cdef class Connection(Channel):
         if core.draining or core.doorway.total >= AT_DOOR_MOST:
             # No time to linger.  With its request read, closing does not destroy the answer, as a rule.
             stream_receive(self.fd, core.inbuf, RECEIVE_BYTES)
-            self.flags &= ~<uint32_t> LINGER
+            self.flags &= ~<uint16_t> LINGER
         else:
             core.doorway.link(self, 0, CLOSING, core.now_ns)
             self.flags |= AT_DOOR
         self.flush()
         return self.settle()
-
-    cdef int not_routed(self, const char *path, Py_ssize_t size) except -1:
-        """404, 405 with Allow, or 501 for the methods that are no plain exchange."""
-        cdef RequestPoint request = self.current
-        cdef object allow = self.site.router.allow(path, size)
-        if allow is None and self.site.fallback is not None:
-            allow = self.site.fallback.allow(path, size)
-        self.site.core.requests.step(request, REFUSED, self.site.core.now_ns)
-        if request.info.flags & ASTERISK_FORM:
-            return self.answer_with(200, {"Allow": "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"}, b"")
-        if allow is not None:
-            return self.answer_with(405, {"Allow": allow, **PLAIN}, b"Method Not Allowed\n")
-        if request.info.method == OTHER and request.method in ("CONNECT", "TRACE"):
-            return self.answer_with(501, PLAIN, b"Not Implemented\n")
-        return self.answer_with(404, PLAIN, b"Not Found\n")
-
-    cdef int release_request(self) except -1:
-        """An answered request leaves the index; its memory serves the next one unless somebody kept it."""
-        cdef Core core
-        cdef RequestPoint request
-        if not self.flags & HAS_ANSWER:
-            return 0
-        core = self.site.core
-        request = self.current
-        self.current = None
-        self.flags &= ~<uint32_t> HAS_ANSWER
-        core.requests.leave(request)     # sent and logged at once: nobody could look in between
-        if core.access_log is not None:
-            core.log_access(request)
-        if (<PyObject *> request).ob_refcnt == 1:
-            request.forget()
-            core.spare = request
-        else:
-            detach_request(request)
-        return 0
 
     # --- output ---------------------------------------------------------------------------------
 
@@ -819,6 +608,11 @@ cdef class Connection(Channel):
         cdef Core core = self.site.core
         cdef RequestPoint request = self.current
         if request is not None:
+            try:
+                self.end_body(b"the client left before the request was complete")
+            except BaseException as error:
+                core.tell("the stream of a request body failed", request, error)
+            request.reader = None
             self.current = None
             core.requests.leave(request)
             detach_request(request)      # it may be kept, and its bytes may lie in the inbox
@@ -833,12 +627,6 @@ cdef class Connection(Channel):
             self.outbox = None
             if flow is not None:
                 (<Outflow> flow).release()
-        if self.reader is not None:
-            try:
-                self.end_body(b"the client left before the request was complete")
-            except BaseException as error:
-                core.tell("the stream of a request body failed", request, error)
-            self.reader = None
         self.free_inbox()
 
     cdef void free_inbox(self) noexcept:
@@ -859,17 +647,9 @@ cdef class Connection(Channel):
                 self.settle()
         except BaseException as error:
             self.fail(error)
-        self.flags &= ~<uint32_t> WORKING
+        self.flags &= ~<uint16_t> WORKING
         if self.flags & GONE:
             self.bury()
-
-
-cdef void discard(object body) noexcept:
-    """Give up a body that is not sent: close its files, or end its source."""
-    if isinstance(body, Outflow):
-        (<Outflow> body).release()
-    else:
-        discard_body(body)
 
 
 cdef Connection open_connection(Site site, int fd, const Peer *peer):

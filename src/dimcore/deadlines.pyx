@@ -90,7 +90,7 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
             continue
         if stage == PARSED or stage == RESPONSE_READY:
             if stage == PARSED:
-                moved = connection.reader.body.total if connection.reader is not None else 0
+                moved = request.reader.body.total if request.reader is not None else 0
                 due = <double> core.body_rate
             else:
                 moved = connection.delivered()

@@ -1,17 +1,13 @@
 from libc.stdint cimport int64_t
 
-from dimcore.index cimport Point
-from dimcore.parser cimport Field, Head, HeadInfo
+from dimcore.bodyreader cimport BodyReader
+from dimcore.headers cimport HeadPoint
+from dimcore.parser cimport Head
 from dimcore.router cimport Route
 
 
 # Outside the collector: nothing it refers to refers back for longer than the request lives.
-cdef class RequestPoint(Point):
-    # What the head said.  `base` and `fields` lie in the worker's receive buffer
-    # until `own` copies them into `owner`.
-    cdef HeadInfo info
-    cdef const char *base
-    cdef const Field *fields
+cdef class RequestPoint(HeadPoint):
     cdef const char *body_at     # body in the receive buffer, or NULL
     cdef Py_ssize_t body_size
     cdef int64_t body_missing    # bytes of the body that never came; 0 once it is whole
@@ -22,14 +18,13 @@ cdef class RequestPoint(Point):
     cdef int status              # of the answer
     cdef readonly object connection   # ConnectionPoint or None
     cdef Route route             # None until routed
-    cdef object owner            # bytes with the copy of head and fields, or None
-    cdef object given_headers    # headers of a request made by hand, not laid out yet
     # Decoded on first use.
     cdef str _id
     cdef object _method
     cdef object _path
     cdef object _headers
     cdef object _body
+    cdef BodyReader reader       # while the body is arriving, or None
     cdef object _source          # where a body comes from that is not in memory: a Spool, or a live stream; or None
     cdef object _params
     cdef object _query
@@ -40,13 +35,6 @@ cdef class RequestPoint(Point):
     cdef void take_body(self, object body) noexcept
     cdef void forget(self) noexcept
     cdef const char *path_bytes(self, Py_ssize_t *size) noexcept
-    cdef int lay_out_headers(self) except -1
-
-
-cdef class Headers:
-    cdef RequestPoint request
-
-    cdef const Field *lookup(self, str name, Py_ssize_t start) except? NULL
 
 
 cdef bint is_http_method(int spiral) noexcept

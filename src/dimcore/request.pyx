@@ -11,24 +11,23 @@ decode the same part at once both get equal values.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memchr, memcpy, memset
 
 from dimcore.cell cimport layer_of, spiral_of
 from dimcore.clock cimport monotonic_ns
-from dimcore.limits cimport MAX_FIELDS, MAX_HEAD_BYTES, METHODS, OTHER, RECEIVED
+from dimcore.limits cimport MAX_HEAD_BYTES, METHODS, OTHER, RECEIVED
+from dimcore.headers cimport Headers
 from dimcore.parser cimport (
-    CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, fault_status, fault_text, head_parse,
-    head_reset,
+    CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, Field, HeadInfo, fault_status, fault_text,
+    head_parse, head_reset,
 )
 from dimcore.body cimport (
     BODY_DONE, BODY_FAILED, BODY_MORE, BODY_PIECE, Body, BodyResult, body_start_chunked, body_step,
 )
 from dimcore.query cimport parse_cookies, parse_query, percent_decoded
-from dimcore.scan cimport scan_is_token, scan_is_value, scan_setup
+from dimcore.scan cimport scan_is_token, scan_setup
 
 from dimcore.compose import identity_vector as _identity_vector
 from dimcore.compose import z_value as _z_value
@@ -36,21 +35,10 @@ from dimcore.errors import BadRequest, UsageError
 from dimcore.states import METHOD_NAMES as _METHOD_NAMES
 from dimcore.states import STAGE_NAMES as _STAGE_NAMES
 
-cdef extern from "Python.h":
-    bint PyUnicode_IS_COMPACT_ASCII(object text)
-    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
-    void *PyUnicode_DATA(object text)
-
 scan_setup()
-
-cdef uint8_t LOWER[256]
-for _byte in range(256):
-    LOWER[_byte] = _byte + 32 if 65 <= _byte <= 90 else _byte
 
 cdef tuple KNOWN_METHODS = tuple(_METHOD_NAMES)[:OTHER]
 cdef object serial = 0     # of points that never were in an index
-
-
 cdef object _json_decoder = None
 
 
@@ -58,184 +46,12 @@ def _no_constant(name):
     raise ValueError(f"{name} is no JSON value")
 
 
-cdef bytes _bytes_of(object value):
-    """Text as Latin-1, bytes-like as it is."""
-    if type(value) is bytes:
-        return value
-    if isinstance(value, str):
-        return (<str> value).encode("latin-1")
-    return memoryview(value).tobytes()
-
-
 cdef bint is_http_method(int spiral) noexcept:
     return 0 <= spiral < METHODS
 
 
-# Lower-case names of fields, one string each: browsers send the same thirty names
-# all day.  Direct-mapped and bounded; a collision just replaces.
-cdef enum:
-    NAME_SLOTS = 256
-    NAME_BYTES = 40          # longer names are not kept
-
-cdef PyObject *_names[NAME_SLOTS]
-for _byte in range(NAME_SLOTS):
-    _names[_byte] = NULL
-
-
-cdef str _field_name(const char *text, Py_ssize_t size):
-    cdef uint32_t slot = (
-        <uint32_t> size * 31 + LOWER[<uint8_t> text[0]] * 7 + LOWER[<uint8_t> text[size - 1]] * 3
-        + LOWER[<uint8_t> text[size // 2]]
-    ) % NAME_SLOTS
-    cdef char *data
-    cdef Py_ssize_t i
-    cdef str name
-    if _names[slot] != NULL:
-        name = <str> _names[slot]
-        if len(name) == size:
-            data = <char *> PyUnicode_DATA(name)
-            i = 0
-            while i < size and <char> LOWER[<uint8_t> text[i]] == data[i]:
-                i += 1
-            if i == size:
-                return name
-    name = PyUnicode_New(size, 127)
-    data = <char *> PyUnicode_DATA(name)
-    for i in range(size):
-        data[i] = <char> LOWER[<uint8_t> text[i]]
-    if size <= NAME_BYTES:
-        Py_XDECREF(_names[slot])
-        Py_INCREF(name)
-        _names[slot] = <PyObject *> name
-    return name
-
-
-@cython.final
-cdef class Headers:
-    """Case-insensitive multi-mapping of the header fields of one request.
-
-    Names come out in lower case, values as text decoded from Latin-1 (RFC 9110
-    5.5: other than ASCII they are opaque).  ``headers[name]`` is the first value
-    of that name, `getall` gives all in the order they came.  Nothing is decoded
-    but what is asked for.  Keeps its request alive.
-    """
-
-    def __init__(self):
-        raise UsageError("Headers belong to a request: use request.headers")
-
-    cdef const Field *lookup(self, str name, Py_ssize_t start) except? NULL:
-        """The first field called `name` from number `start` on, or NULL without an error set."""
-        cdef Py_ssize_t size, i, k
-        cdef const char *wanted
-        cdef const char *found
-        cdef const Field *field
-        if not PyUnicode_IS_COMPACT_ASCII(name):
-            return NULL
-        wanted = <const char *> PyUnicode_DATA(name)
-        size = len(name)
-        for i in range(start, self.request.info.n_fields):
-            field = &self.request.fields[i]
-            if field.name_length != size:
-                continue
-            found = self.request.base + field.name_at
-            k = 0
-            while k < size and LOWER[<uint8_t> found[k]] == LOWER[<uint8_t> wanted[k]]:
-                k += 1
-            if k == size:
-                return field
-        return NULL
-
-    def get(self, str name not None, default=None):
-        """The first value of `name`, or `default`."""
-        cdef const Field *field = self.lookup(name, 0)
-        if field == NULL:
-            return default
-        return PyUnicode_DecodeLatin1(self.request.base + field.value_at, field.value_length, NULL)
-
-    def __getitem__(self, str name not None):
-        cdef const Field *field = self.lookup(name, 0)
-        if field == NULL:
-            raise KeyError(name)
-        return PyUnicode_DecodeLatin1(self.request.base + field.value_at, field.value_length, NULL)
-
-    def __contains__(self, name):
-        return isinstance(name, str) and self.lookup(name, 0) != NULL
-
-    def __len__(self):
-        """Number of fields, repeated names counted each time."""
-        return self.request.info.n_fields
-
-    def __iter__(self):
-        return iter(self.keys())
-
-    def getall(self, str name not None):
-        """Every value of `name`, in order; an empty list when there is none."""
-        cdef const Field *field = self.lookup(name, 0)
-        cdef list values = []
-        while field != NULL:
-            values.append(PyUnicode_DecodeLatin1(self.request.base + field.value_at, field.value_length, NULL))
-            field = self.lookup(name, field - self.request.fields + 1)
-        return values
-
-    def keys(self):
-        """Names in order, each once."""
-        cdef Py_ssize_t i
-        cdef const Field *field
-        cdef dict names = {}
-        for i in range(self.request.info.n_fields):
-            field = &self.request.fields[i]
-            names[_field_name(self.request.base + field.name_at, field.name_length)] = None
-        return list(names)
-
-    def values(self):
-        """The values of all fields in order."""
-        return [value for _, value in self.items()]
-
-    def items(self):
-        """``(name, value)`` of all fields in order, repeated names each time."""
-        cdef Py_ssize_t i
-        cdef const Field *field
-        cdef const char *base = self.request.base
-        cdef list pairs = []
-        for i in range(self.request.info.n_fields):
-            field = &self.request.fields[i]
-            pairs.append((
-                _field_name(base + field.name_at, field.name_length),
-                PyUnicode_DecodeLatin1(base + field.value_at, field.value_length, NULL),
-            ))
-        return pairs
-
-    def to_dict(self):
-        """A plain dict of lower-case names; repeated fields joined by ``", "`` (RFC 9110 5.3), cookies by ``"; "``."""
-        cdef Py_ssize_t i
-        cdef const Field *field
-        cdef const char *base = self.request.base
-        cdef dict fields = {}
-        cdef str name, value
-        for i in range(self.request.info.n_fields):
-            field = &self.request.fields[i]
-            name = _field_name(base + field.name_at, field.name_length)
-            value = PyUnicode_DecodeLatin1(base + field.value_at, field.value_length, NULL)
-            if name in fields:
-                value = (<str> fields[name]) + ("; " if name == "cookie" else ", ") + value
-            fields[name] = value
-        return fields
-
-    def __eq__(self, other):
-        if isinstance(other, Headers):
-            return self.items() == other.items()
-        if isinstance(other, dict):
-            return self.to_dict() == other
-        return NotImplemented
-
-    __hash__ = None
-
-    def __repr__(self):
-        return f"Headers({self.items()!r})"
-
-
 @cython.no_gc
-cdef class RequestPoint(Point):
+cdef class RequestPoint(HeadPoint):
     """One request: a point at ``(method, stage)``.
 
     Args:
@@ -388,50 +204,6 @@ cdef class RequestPoint(Point):
         size[0] = self.info.path_length
         return self.base + self.info.path_at
 
-    cdef int lay_out_headers(self) except -1:
-        """Bring headers given by hand into the form parsed ones have."""
-        cdef bytes owner
-        cdef Field *table
-        cdef char *block
-        cdef Py_ssize_t at, count
-        given = self.given_headers
-        pairs = []
-        for name, value in (given.items() if hasattr(given, "items") else given):
-            try:
-                raw_name = _bytes_of(name)
-                raw_value = _bytes_of(value).strip(b" \t")
-            except (TypeError, UnicodeEncodeError) as error:
-                raise UsageError(f"header {name!r}: {value!r} is malformed: {error}") from None
-            if not scan_is_token(raw_name, len(raw_name)) or not scan_is_value(raw_value, len(raw_value)):
-                raise UsageError(f"header {name!r}: {value!r} is malformed")
-            pairs.append((raw_name, raw_value))
-        target = PyBytes_FromStringAndSize(self.base, self.info.target_length)
-        size = len(target) + sum(len(name) + len(value) for name, value in pairs)
-        count = len(pairs)
-        if count > MAX_FIELDS or size > MAX_HEAD_BYTES:
-            raise UsageError(f"{count} headers in {size} bytes; at most {MAX_FIELDS} in {MAX_HEAD_BYTES} are allowed")
-        owner = PyBytes_FromStringAndSize(NULL, count * sizeof(Field) + size)
-        table = <Field *> PyBytes_AS_STRING(owner)
-        block = PyBytes_AS_STRING(owner) + count * sizeof(Field)
-        at = len(target)
-        memcpy(block, PyBytes_AS_STRING(target), at)
-        for i, (raw_name, raw_value) in enumerate(pairs):
-            memcpy(block + at, PyBytes_AS_STRING(raw_name), len(raw_name))
-            table[<Py_ssize_t> i].name_at = <uint16_t> at
-            table[<Py_ssize_t> i].name_length = <uint16_t> len(raw_name)
-            at += len(raw_name)
-            memcpy(block + at, PyBytes_AS_STRING(raw_value), len(raw_value))
-            table[<Py_ssize_t> i].value_at = <uint16_t> at
-            table[<Py_ssize_t> i].value_length = <uint16_t> len(raw_value)
-            at += len(raw_value)
-        self.owner = owner
-        self.base = block
-        self.fields = table
-        self.info.n_fields = <uint16_t> count
-        self.info.length = <uint16_t> size
-        self.given_headers = None
-        return 0
-
     cdef str name(self):
         return self._id
 
@@ -505,7 +277,7 @@ cdef class RequestPoint(Point):
             if self.given_headers is not None:
                 self.lay_out_headers()
             headers = Headers.__new__(Headers)
-            headers.request = self
+            headers.point = self
             return headers
         return self._headers
 

@@ -1,0 +1,19 @@
+from dimcore.channel cimport Channel
+
+
+cdef class Exchange(Channel):
+    cdef int dispatch(self) except -1
+    cdef int end_body(self, bytes error) except -1
+    cdef int answer(self, object result, object error) except -1
+    cdef int answer_error(self, object error) except -1
+    cdef int answer_with(self, int status, object headers, bytes body) except -1
+    cdef int compose(self, object headers, object body, int status, const char *kind) except -1
+    cdef int send_body(self, object body) except -1
+    cdef int refuse(self, int status, bytes text, object headers) except -1
+    cdef int write_refusal(self, int status, bytes text, object headers, bint head_only) except -1
+    cdef int not_routed(self, const char *path, Py_ssize_t size) except -1
+    cdef int release_request(self) except -1
+
+
+# Give up a body that is not sent: close its files, or end its source.
+cdef void discard(object body) noexcept

@@ -1,0 +1,3 @@
+from dimcore.channel import Channel
+
+class Exchange(Channel): ...

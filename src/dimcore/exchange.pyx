@@ -1,0 +1,253 @@
+"""The answering half of a connection: from a request that is whole to its answer in the writer.
+
+    dispatch -> handler -> answer -> compose -> send_body
+
+A handler's fault, a fault of what it returned and a refusal of the server's own
+all end here as an answer, and each of them exactly once: nothing is written
+before the whole head is known to be valid.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint16_t, uint32_t
+
+from dimcore.bodyreader cimport BodyReader
+from dimcore.channel cimport (
+    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, READABLE, UNFRAMED, Channel,
+)
+from dimcore.core cimport Core, detach_request
+from dimcore.limits cimport CLOSING, HEAD, OTHER
+from dimcore.outflow cimport Outflow
+from dimcore.parser cimport ASTERISK_FORM, KEEP_ALIVE
+from dimcore.request cimport RequestPoint
+from dimcore.router cimport Route
+from dimcore.states cimport ANSWER_COMPOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED
+from dimcore.stream cimport Composite, FileBody, discard_body
+from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body
+
+from dimcore.errors import PeerError
+
+cdef dict PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
+
+
+@cython.no_gc
+cdef class Exchange(Channel):
+    """Base of `Connection`; not for use by itself."""
+
+    cdef int dispatch(self) except -1:
+        """The request is whole: run its handler here, or hand it over."""
+        cdef Core core = self.site.core
+        cdef RequestPoint request = self.current
+        cdef Route route = request.route
+        if request.reader is None:       # else the body is still arriving, and its limit holds
+            core.requests.step(request, HANDLER_FOUND, core.now_ns)
+        try:
+            if route.blocking:
+                request.own()
+                self.flags |= BUSY
+                core.offload(self, request, route.handler)
+                return 0
+            result = route.handler(request)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
+                raise
+            self.flags &= ~<uint16_t> BUSY               # or no thread was to be had
+            core.clock()
+            return self.answer(None, error)
+        core.clock()
+        return self.answer(result, None)
+
+    cdef int end_body(self, bytes error) except -1:
+        """No more of the body that is being streamed; `error` is empty where it is complete."""
+        cdef RequestPoint request = self.current
+        cdef BodyReader reader
+        if request is None:
+            return 0
+        reader = request.reader
+        if reader is not None and reader.sink is not None:
+            request.reader = None
+            reader.sink.end(error.decode())
+            if self.flags & HALTED:      # the handler may go on lagging: nobody waits for it
+                self.flags &= ~<uint16_t> HALTED
+                self.watch(READABLE)
+        return 0
+
+    # --- the answer -----------------------------------------------------------------------------
+
+    cdef int answer(self, object result, object error) except -1:
+        """Answer `current`: with what the handler returned, or what its exception means."""
+        cdef Core core = self.site.core
+        cdef object body = None
+        if self.flags & GONE:            # the handler closed its own connection through the pools
+            return 0
+        if self.current.reader is not None:      # answered before its body was read: the framing ends here
+            self.flags |= CLOSE | LINGER
+            self.end_body(b"the answer was given before the request was complete")
+            self.current.reader = None
+            core.requests.step(self.current, HANDLER_FOUND, core.now_ns)
+        core.requests.step(self.current, HANDLER_DONE, core.now_ns)
+        if error is not None:
+            return self.answer_error(error)
+        try:
+            # Up to here nothing of the answer is written, so any fault of it becomes another answer.
+            core.answer.take(result)
+            body = core.answer.body
+            self.compose(core.answer.headers, body, core.answer.status, core.answer.content_type)
+        except BaseException as problem:
+            if isinstance(problem, KeyboardInterrupt):
+                raise
+            discard(body)
+            return self.answer_error(problem)
+        finally:
+            core.answer.clear()
+        return self.send_body(body)
+
+    cdef int answer_error(self, object error) except -1:
+        """What an exception of the handler, or a fault of its answer, means to the client."""
+        cdef int status = 0
+        cdef bytes text
+        if isinstance(error, PeerError):
+            try:
+                status = error.status
+                text = f"{error}\n".encode("utf-8", "replace")
+            except BaseException as problem:
+                error = problem
+                status = 0
+        if 400 <= status <= 599:
+            return self.answer_with(status, PLAIN, text)
+        self.site.core.tell("a handler failed", self.current, error)
+        return self.answer_with(500, PLAIN, b"Internal Server Error\n")
+
+    cdef int answer_with(self, int status, object headers, bytes body) except -1:
+        if self.flags & GONE:
+            return 0
+        self.compose(headers, body, status, NULL)
+        return self.send_body(body)
+
+    cdef int compose(self, object headers, object body, int status, const char *kind) except -1:
+        """Write the head; what it raises leaves nothing written."""
+        cdef Core core = self.site.core
+        cdef RequestPoint request = self.current
+        cdef int64_t length
+        cdef uint32_t flags = 0
+        if type(body) is bytes:
+            length = PyBytes_GET_SIZE(body)
+        elif isinstance(body, FileBody):
+            length = (<FileBody> body).claim()
+        elif isinstance(body, Outflow):
+            length = UNKNOWN_LENGTH
+            if request.info.method != HEAD and not has_no_body(status) and not (<Outflow> body).prime():
+                length = 0
+            elif request.info.minor == 0 and request.info.length:
+                flags |= CLOSE_AFTER     # the end of the connection is the end of the body
+        else:
+            length = (<Composite?> body).claim()
+        if not request.info.flags & KEEP_ALIVE or self.flags & CLOSE or core.draining or self.layer == CLOSING:
+            flags |= CLOSE_AFTER
+        if request.info.minor == 0 and request.info.length:
+            flags |= OLD_CLIENT
+        if request.info.method == HEAD:
+            flags |= HEAD_ONLY
+        if core.writer.head(status, headers, length, flags, kind) & CLOSE_AFTER:
+            self.flags |= CLOSE
+            if request.info.flags & KEEP_ALIVE:
+                self.flags |= LINGER     # the peer does not expect it, and may be sending the next request
+        core.requests.step(request, ANSWER_COMPOSED, core.now_ns)
+        self.flags |= HAS_ANSWER
+        request.finished_ns = core.now_ns
+        request.status = status
+        request.body_sent = 0 if flags & HEAD_ONLY or has_no_body(status) else length
+        core.requests.totals.answered += 1
+        core.requests.totals.time_ns += core.now_ns - request.started_ns
+        if status >= 500:
+            core.requests.totals.errors += 1
+        else:
+            core.requests.totals.processed += 1
+        return 0
+
+    cdef int send_body(self, object body) except -1:
+        """Write a small body behind its head; a large one is sent from where it lies, a file by the kernel."""
+        cdef Writer writer = self.site.core.writer
+        cdef Outflow flow
+        if self.current.body_sent == 0:
+            discard(body)
+            return 0
+        if type(body) is bytes and PyBytes_GET_SIZE(body) < APART_BYTES:
+            return writer.append(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+        if isinstance(body, Outflow):
+            flow = <Outflow> body
+            flow.declared = writer.declared
+            flow.chunked = flow.declared < 0 and not (self.current.info.minor == 0 and self.current.info.length)
+            if not flow.chunked and flow.declared < 0:
+                self.flags |= UNFRAMED
+            self.current.body_sent = 0
+            return self.start_stream(flow)
+        return self.send_apart(body)
+
+    cdef int refuse(self, int status, bytes text, object headers) except -1:
+        """An answer of the server's own that ends the connection: the framing cannot be trusted any more."""
+        cdef Core core = self.site.core
+        cdef RequestPoint request = self.current
+        cdef bint head_only = request.info.length and request.info.method == HEAD
+        request.reader = None
+        self.write_refusal(status, text, headers, head_only)
+        core.requests.totals.errors += 1
+        core.requests.step(request, REFUSED, core.now_ns)
+        self.flags |= HAS_ANSWER
+        request.finished_ns = core.now_ns
+        request.status = status
+        request.body_sent = 0 if head_only else PyBytes_GET_SIZE(text) + 1
+        return 0
+
+    cdef int write_refusal(self, int status, bytes text, object headers, bint head_only) except -1:
+        cdef Writer writer = self.site.core.writer
+        self.flags |= CLOSE | LINGER
+        writer.head(status, headers, PyBytes_GET_SIZE(text) + 1, CLOSE_AFTER, b"text/plain; charset=utf-8")
+        if not head_only:
+            writer.append(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+            writer.append(b"\n", 1)
+        return 0
+
+    cdef int not_routed(self, const char *path, Py_ssize_t size) except -1:
+        """404, 405 with Allow, or 501 for the methods that are no plain exchange."""
+        cdef RequestPoint request = self.current
+        cdef object allow = self.site.router.allow(path, size)
+        if allow is None and self.site.fallback is not None:
+            allow = self.site.fallback.allow(path, size)
+        self.site.core.requests.step(request, REFUSED, self.site.core.now_ns)
+        if request.info.flags & ASTERISK_FORM:
+            return self.answer_with(200, {"Allow": "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"}, b"")
+        if allow is not None:
+            return self.answer_with(405, {"Allow": allow, **PLAIN}, b"Method Not Allowed\n")
+        if request.info.method == OTHER and request.method in ("CONNECT", "TRACE"):
+            return self.answer_with(501, PLAIN, b"Not Implemented\n")
+        return self.answer_with(404, PLAIN, b"Not Found\n")
+
+    cdef int release_request(self) except -1:
+        """An answered request leaves the index; its memory serves the next one unless somebody kept it."""
+        cdef Core core
+        cdef RequestPoint request
+        if not self.flags & HAS_ANSWER:
+            return 0
+        core = self.site.core
+        request = self.current
+        self.current = None
+        self.flags &= ~<uint16_t> HAS_ANSWER
+        core.requests.leave(request)     # sent and logged at once: nobody could look in between
+        if core.access_log is not None:
+            core.log_access(request)
+        if (<PyObject *> request).ob_refcnt == 1:
+            request.forget()
+            core.spare = request
+        else:
+            detach_request(request)
+        return 0
+
+
+cdef void discard(object body) noexcept:
+    """Give up a body that is not sent: close its files, or end its source."""
+    if isinstance(body, Outflow):
+        (<Outflow> body).release()
+    else:
+        discard_body(body)
