@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 import subprocess
 import sys
 import typing
 
 import pytest
 
-from dimserver.config import BY_ATTRIBUTE, SETTINGS, Settings, check_paths, did_you_mean, merge, read_values
+from dimserver.config import BY_ATTRIBUTE, SETTINGS, Settings, merge, read_values
 from dimserver.errors import ConfigError
 from dimserver.kinds import Choice, Flag, Integer, Kind
 
@@ -135,40 +133,6 @@ def test_settings_are_read_only() -> None:
 def test_repr_shows_changes_and_no_secret() -> None:
     text = repr(Settings(port=1, api_token="hunter2"))
     assert text == "Settings(port=1, api_token=set)"
-
-
-def test_did_you_mean() -> None:
-    assert did_you_mean("tiemout", ["timeout", "port"]) == "; did you mean 'timeout'?"
-    assert did_you_mean("xyz", ["timeout"]) == ""
-
-
-def test_check_paths(tmp_path: pathlib.Path) -> None:
-    check_paths(Settings())
-    check_paths(Settings(static=tmp_path))
-    with pytest.raises(ConfigError, match="no such directory"):
-        check_paths(Settings(static=tmp_path / "missing"))
-    file = tmp_path / "file"
-    file.touch()
-    with pytest.raises(ConfigError, match="not a directory"):
-        check_paths(Settings(static=file))
-    with pytest.raises(ConfigError, match="--static: File name too long"):
-        check_paths(Settings(static="x" * 5000))
-    check_paths(Settings(spool_dir=tmp_path))
-    with pytest.raises(ConfigError, match="--spool-dir: no such directory"):
-        check_paths(Settings(spool_dir=tmp_path / "missing"))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-@pytest.mark.parametrize("mode", [0o000, 0o400, 0o100])
-def test_check_paths_without_permission(tmp_path: pathlib.Path, mode: int) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir()
-    closed.chmod(mode)
-    try:
-        with pytest.raises(ConfigError, match="no permission"):
-            check_paths(Settings(static=closed))
-    finally:
-        closed.chmod(0o700)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,13 @@
+"""Every setting of the server: one row each, and the object that holds their values.
+
+`SETTINGS` is the only list.  The command line's options, the keys of a file, the
+variables of the environment, the text of `dimserver config` and the attributes
+of `Settings` come from it.  A new setting is one row in the module of its group
+and one line of type in `Settings`.
+"""
+
+from dimserver.config.paths import check_paths
+from dimserver.config.setting import Setting, did_you_mean
+from dimserver.config.settings import BY_ATTRIBUTE, SETTINGS, Settings, merge, read_values
+
+__all__ = ["BY_ATTRIBUTE", "SETTINGS", "Setting", "Settings", "check_paths", "did_you_mean", "merge", "read_values"]

@@ -1,0 +1,130 @@
+"""Rows of the table: how many, how large and how long.
+
+Defaults are policy; the ceilings of the ranges are what the compiled core can
+hold (`dimcore/limits.pxd`).
+"""
+
+from __future__ import annotations
+
+from dimserver.config.setting import Setting
+from dimserver.kinds import HOUR, SECOND, Duration, GiB, Integer, KiB, MiB, Path, Size
+
+__all__ = ["LIMITS"]
+
+POOLS = "Connections"
+SIZES = "Sizes"
+DEADLINES = "Deadlines"
+
+MAX_SPAN = 65535  # bytes; a head is described by spans of 16 bits (limits.pxd, MAX_HEAD_BYTES)
+_DEADLINE = Duration(0.01, 24 * HOUR)
+_HEAD_PART = Size(64, MAX_SPAN)
+_POOL_CAP = Integer(0, 10_000_000, "connections", zero="no cap of its own")
+_RATE = Integer(0, 1 * GiB, "bytes/s", zero="no minimum")
+
+LIMITS: tuple[Setting, ...] = (
+    Setting(
+        POOLS, "max-connections", Integer(1, 10_000_000, "connections"), 10_000,
+        "Open connections of a worker; one more is answered 503 and closed.",
+        "About 5 MB when all of them are idle; raise the descriptor limit (ulimit -n) together with it.",
+    ),
+    Setting(
+        POOLS, "max-http", _POOL_CAP, 0,
+        "Open connections of the http pool.",
+        "One pool may use what the others leave.",
+    ),
+    Setting(
+        POOLS, "max-websocket", _POOL_CAP, 0,
+        "Open connections of the websocket pool.",
+        "One pool may use what the others leave.",
+    ),
+    Setting(
+        POOLS, "max-api", _POOL_CAP, 0,
+        "Open connections of the api pool.",
+        "One pool may use what the others leave.",
+    ),
+    Setting(
+        POOLS, "admin-reserve", Integer(0, 65535, "connections"), 16,
+        "Connections kept for the admin listener on top of max-connections.",
+        "An operator gets in when every other place is taken.",
+    ),
+    Setting(
+        SIZES, "limit-request-line", _HEAD_PART, 8 * KiB,
+        "Longest request line; a longer one is answered 414.",
+        "RFC 9112 section 3 asks for 8000 octets at least.",
+    ),
+    Setting(
+        SIZES, "limit-head", Size(256, MAX_SPAN), 32 * KiB,
+        "Largest head, request line and fields together; a larger one is answered 431.",
+        "Room for the cookies of a browser (nginx takes 4 buffers of 8 KiB, Node 16 KiB); 64 KiB is the core's bound.",
+    ),
+    Setting(
+        SIZES, "limit-field", _HEAD_PART, 8 * KiB,
+        "Longest single header field, name and value; a longer one is answered 431.",
+        "RFC 9110 section 5.4 leaves it to the server; 8 KiB is what nginx and Apache take.",
+    ),
+    Setting(
+        SIZES, "limit-fields", Integer(1, 100, "fields"), 100,
+        "Most header fields of a request; more are answered 431.",
+        "Apache and gunicorn draw the line at 100; browsers send about 20.",
+    ),
+    Setting(
+        SIZES, "limit-body", Size(0, 1024 * GiB), 16 * MiB,
+        "Largest request body; a larger one is answered 413 before it is read.",
+        "A body is held in memory for its handler; enough for forms and JSON, small enough to refuse a flood.",
+    ),
+    Setting(
+        SIZES, "body-memory", Size(0, 1 * GiB), 1 * MiB,
+        "A larger body is handed to a handler on a thread as it comes, and kept in a file for any other.",
+        "Forms and JSON fit, so that few requests touch a disk; a thousand uploads at once take 1 GiB.",
+    ),
+    Setting(
+        SIZES, "spool-dir", Path("DIR"), None,
+        "Directory of the temporary files of large bodies; the system's when not given.",
+        "The system's is there and is writable.",
+    ),
+    Setting(
+        DEADLINES, "timeout", _DEADLINE, 300 * SECOND,
+        "A kept-alive connection is closed after this long without a request.",
+        "An idle connection costs about 450 bytes, a new one a round trip.",
+    ),
+    Setting(
+        DEADLINES, "timeout-connect", _DEADLINE, 10 * SECOND,
+        "A new connection that sends nothing is closed after this long.",
+        "Browsers open spare connections, but use them within seconds.",
+    ),
+    Setting(
+        DEADLINES, "timeout-handshake", _DEADLINE, 10 * SECOND,
+        "An upgrade handshake is done within this time.",
+        "Three round trips on a bad line are far below it.",
+    ),
+    Setting(
+        DEADLINES, "timeout-head", _DEADLINE, 10 * SECOND,
+        "A head is complete within this time of its first byte; else it is answered 408.",
+        "A head is one packet or two; who needs longer holds a place on purpose (Slowloris).",
+    ),
+    Setting(
+        DEADLINES, "timeout-linger", _DEADLINE, 2 * SECOND,
+        "After an error answer, what the client still sends is read and dropped for this long.",
+        "Closing at once would reset the connection and destroy the answer on its way (RFC 9112 section 9.6).",
+    ),
+    Setting(
+        DEADLINES, "rate-body", _RATE, 240,
+        "A request body arrives at least this fast; else it is answered 408.",
+        "Below any modem (Kestrel's figure), above a client that sends drops to hold a place.",
+    ),
+    Setting(
+        DEADLINES, "rate-send", _RATE, 240,
+        "A client reads its answer at least this fast; else its connection is closed.",
+        "The same bound in the other direction.",
+    ),
+    Setting(
+        DEADLINES, "rate-grace", Duration(0, 1 * HOUR), 5 * SECOND,
+        "rate-body and rate-send count only after this long.",
+        "TCP needs a few round trips to find its speed; a mobile line pauses for seconds.",
+    ),
+    Setting(
+        DEADLINES, "drain", Duration(0, 1 * HOUR), 30 * SECOND,
+        "At a stop, requests in flight may take this long to finish.",
+        "What Kubernetes and most balancers grant before they kill.",
+    ),
+)  # fmt: skip

@@ -1,0 +1,64 @@
+"""Rows of the table: where the server listens, and what it serves."""
+
+from __future__ import annotations
+
+from dimserver.config.setting import Setting
+from dimserver.kinds import Choice, Endpoint, Flag, Integer, Name, Path, SocketPath, Token
+
+__all__ = ["SERVING"]
+
+LISTEN = "Where to listen"
+APP = "What to serve"
+
+SERVING: tuple[Setting, ...] = (
+    Setting(
+        LISTEN, "host", Name(), "127.0.0.1",
+        "Address to listen on.",
+        "Nothing is reachable from outside until an operator says so.",
+    ),
+    Setting(
+        LISTEN, "port", Integer(0, 65535, zero="the system picks one, which is printed"), 8080,
+        "TCP port to listen on.",
+        "The usual alternative to 80, which only root may bind.",
+    ),
+    Setting(
+        LISTEN, "uds", SocketPath(), None,
+        "Listen on a Unix socket at this path instead of host and port.",
+        "For a proxy on the same machine; no TCP port is opened.",
+    ),
+    Setting(
+        LISTEN, "fd", Integer(0, 1_048_576, optional=True), None,
+        "Listen on this inherited descriptor, a bound stream socket, instead of host and port.",
+        "For a parent that binds a privileged port, or keeps the socket open between restarts.",
+    ),
+    Setting(
+        LISTEN, "backlog", Integer(1, 65535, "connections"), 2048,
+        "Connections the kernel may queue before they are accepted.",
+        "A burst of clients must not be refused while one batch is served; Linux cuts it to net.core.somaxconn.",
+    ),
+    Setting(
+        LISTEN, "admin", Endpoint(), None,
+        "A second listener for operators: its connections are the admin pool and may read every built-in endpoint.",
+        "Off: one more open port is an operator's decision.",
+    ),
+    Setting(
+        APP, "interface", Choice("auto", "native"), "auto",
+        "Calling convention of APP; auto looks at the object.",
+        "The object itself says what it is.",
+    ),
+    Setting(
+        APP, "static", Path("DIR"), None,
+        "Serve the files of this directory to GET and HEAD.",
+        "Off: no file is published by accident.",
+    ),
+    Setting(
+        APP, "api", Flag(), False,
+        "Serve the built-in endpoints under /api on the main listener also when there is an APP.",
+        "An app's paths are its own; without an APP, and on the admin listener, they are there anyway.",
+    ),
+    Setting(
+        APP, "api-token", Token(), None,
+        "Bearer token that lets a remote client read /api/stats and /api/connections.",
+        "Off: without it only loopback and the admin listener may; a command line is visible to other local users.",
+    ),
+)  # fmt: skip

@@ -1,0 +1,149 @@
+"""The table of all settings, and the object that holds their values."""
+
+from __future__ import annotations
+
+from dimserver.config.limits import LIMITS
+from dimserver.config.operations import OPERATIONS
+from dimserver.config.serving import SERVING
+from dimserver.config.setting import Setting, did_you_mean
+from dimserver.errors import ConfigError
+from dimserver.kinds import Token
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["BY_ATTRIBUTE", "SETTINGS", "Settings", "merge", "read_values"]
+
+SETTINGS: tuple[Setting, ...] = SERVING + LIMITS + OPERATIONS
+
+BY_ATTRIBUTE: dict[str, Setting] = {setting.attribute: setting for setting in SETTINGS}
+
+
+def read_values(values: Mapping[str, object], spell: Callable[[Setting], str]) -> dict[str, object]:
+    """Check the values of one source.
+
+    Args:
+        values: what the source holds, by the names the source uses.
+        spell: how the source spells the name of a setting.
+
+    Returns:
+        Typed values by attribute name, ready for `Settings(**values)`.  Sources
+        are merged with `merge`.
+
+    Raises:
+        ConfigError: an unknown name, or a bad value.
+    """
+    known = {spell(setting): setting for setting in SETTINGS}
+    read: dict[str, object] = {}
+    for spelled, value in values.items():
+        setting = known.get(spelled)
+        if setting is None:
+            raise ConfigError(f"unknown setting '{spelled}'{did_you_mean(spelled, known)}")
+        read[setting.attribute] = setting.read(value, spelled)
+    return read
+
+
+def merge(weaker: Mapping[str, object], stronger: Mapping[str, object]) -> dict[str, object]:
+    """The values of two sources, by attribute name.
+
+    Where to listen is one decision: a source that says anything of it, if only
+    a port, is not contradicted by the Unix socket or descriptor of a weaker one.
+    """
+    merged = dict(weaker)
+    if any(stronger.get(name) is not None for name in ("host", "port", "uds", "fd")):
+        merged.pop("uds", None)
+        merged.pop("fd", None)
+    merged.update(stronger)
+    return merged
+
+
+class Settings:
+    """The values of all settings; read-only.
+
+    Args:
+        values: by attribute name; text or typed.  What is not given has its default.
+
+    Raises:
+        ConfigError: an unknown name, a bad value, or two values that exclude each other.
+
+    Thread-safety: never changes after it was built.
+    """
+
+    __slots__ = tuple(BY_ATTRIBUTE)
+
+    host: str
+    port: int
+    uds: str | None
+    fd: int | None
+    backlog: int
+    admin: tuple[str, int] | str | None
+    interface: str
+    static: str | None
+    api: bool
+    api_token: str | None
+    max_connections: int
+    max_http: int
+    max_websocket: int
+    max_api: int
+    admin_reserve: int
+    limit_request_line: int
+    limit_head: int
+    limit_field: int
+    limit_fields: int
+    limit_body: int
+    body_memory: int
+    spool_dir: str | None
+    timeout: float
+    timeout_connect: float
+    timeout_handshake: float
+    timeout_head: float
+    timeout_linger: float
+    rate_body: int
+    rate_send: int
+    rate_grace: float
+    drain: float
+    workers: int
+    threads: int
+    access_log: str
+    log_level: str
+
+    def __init__(self, **values: object) -> None:
+        given = read_values(values, lambda setting: setting.attribute)
+        for setting in SETTINGS:
+            object.__setattr__(self, setting.attribute, given.get(setting.attribute, setting.default))
+        if self.uds is not None and self.fd is not None:
+            raise ConfigError("uds and fd exclude each other: a server has one main listener; give one of them")
+
+    def replace(self, **changes: object) -> Settings:
+        """A copy with some values changed.
+
+        Raises:
+            ConfigError: as for the constructor.
+        """
+        values: dict[str, object] = {name: getattr(self, name) for name in BY_ATTRIBUTE}
+        values.update(changes)
+        return Settings(**values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"settings are read-only; use replace({name}=...)")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("settings are read-only")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Settings):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in BY_ATTRIBUTE)
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in BY_ATTRIBUTE))
+
+    def __repr__(self) -> str:
+        # What differs from the defaults, and never the secret itself: this text ends up in logs.
+        changed = (
+            f"{s.attribute}={s.kind.show(value) if isinstance(s.kind, Token) else repr(value)}"
+            for s in SETTINGS
+            if (value := getattr(self, s.attribute)) != s.default
+        )
+        return f"Settings({', '.join(changed)})"
