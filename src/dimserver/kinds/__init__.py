@@ -1,0 +1,34 @@
+"""Kinds of values a setting can have: text in, typed value out, and back.
+
+Every kind reads the same three sources: text (command line, environment),
+typed values (a TOML file, a keyword argument) and its own default.  `read`
+raises ValueError for anything else; the message is left to the caller, who
+knows the setting's name and asks `allowed` for the rest.
+"""
+
+from dimserver.kinds.base import Kind
+from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size
+from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath
+from dimserver.kinds.words import Choice, Flag, Token
+
+__all__ = [
+    "HOUR",
+    "MAX_SOCKET_PATH",
+    "MINUTE",
+    "SECOND",
+    "Choice",
+    "Duration",
+    "Endpoint",
+    "Flag",
+    "GiB",
+    "Integer",
+    "KiB",
+    "Kind",
+    "MiB",
+    "Mode",
+    "Name",
+    "Path",
+    "Size",
+    "SocketPath",
+    "Token",
+]

@@ -1,0 +1,79 @@
+"""Words: a choice, a switch, a secret."""
+
+from __future__ import annotations
+
+from dimserver.kinds.base import Kind
+from dimserver.kinds.numbers import KiB
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Choice", "Flag", "Token"]
+
+
+class Choice(Kind):
+    """One of a few words."""
+
+    type = "choice"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.metavar = "|".join(words)
+
+    def parse(self, text: str) -> object:
+        if text not in self.words:
+            raise ValueError
+        return text
+
+    def allowed(self) -> str:
+        return ", ".join(self.words)
+
+
+class Flag(Kind):
+    """On or off."""
+
+    type = "flag"
+    metavar = ""
+    typed = (bool,)
+
+    def parse(self, text: str) -> object:
+        lowered = text.lower()
+        if lowered in ("1", "true", "yes", "on"):
+            return True
+        if lowered in ("0", "false", "no", "off"):
+            return False
+        raise ValueError
+
+    def check(self, value: object) -> object:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    def allowed(self) -> str:
+        return "true or false"
+
+    def show(self, value: Any) -> str:
+        return "on" if value else "off"
+
+
+class Token(Kind):
+    """A bearer token in the alphabet of RFC 6750 section 2.1 (`b64token`), or none."""
+
+    type = "secret"
+    metavar = "TOKEN"
+    optional = True
+
+    def parse(self, text: str) -> object:
+        bare = text.rstrip("=")
+        if not bare or not text.isascii() or len(text) > 4 * KiB:
+            raise ValueError
+        if not all(c.isalnum() or c in "-._~+/" for c in bare):
+            raise ValueError
+        return text
+
+    def allowed(self) -> str:
+        return "letters, digits and - . _ ~ + /, then = signs"
+
+    def show(self, value: Any) -> str:
+        return "none" if value is None else "set"
