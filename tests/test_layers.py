@@ -18,14 +18,14 @@ SOURCES = Path(__file__).parents[1] / "src"
 # Modules of one row know nothing of each other.
 CORE = (
     ("limits", "errors", "clock", "scan", "percent"),
-    ("spantable", "patterns", "states", "compose", "cell"),
+    ("spantable", "patterns", "states", "compose", "cell", "record"),
     ("index", "parser", "stream", "writer"),
     ("headers", "headparser", "points", "router", "body", "outflow", "inbox", "query", "spool"),
     ("pools", "answer", "bodyreader"),
     ("request",),
     ("pipeline",),
     ("core",),
-    ("channel",),
+    ("channel", "board"),
     ("exchange",),
     ("connection",),
     ("acceptor", "deadlines"),

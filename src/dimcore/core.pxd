@@ -6,6 +6,7 @@ from dimcore.limits cimport LAYERS
 from dimcore.parser cimport Head, HeadLimits
 from dimcore.pipeline cimport RequestSubstrate
 from dimcore.pools cimport ConnectionPoolManifold
+from dimcore.record cimport Line
 from dimcore.request cimport RequestPoint
 from dimcore.router cimport Router
 from dimcore.writer cimport Writer
@@ -26,6 +27,12 @@ cdef class Core:
     cdef char *inbuf
     cdef RequestPoint spare
     cdef bint serving                # the scratch is in use
+    # What other processes may see of this moment; both point to shared memory once there is a board.
+    cdef Line *running               # the request whose handler runs on the loop
+    cdef int64_t *round_ns           # when this round of the loop began
+    cdef Line own_running
+    cdef int64_t own_round_ns
+    cdef object board                # owner of that memory, or None
     # Time.
     cdef int64_t now_ns
     cdef int64_t sweep_at_ns

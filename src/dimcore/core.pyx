@@ -93,6 +93,8 @@ cdef class Core:
         if self.inbuf == NULL:
             raise MemoryError
         self.head = &self.heads[0]
+        self.running = &self.own_running
+        self.round_ns = &self.own_round_ns
         self.head_limits.request_line = 8 * KIB
         self.head_limits.head = 32 * KIB
         self.head_limits.field = 8 * KIB

@@ -34,6 +34,7 @@ def tick(Core core not None):
         UsageError: called from within a handler.
     """
     cdef int64_t now = core.clock()
+    core.round_ns[0] = now
     core.writer.set_time(time(NULL))
     if now >= core.sweep_at_ns:
         core.enter()

@@ -20,6 +20,7 @@ from dimcore.core cimport Core, detach_request
 from dimcore.limits cimport CLOSING, HEAD, OTHER
 from dimcore.outflow cimport Outflow
 from dimcore.parser cimport ASTERISK_FORM, KEEP_ALIVE
+from dimcore.record cimport count_answer, set_line
 from dimcore.request cimport RequestPoint
 from dimcore.router cimport Route
 from dimcore.states cimport ANSWER_COMPOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED
@@ -48,6 +49,9 @@ cdef class Exchange(Channel):
                 self.flags |= BUSY
                 core.offload(self, request, route.handler)
                 return 0
+            # Should this process not survive the handler, its supervisor finds here what it was.
+            set_line(core.running, request.base + request.info.method_at,
+                     request.info.target_at + request.info.target_length - request.info.method_at, core.now_ns)
             result = route.handler(request)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
@@ -158,12 +162,7 @@ cdef class Exchange(Channel):
         request.finished_ns = core.now_ns
         request.status = status
         request.body_sent = 0 if flags & HEAD_ONLY or has_no_body(status) else length
-        core.requests.totals.answered += 1
-        core.requests.totals.time_ns += core.now_ns - request.started_ns
-        if status >= 500:
-            core.requests.totals.errors += 1
-        else:
-            core.requests.totals.processed += 1
+        count_answer(&core.requests.totals, core.now_ns - request.started_ns, status >= 500)
         return 0
 
     cdef int send_body(self, object body) except -1:

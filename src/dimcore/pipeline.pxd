@@ -1,17 +1,9 @@
 from libc.stdint cimport int64_t
 
 from dimcore.index cimport Index
+from dimcore.record cimport RequestTotals
 from dimcore.request cimport RequestPoint
 from dimcore.router cimport Router
-
-# 40 bytes
-cdef struct RequestTotals:
-    int64_t requests         # heads understood or refused
-    int64_t processed        # answered without a fault
-    int64_t errors           # refused as malformed, or answered 500 and above
-    int64_t time_ns          # from the head complete to the answer ready, all of them
-    int64_t answered
-
 
 cdef class RequestSubstrate:
     cdef readonly Index index
@@ -21,6 +13,10 @@ cdef class RequestSubstrate:
     cdef void step(self, RequestPoint request, int event, int64_t now_ns) noexcept
     cdef void classify(self, RequestPoint request, int method, int64_t now_ns) noexcept
     cdef void leave(self, RequestPoint request) noexcept
+
+
+# The totals as `RequestSubstrate.get_stats` shows them.
+cdef dict request_stats(const RequestTotals *totals, int64_t in_flight)
 
 
 cdef class RequestResponseManifold:

@@ -8,6 +8,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from dimcore.clock cimport monotonic_ns
 from dimcore.limits cimport LOGGED, METHODS, RECEIVED
+from dimcore.record cimport RequestTotals, count_answer
 from dimcore.states cimport (
     ANSWER_COMPOSED, ANSWER_SENT, HANDLER_DONE, HANDLER_FOUND, HEAD_PARSED, REFUSED,
     request_next, require_request,
@@ -83,16 +84,19 @@ cdef class RequestSubstrate:
         ``success_rate`` is the percentage of finished requests without a fault,
         100 before the first.
         """
-        cdef int64_t done = self.totals.processed + self.totals.errors
-        return {
-            "total_requests": self.totals.requests,
-            "total_processed": self.totals.processed,
-            "total_errors": self.totals.errors,
-            "in_flight": self.index.total,
-            "avg_processing_time_ms": round(self.totals.time_ns / 1e6 / self.totals.answered, 6)
-            if self.totals.answered else 0.0,
-            "success_rate": round(100.0 * self.totals.processed / done, 4) if done else 100.0,
-        }
+        return request_stats(&self.totals, self.index.total)
+
+
+cdef dict request_stats(const RequestTotals *totals, int64_t in_flight):
+    cdef int64_t done = totals.processed + totals.errors
+    return {
+        "total_requests": totals.requests,
+        "total_processed": totals.processed,
+        "total_errors": totals.errors,
+        "in_flight": in_flight,
+        "avg_processing_time_ms": round(totals.time_ns / 1e6 / totals.answered, 6) if totals.answered else 0.0,
+        "success_rate": round(100.0 * totals.processed / done, 4) if done else 100.0,
+    }
 
 
 cdef class RequestResponseManifold:
@@ -160,9 +164,7 @@ cdef class RequestResponseManifold:
             requests.step(request, ANSWER_COMPOSED, now)
             requests.step(request, ANSWER_SENT, now)
             request.finished_ns = now
-            requests.totals.processed += 1
-            requests.totals.answered += 1
-            requests.totals.time_ns += now - request.started_ns
+            count_answer(&requests.totals, now - request.started_ns, False)
             return result
         except PeerError as error:
             requests.totals.errors += 1

@@ -1,0 +1,127 @@
+"""Where a worker's figures lie in memory that all workers of a server share, and how they get there.
+
+A record has one writer, its worker, and any number of readers in other processes:
+
+    | sequence | round | lines: requests in flight | copy 0 | copy 1 |
+                                                       │        └ being written, seen by nobody
+                                                       └ the figures at an even sequence
+
+The writer fills the copy nobody looks at and then adds one to the sequence,
+which swaps them.  So there is a whole copy at every moment, also when the writer
+was killed in the middle of writing; an odd-even lock would leave a broken one.
+A reader copies and looks at the sequence again: it has to repeat only if the
+writer went on meanwhile.
+"""
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from dimcore.limits cimport LAYERS, MAX_SPIRALS, METHODS
+
+cdef extern from * nogil:
+    """
+    #include <stdint.h>
+    #define DIMCORE_LOAD(at) __atomic_load_n((at), __ATOMIC_ACQUIRE)
+    #define DIMCORE_STORE(at, value) __atomic_store_n((at), (value), __ATOMIC_RELEASE)
+    #define DIMCORE_RELEASE() __atomic_thread_fence(__ATOMIC_RELEASE)
+    #define DIMCORE_ACQUIRE() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+    /* 0 for less than 2^10 ns, k for less than 2^(10 + k), the last one for all that is longer. */
+    static inline int dimcore_bucket_of(int64_t took_ns) {
+        int bits;
+        if (took_ns < 1024)
+            return 0;
+        bits = 64 - __builtin_clzll((unsigned long long)took_ns) - 10;
+        return bits < 31 ? bits : 31;
+    }
+    """
+    uint64_t load_u64 "DIMCORE_LOAD"(const uint64_t *at) noexcept
+    int64_t load_i64 "DIMCORE_LOAD"(const int64_t *at) noexcept
+    void store_u64 "DIMCORE_STORE"(uint64_t *at, uint64_t value) noexcept
+    void store_i64 "DIMCORE_STORE"(int64_t *at, int64_t value) noexcept
+    void release_fence "DIMCORE_RELEASE"() noexcept
+    void acquire_fence "DIMCORE_ACQUIRE"() noexcept
+    # The bucket of `RequestTotals.buckets` that a duration belongs to.
+    int bucket_of "dimcore_bucket_of"(int64_t took_ns) noexcept
+
+cdef enum:
+    BUCKETS = 32
+    FIRST_BUCKET_BITS = 10   # bucket 0 ends at 2^10 ns, each further one at twice the time of the one before
+    LINES = 8                # of requests in flight: 0 is on the loop, the others wait on threads or for the peer
+    LINE_BYTES = 112
+
+# 296 bytes: | requests | processed | errors | time_ns | answered | buckets, 32 of them |
+cdef struct RequestTotals:
+    int64_t requests         # heads understood or refused
+    int64_t processed        # answered without a fault
+    int64_t errors           # refused as malformed, or answered 500 and above
+    int64_t time_ns          # from the head complete to the answer ready, all of them
+    int64_t answered
+    int64_t buckets[BUCKETS] # how many of the answered took how long; see bucket_of
+
+# 128 bytes: | since_ns | size | unused | text |
+cdef struct Line:
+    int64_t since_ns
+    uint32_t size            # 0: no request
+    uint32_t unused
+    char text[LINE_BYTES]    # method and target as sent, cut off at that many bytes
+
+# 80 bytes: | created | closed | refused | requests | bytes_in | bytes_out | layers |
+cdef struct PoolFigures:
+    int64_t created
+    int64_t closed
+    int64_t refused
+    int64_t requests         # of archived connections, as the two below
+    int64_t bytes_in
+    int64_t bytes_out
+    int32_t layers[LAYERS + 1]   # connections in each cell; [0] is not used
+
+# 5,728 bytes, of which the pools not in use are neither written nor read.
+cdef struct Figures:
+    uint64_t serial          # tells this worker from those that had the record before; 0: nobody had it
+    int64_t pid
+    int64_t state            # WorkerState
+    int64_t started_ns
+    int64_t heartbeat_ns     # when it was last written
+    int64_t turned_away      # connections told that there is no room and not gone yet; in no pool
+    int32_t spirals          # pools in use
+    int32_t number           # the worker's place, as the supervisor counts
+    RequestTotals requests
+    int32_t stages[METHODS][LAYERS + 1]
+    PoolFigures pools[MAX_SPIRALS]
+
+cdef struct Record:
+    uint64_t sequence
+    int64_t round_ns         # when the round of the loop began that is not over; 0 while it waits for events
+    Line lines[LINES]
+    Figures copies[2]
+
+cdef enum WorkerState:
+    FREE = 0
+    STARTING = 1
+    SERVING = 2
+    DRAINING = 3
+    ENDED = 4                # left by itself, its last figures written
+
+
+cdef inline size_t figures_size(int spirals) noexcept nogil:
+    """Bytes of `Figures` that matter with so many pools in use."""
+    return sizeof(Figures) - <size_t> (MAX_SPIRALS - spirals) * sizeof(PoolFigures)
+
+
+cdef inline void count_answer(RequestTotals *totals, int64_t took_ns, bint failed) noexcept nogil:
+    """Count a request whose answer is ready."""
+    totals.answered += 1
+    totals.time_ns += took_ns
+    totals.buckets[bucket_of(took_ns)] += 1
+    if failed:
+        totals.errors += 1
+    else:
+        totals.processed += 1
+
+
+cdef inline void set_line(Line *line, const char *text, size_t size, int64_t since_ns) noexcept nogil:
+    """Name a request in flight.  A handful of stores: this is done for every request."""
+    if size > LINE_BYTES:
+        size = LINE_BYTES
+    line.since_ns = since_ns
+    memcpy(line.text, text, size)
+    line.size = <uint32_t> size
