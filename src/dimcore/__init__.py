@@ -7,6 +7,7 @@ Nothing here imports `dimserver`.
 from __future__ import annotations
 
 from dimcore.acceptor import Acceptor
+from dimcore.board import Board, BoardFull, Entry, Snapshot
 from dimcore.body import ChunkedDecoder, decode_chunked
 from dimcore.compose import affinity, compose, identity_vector, rendezvous, z_value
 from dimcore.connection import Connection
@@ -41,6 +42,8 @@ from dimcore.writer import format_head
 __all__ = [
     "Acceptor",
     "BadRequest",
+    "Board",
+    "BoardFull",
     "ChunkedDecoder",
     "Composite",
     "Connection",
@@ -51,6 +54,7 @@ __all__ = [
     "DimcoreError",
     "DimensionalConnectionIndex",
     "DuplicatePoint",
+    "Entry",
     "FileBody",
     "HeadParser",
     "Headers",
@@ -72,6 +76,7 @@ __all__ = [
     "RouteSubstrate",
     "Router",
     "Site",
+    "Snapshot",
     "UnknownPoint",
     "UsageError",
     "affinity",

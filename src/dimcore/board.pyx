@@ -21,7 +21,7 @@ from posix.unistd cimport getpid
 from dimcore.clock cimport monotonic_ns
 from dimcore.core cimport Core
 from dimcore.index cimport Index, Point
-from dimcore.limits cimport LAYERS, MAX_SPIRALS, METHODS, RESPONSE_READY, ROUTED
+from dimcore.limits cimport LAYERS, MAX_SPIRALS, METHODS, POOLS, RESPONSE_READY, ROUTED
 from dimcore.pipeline cimport request_stats
 from dimcore.pools cimport ConnectionPoolManifold
 from dimcore.record cimport (
@@ -53,7 +53,7 @@ cdef class Board:
     """Shared figures of the workers of one server.
 
     Args:
-        records: workers at a time, 1 to 512.  Only those that are used take memory, 13 KiB each.
+        records: workers at a time, 1 to 512.  Only those that are used take memory, 12 KiB each.
         buffer: writable memory of `Board.size(records)` bytes, zeroed or of another Board; anonymous
             shared memory of its own when None.  Made before a fork, it is one board for both processes.
 
@@ -474,6 +474,7 @@ cdef class Snapshot:
 
     def __cinit__(self):
         self.found = []
+        self.spirals = POOLS
 
     cdef int add(self, int record, const Figures *figures, int64_t round_ns, bint gone) except -1:
         cdef int spiral, layer
