@@ -14,7 +14,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from posix.unistd cimport getpid
 
@@ -110,8 +110,8 @@ cdef class Board:
         cdef Record *record = <Record *> (<char *> self.view.buf + sizeof(Header)) + number
         cdef const Figures *copy
         cdef uint64_t sequence
-        cdef int tries
-        for tries in range(TRIES):
+        cdef int _
+        for _ in range(TRIES):
             sequence = load_u64(&record.sequence)
             copy = &record.copies[sequence & 1]
             memcpy(into, copy, figures_size(0))
@@ -124,8 +124,8 @@ cdef class Board:
 
     cdef void read_estate(self, Estate *into) noexcept:
         cdef uint64_t sequence
-        cdef int tries
-        for tries in range(TRIES):
+        cdef int _
+        for _ in range(TRIES):
             sequence = load_u64(&self.header.sequence)
             memcpy(into, &self.header.copies[sequence & 1], sizeof(Estate))
             acquire_fence()
@@ -137,8 +137,8 @@ cdef class Board:
         cdef Estate estate
         cdef Figures figures
         cdef uint64_t sequence
-        cdef int number, tries
-        for tries in range(TRIES):
+        cdef int number, _
+        for _ in range(TRIES):
             sequence = load_u64(&self.header.sequence)
             self.read_estate(&estate)
             snapshot = Snapshot.__new__(Snapshot)
@@ -305,8 +305,8 @@ cdef class Board:
 
 cdef void put(Record *record, const Figures *figures) noexcept:
     """Into both copies of a record that has no other writer: each keeps what `Entry.write` leaves alone."""
-    cdef int copy
-    for copy in range(2):
+    cdef int _
+    for _ in range(2):
         release_fence()
         memcpy(&record.copies[(record.sequence + 1) & 1], figures, sizeof(Figures))
         store_u64(&record.sequence, record.sequence + 1)

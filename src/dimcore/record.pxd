@@ -55,7 +55,7 @@ cdef struct RequestTotals:
     int64_t errors           # refused as malformed, or answered 500 and above
     int64_t time_ns          # from the head complete to the answer ready, all of them
     int64_t answered
-    int64_t buckets[BUCKETS] # how many of the answered took how long; see bucket_of
+    int64_t buckets[BUCKETS]     # how many of the answered took how long; see bucket_of
 
 # 128 bytes: | since_ns | size | unused | text |
 cdef struct Line:
