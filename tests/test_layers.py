@@ -20,7 +20,7 @@ CORE = (
     ("limits", "errors", "clock", "scan", "percent"),
     ("spantable", "patterns", "states", "compose", "cell", "record"),
     ("index", "parser", "stream", "writer"),
-    ("headers", "headparser", "points", "router", "body", "outflow", "inbox", "query", "spool"),
+    ("addresses", "headers", "headparser", "points", "router", "body", "outflow", "inbox", "query", "spool"),
     ("pools", "answer", "bodyreader"),
     ("request",),
     ("pipeline",),

@@ -1,10 +1,17 @@
-"""Accepting: a listening descriptor in, connections in their pool out, or a 503 where there is no room."""
+"""Accepting: a listening descriptor in, connections in their pool out, or a 503 where there is no room.
+
+Room is asked for in this order: the worker's, the client address's, the pool's.
+An address is only counted where there is a limit for it, and given back when the
+connection is dropped, whichever way that comes.
+"""
 
 cimport cython
-from dimcore.channel cimport READABLE
+from libc.stdint cimport uint16_t
+
+from dimcore.channel cimport COUNTED, READABLE
 from dimcore.connection cimport Connection, open_connection
 from dimcore.core cimport Core, Site, points_before
-from dimcore.limits cimport IDLE
+from dimcore.limits cimport IDLE, POOL_ADMIN
 from dimcore.stream cimport STREAM_EXHAUSTED, Peer, stream_accept
 
 from dimcore.errors import UsageError
@@ -12,6 +19,9 @@ from dimcore.errors import UsageError
 cdef enum:
     BATCH = 256              # connections a call: the open ones get their turn in between
     EVICTED = 16             # idle connections given up when descriptors run out
+
+cdef bytes NO_ROOM = b"too many connections"
+cdef bytes TOO_MANY = b"too many connections from this address"
 
 
 @cython.final
@@ -70,9 +80,18 @@ cdef class Acceptor:
         try:
             if not core.has_room(spiral):
                 core.pools.totals[spiral].refused += 1
-            elif core.pools.admit(connection, spiral, core.now_ns):
+                return connection.turn_away(NO_ROOM)
+            if core.max_per_address and spiral != POOL_ADMIN:
+                if not core.addresses.enter(peer, core.max_per_address):
+                    core.pools.totals[spiral].refused += 1
+                    return connection.turn_away(TOO_MANY)
+                connection.flags |= COUNTED
+            if core.pools.admit(connection, spiral, core.now_ns):
                 return connection.watch(READABLE)
-            return connection.turn_away()
+            if connection.flags & COUNTED:       # whoever waits at the door takes no place of its address either
+                connection.flags &= ~<uint16_t> COUNTED
+                core.addresses.leave(peer)
+            return connection.turn_away(NO_ROOM)
         except Exception as error:       # out of memory, or the loop refused: the others are not to blame
             connection.fail(error)
         return 0

@@ -26,6 +26,7 @@ cdef enum ConnectionFlag:
     STREAMING = 512          # somebody pushes the body of the answer
     HALTED = 1024            # the handler lags behind the body it is sent
     UNFRAMED = 2048          # nothing but the end of the connection ends the answer
+    COUNTED = 4096           # among the connections of its address
 
 
 cdef class Channel(ConnectionPoint):

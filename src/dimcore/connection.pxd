@@ -32,7 +32,7 @@ cdef class Connection(Exchange):
     cdef int call_for_body(self) except -1
     cdef size_t take_body(self, const char *data, size_t size) except? 0
     cdef int divert(self, BodyReader reader) except -1
-    cdef int turn_away(self) except -1
+    cdef int turn_away(self, bytes why) except -1
     # output
     cdef int settle(self) except -1
     # the end

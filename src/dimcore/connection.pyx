@@ -25,8 +25,8 @@ from libc.string cimport memcmp, memset
 from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_MORE, BodyResult, body_start_chunked, body_start_length
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
-    AT_DOOR, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING, UNFRAMED,
-    WORKING, WRITABLE,
+    AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HALTED, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING,
+    UNFRAMED, WORKING, WRITABLE,
 )
 from dimcore.core cimport Core, Site, detach_request
 from dimcore.exchange cimport Exchange, discard
@@ -55,7 +55,6 @@ cdef enum:
     AT_DOOR_MOST = 256           # told 503 and waited for, at a time; further ones are told and closed
 
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-cdef bytes NO_ROOM = b"too many connections"
 cdef dict RETRY = {"Retry-After": "1"}
 
 
@@ -516,10 +515,10 @@ cdef class Connection(Exchange):
         reader.pour(sink)
         return self.dispatch()
 
-    cdef int turn_away(self) except -1:
+    cdef int turn_away(self, bytes why) except -1:
         """There is no room: the answer goes out at once, whatever the peer is about to ask."""
         cdef Core core = self.site.core
-        self.write_refusal(503, NO_ROOM, RETRY, False)
+        self.write_refusal(503, why, RETRY, False)
         if core.draining or core.doorway.total >= AT_DOOR_MOST:
             # No time to linger.  With its request read, closing does not destroy the answer, as a rule.
             stream_receive(self.fd, core.inbuf, RECEIVE_BYTES)
@@ -594,6 +593,8 @@ cdef class Connection(Exchange):
             stream_reset(self.fd)        # what was sent would else look like all of it
         stream_close(self.fd)
         self.fd = -1
+        if self.flags & COUNTED:
+            core.addresses.leave(&self.peer)
         if self.flags & AT_DOOR:
             core.doorway.unlink(self)
             self.layer = ARCHIVED

@@ -1,5 +1,6 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
+from dimcore.addresses cimport Addresses
 from dimcore.answer cimport Answer
 from dimcore.index cimport Index
 from dimcore.limits cimport LAYERS
@@ -19,6 +20,7 @@ cdef class Core:
     cdef Index connection_index
     cdef Index request_index
     cdef Index doorway               # (0, closing): told that there is no room, and reading that
+    cdef Addresses addresses         # of connections that were counted when they came in
     # Scratch, lent to whichever connection is being served.
     cdef Writer writer
     cdef Answer answer
@@ -46,6 +48,7 @@ cdef class Core:
     cdef int64_t send_rate
     cdef int64_t max_connections
     cdef int64_t admin_reserve
+    cdef uint32_t max_per_address    # 0: nobody counts
     cdef readonly bint draining
     # What the shell does for the core.
     cdef object register

@@ -35,6 +35,7 @@ class Core:
         *,
         max_connections: int | None = None,
         admin_reserve: int | None = None,
+        max_per_address: int | None = None,
         max_body: int | None = None,
         body_memory: int | None = None,
         request_line: int | None = None,

@@ -10,6 +10,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
+from dimcore.addresses cimport Addresses
 from dimcore.clock cimport monotonic_ns
 from dimcore.index cimport Index, Point
 from dimcore.limits cimport (
@@ -87,6 +88,7 @@ cdef class Core:
         self.connection_index = pools.index
         self.request_index = requests.index
         self.doorway = _Index(1)
+        self.addresses = Addresses()
         self.writer = Writer(server)
         self.answer = Answer()
         self.inbuf = <char *> PyMem_Malloc(RECEIVE_BYTES)
@@ -150,14 +152,17 @@ cdef class Core:
             self.report = report
         self.access_log = access_log
 
-    def configure(self, *, max_connections=None, admin_reserve=None, max_body=None, body_memory=None,
-                  request_line=None, head=None, field=None, fields=None, body_rate=None, send_rate=None,
-                  seconds=None):
+    def configure(self, *, max_connections=None, admin_reserve=None, max_per_address=None, max_body=None,
+                  body_memory=None, request_line=None, head=None, field=None, fields=None, body_rate=None,
+                  send_rate=None, seconds=None):
         """Set limits; what is not named stays.
 
         Args:
             max_connections: connections of this worker, those in the reserve apart.
             admin_reserve: places kept for the admin pool, on top of that.
+            max_per_address: connections of one client address, an IPv6 one being its /64;
+                0 for any number.  The admin pool and Unix sockets are not counted, nor
+                are connections that came in before there was a limit.
             body_memory: bytes of a body held in memory; a larger one goes to a file, or
                 to its handler as it comes.
             max_body, request_line, head, field: bytes; a head has at most 65,535.
@@ -171,12 +176,14 @@ cdef class Core:
         """
         cdef HeadLimits limits = self.head_limits
         cdef int64_t connections = self.max_connections, reserve = self.admin_reserve, body = self.max_body
-        cdef int64_t memory = <int64_t> self.body_memory
+        cdef int64_t memory = <int64_t> self.body_memory, each = self.max_per_address
         cdef int64_t rate_in = self.body_rate, rate_out = self.send_rate
         if max_connections is not None:
             connections = _between("max_connections", max_connections, 1, MAX_COUNT)
         if admin_reserve is not None:
             reserve = _between("admin_reserve", admin_reserve, 0, MAX_COUNT)
+        if max_per_address is not None:
+            each = _between("max_per_address", max_per_address, 0, MAX_COUNT)
         if max_body is not None:
             body = _between("max_body", max_body, 0, MAX_BYTES)
         if body_memory is not None:
@@ -202,6 +209,7 @@ cdef class Core:
         self.head_limits = limits
         self.max_connections = connections
         self.admin_reserve = reserve
+        self.max_per_address = <uint32_t> each
         self.max_body = body
         self.body_memory = <size_t> memory
         self.body_rate = rate_in

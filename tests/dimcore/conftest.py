@@ -157,11 +157,13 @@ class Rig:
         self.core.configure(**limits)
         self.listener = self.listen(Site(self.core, self.router))
 
-    def listen(self, site: Site, family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
+    def listen(self, site: Site, family: socket.AddressFamily = socket.AF_INET, path: str = "") -> socket.socket:
         listener = socket.socket(family)
         if family == socket.AF_INET:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listener.bind(("127.0.0.1", 0))
+        else:
+            listener.bind(path)
         listener.listen(512)
         listener.setblocking(False)
         self.listeners.append(listener)
@@ -185,10 +187,14 @@ class Rig:
         while (left := until - time.monotonic()) > 0:
             self.turn(min(left, 0.02))
 
-    def connect(self, listener: socket.socket | None = None, receive_buffer: int = 0) -> Client:
+    def connect(
+        self, listener: socket.socket | None = None, receive_buffer: int = 0, source: str | None = None
+    ) -> Client:
         sock = socket.socket((listener or self.listener).family)
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source is not None:
+            sock.bind((source, 0))
         sock.connect((listener or self.listener).getsockname())
         client = Client(self, sock)
         self.clients.append(client)

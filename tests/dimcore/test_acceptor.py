@@ -262,3 +262,157 @@ def test_out_of_descriptors() -> None:
         env={**os.environ, "PYTHONPATH": str(SOURCES)},
     )
     assert (done.stdout, done.stderr) == ("recovered 34\n", "")
+
+
+# --- a limit on each address --------------------------------------------------------------------
+
+
+def connect_from(rig: Any, host: str) -> Any:
+    """A client with an address of its own: all of 127.0.0.0/8 is this machine."""
+    return rig.connect(source=host)
+
+
+def over(rig: Any, host: str) -> Any:
+    client = connect_from(rig, host)
+    answer = client.ask(GET)
+    assert (answer.status, answer["retry-after"], answer["connection"]) == (503, "1", "close")
+    assert answer.body == b"too many connections from this address\n"
+    return client
+
+
+several = pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address of this machine on Linux alone")
+
+
+@several
+def test_an_address_has_its_share(serve: Serve) -> None:
+    rig = serve(max_per_address=2)
+    mine = [connect_from(rig, "127.0.0.2") for _ in range(2)]
+    for _ in range(3):
+        over(rig, "127.0.0.2")
+    other = connect_from(rig, "127.0.0.3")
+    assert [client.ask(GET).status for client in (*mine, other)] == [200, 200, 200]
+    assert rig.core.pools.get_stats()["spiral_0"]["total_refused"] == 3
+    mine.pop().sock.close()
+    rig.turn()
+    assert connect_from(rig, "127.0.0.2").ask(GET).status == 200  # though those refused are still at the door
+    over(rig, "127.0.0.2")
+    assert rig.core.turned_away == 4
+    rig.core.configure(max_per_address=0)
+    assert connect_from(rig, "127.0.0.2").ask(GET).status == 200
+
+
+def gone_by_closing(rig: Any, client: Any) -> None:
+    client.sock.close()
+
+
+def gone_by_reset(rig: Any, client: Any) -> None:
+    client.reset()
+
+
+def gone_in_mid_head(rig: Any, client: Any) -> None:
+    client.send(b"GET / HT").sock.close()
+
+
+def gone_by_nonsense(rig: Any, client: Any) -> None:
+    assert client.ask(b"\0").status == 400
+    client.sock.close()
+
+
+def gone_by_its_own_wish(rig: Any, client: Any) -> None:
+    assert client.ask(GET[:-2] + b"Connection: close\r\n\r\n").status == 200
+    client.wait_for_end()
+
+
+def gone_while_a_thread_works(rig: Any, client: Any) -> None:
+    client.send(GET.replace(b" / ", b" /slow ")).reset()
+    rig.run_job()
+
+
+def gone_by_the_clock(rig: Any, client: Any) -> None:
+    rig.core.configure(seconds={"connect": 0.01})
+    rig.turn_for(0.2)
+    client.wait_for_end()
+    rig.core.configure(seconds={"connect": 0})
+
+
+def gone_by_the_program(rig: Any, client: Any) -> None:
+    (connection,) = rig.connections()
+    rig.core.pools.transition(connection.id, 7)
+
+
+def gone_by_close(rig: Any, client: Any) -> None:
+    (connection,) = rig.connections()
+    connection.close()
+    connection.close()
+
+
+def gone_by_its_handler(rig: Any, client: Any) -> None:
+    client.ask(GET.replace(b" / ", b" /end "))
+    client.wait_for_end()
+    over(rig, "127.0.0.1")  # it lingers until its peer has read all: a descriptor is a descriptor
+    client.sock.close()
+
+
+def gone_with_an_answer_half_read(rig: Any, client: Any) -> None:
+    client.send(GET.replace(b" / ", b" /large ")).reset()
+
+
+WAYS = {name.removeprefix("gone_"): way for name, way in globals().items() if name.startswith("gone_")}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_place_is_given_back(serve: Serve, way: str) -> None:
+    def end(request: Any) -> str:
+        request.connection.close()
+        return "x"
+
+    routes = {"GET /": lambda request: "x", "GET !/slow": lambda request: "x", "GET /end": end}
+    routes["GET /large"] = lambda request: bytes(8_000_000)
+    rig = serve(routes, max_per_address=1)
+    for _ in range(3):
+        client = rig.connect()
+        over(rig, "127.0.0.1")
+        WAYS[way](rig, client)
+        for _ in range(3):
+            rig.turn()
+    assert rig.connect().ask(GET).status == 200
+    over(rig, "127.0.0.1")
+
+
+def test_the_pool_says_no_behind_the_address(serve: Serve) -> None:
+    """Who is refused for another reason has not used up a place of its address."""
+    rig = serve(max_per_address=1)
+    rig.core.pools.set_cap("http", 0)
+    refused(rig)
+    rig.core.pools.set_cap("http", None)
+    assert rig.connect().ask(GET).status == 200
+
+
+def test_operators_and_unix_sockets_are_not_counted(serve: Serve) -> None:
+    rig = serve(max_per_address=1, admin_reserve=8)
+    admin = rig.listen(Site(rig.core, rig.router, None, 3, False))
+    assert [rig.connect(admin).ask(GET).status for _ in range(3)] == [200] * 3
+    assert rig.connect().ask(GET).status == 200
+    with tempfile.TemporaryDirectory() as directory:
+        listener = rig.listen(Site(rig.core, rig.router), socket.AF_UNIX, f"{directory}/sock")
+        assert [rig.connect(listener).ask(GET).status for _ in range(3)] == [200] * 3
+
+
+def test_connections_from_before_the_limit_are_not_counted(serve: Serve) -> None:
+    rig = serve()
+    before = [rig.connect() for _ in range(3)]
+    rig.core.configure(max_per_address=1)
+    inside = rig.connect()
+    assert inside.ask(GET).status == 200
+    over(rig, "127.0.0.1")
+    for client in before:
+        client.sock.close()
+    rig.turn()
+    over(rig, "127.0.0.1")
+
+
+def test_limits_an_address_cannot_have(serve: Serve) -> None:
+    rig = serve()
+    for value in (-1, 1 << 40):
+        with pytest.raises(UsageError, match="max_per_address"):
+            rig.core.configure(max_per_address=value)

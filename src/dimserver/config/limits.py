@@ -43,6 +43,11 @@ LIMITS: tuple[Setting, ...] = (
         "One pool may use what the others leave.",
     ),
     Setting(
+        POOLS, "max-per-address", Integer(0, 10_000_000, "connections", zero="any number"), 0,
+        "Open connections of one client address at a worker, an IPv6 one being its /64; one more is answered 503.",
+        "Off: a proxy, a school or a mobile operator is one address with many people behind it.",
+    ),
+    Setting(
         POOLS, "admin-reserve", Integer(0, 65535, "connections"), 16,
         "Connections kept for the admin listener on top of max-connections.",
         "An operator gets in when every other place is taken.",

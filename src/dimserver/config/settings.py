@@ -86,6 +86,7 @@ class Settings:
     max_http: int
     max_websocket: int
     max_api: int
+    max_per_address: int
     admin_reserve: int
     limit_request_line: int
     limit_head: int

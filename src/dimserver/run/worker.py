@@ -130,6 +130,7 @@ class Worker:
         core.configure(
             max_connections=settings.max_connections,
             admin_reserve=settings.admin_reserve,
+            max_per_address=settings.max_per_address,
             max_body=settings.limit_body,
             body_memory=settings.body_memory,
             request_line=settings.limit_request_line,

@@ -154,6 +154,19 @@ def set_max_api(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> N
     assert server.connect().get("/").answer()[0] == 200
 
 
+def set_max_per_address(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, max_per_address=1, admin="127.0.0.1:0")
+    mine = server.connect()
+    assert mine.get().answer()[0] == 200
+    assert server.connect().get().answer()[0] == 503
+    assert [server.connect(1).get("/api/stats").answer()[0] for _ in range(2)] == [200, 200]
+    mine.close()
+    end = time.monotonic() + SOON
+    while server.connect().get().answer()[0] != 200:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def set_admin_reserve(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     server = serve(app, max_connections=1, admin_reserve=1, admin="127.0.0.1:0")
     assert server.connect().get().answer()[0] == 200
