@@ -9,10 +9,14 @@ periods: when one ends, the bytes moved since it began decide between another
 period and the end.
 """
 
-from dimcore.channel cimport HALTED
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
+from dimcore.channel cimport HALTED, WORKING
+from dimcore.clock cimport monotonic_ns
 from dimcore.connection cimport Connection
 from dimcore.core cimport Core, points_before
-from dimcore.index cimport Index
+from dimcore.index cimport Index, Point
 from dimcore.limits cimport CLOSING, LAYERS, METHODS, PARSED, RESPONSE_READY, ROUTED
 from dimcore.request cimport RequestPoint
 
@@ -43,6 +47,37 @@ def tick(Core core not None):
             sweep(core, now)
         finally:
             core.leave()
+
+
+def held_up(Core core not None, int64_t limit_ns):
+    """What has kept the loop's thread from serving anybody else.
+
+    Args:
+        core: a worker's.
+        limit_ns: nanoseconds; less than that is no matter.
+
+    Returns:
+        None, or (since when on the clock of ``time.monotonic_ns()``, the RequestPoint in hand or None).
+
+    Thread-safety: any thread; it is meant for one that watches the loop's.
+    """
+    cdef Index index = core.connection_index
+    cdef int spiral, layer
+    cdef PyObject *at
+    # Nothing below lets go of the GIL before what was found is held, so the cells cannot change meanwhile.
+    if not core.serving or monotonic_ns() - core.now_ns < limit_ns:
+        return None
+    # A walk of all connections, which nothing on the way of a request has to pay for: the loop stands still anyway.
+    for spiral in range(index.spirals):
+        if index.rows[spiral] == NULL:
+            continue
+        for layer in range(1, LAYERS + 1):
+            at = index.rows[spiral][layer].first
+            while at != NULL:
+                if type(<object> at) is Connection and (<Connection> at).flags & WORKING:
+                    return core.now_ns, (<Connection> at).current
+                at = (<Point> at).next
+    return core.now_ns, None
 
 
 cdef int sweep(Core core, int64_t now_ns) except -1:

@@ -43,20 +43,22 @@ class Log:
         """What an operator may want to know."""
         self.write("info", message)
 
-    def warning(self, message: str) -> None:
-        """Something that works, but not as asked."""
-        self.write("warning", message)
+    def warning(self, message: str, detail: str = "") -> None:
+        """Something that works, but not as asked; the lines of `detail` follow, indented."""
+        self.write("warning", message, detail=detail)
 
     def error(self, message: str, error: BaseException | None = None) -> None:
         """Something failed; the server goes on."""
         self.write("error", message, error)
 
-    def write(self, level: str, message: str, error: BaseException | None = None) -> None:
-        """Write one message, with the traceback of `error`."""
+    def write(self, level: str, message: str, error: BaseException | None = None, detail: str = "") -> None:
+        """Write one message, with the lines of `detail` and the traceback of `error`."""
         if LEVELS.index(level) < self._least:
             return
         stamp = f"{strftime('%Y-%m-%d %H:%M:%S', localtime())} [{os.getpid()}]"
         text = f"{stamp} {level}: {_clean(message)}\n"
+        if detail:
+            text += _indented(detail)
         if error is not None:
             text += _traceback(error)
         if not self._lock.acquire(timeout=1):  # its holder is this very thread, interrupted by a signal
@@ -97,10 +99,13 @@ def _clean(text: str) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """The traceback, indented: an exception's own text may have many lines, and none may pass for a message."""
     from traceback import format_exception
 
-    text = "".join(format_exception(error))
+    return _indented("".join(format_exception(error)))
+
+
+def _indented(text: str) -> str:
+    """Indented lines: an exception's own text may have many, and none may pass for a message."""
     if len(text) > MAX_TRACEBACK:
         half = MAX_TRACEBACK // 2
         text = f"{text[:half]}\n...\n{text[-half:]}"

@@ -107,3 +107,10 @@ def test_lines_of_threads_do_not_mix(fd: int, path: pathlib.Path) -> None:
     texts = [text for _, text in lines(path)]
     assert len(texts) == 400
     assert all(len(set(text)) == 1 for text in texts)
+
+
+def test_lines_of_detail_are_indented_and_clean(fd: int, path: pathlib.Path) -> None:
+    Log("warning", fd).warning("what", "  line\x1b one\nline two\n")
+    first, *rest = path.read_text().splitlines()
+    assert first.endswith(" warning: what")
+    assert rest == ["    line\\x1b one", "  line two"]

@@ -128,6 +128,12 @@ LIMITS: tuple[Setting, ...] = (
         "TCP needs a few round trips to find its speed; a mobile line pauses for seconds.",
     ),
     Setting(
+        DEADLINES, "watchdog", Duration(0, 24 * HOUR), 0.0,
+        "A handler that has not answered after this long, and each time that has doubled, is logged with its stack; "
+        "0 for never.",
+        "Off: how long a handler may take is the app's affair, and watching takes a thread.",
+    ),
+    Setting(
         DEADLINES, "drain", Duration(0, 1 * HOUR), 30 * SECOND,
         "At a stop, requests in flight may take this long to finish.",
         "What Kubernetes and most balancers grant before they kill.",

@@ -103,6 +103,7 @@ class Settings:
     rate_body: int
     rate_send: int
     rate_grace: float
+    watchdog: float
     drain: float
     workers: int
     threads: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from _queue import SimpleQueue  # what `queue` offers too, without the import of `threading` by who needs no thread
+from _thread import get_ident
 from functools import partial
-from time import monotonic
+from time import monotonic, monotonic_ns
 
 from dimcore import stream_source
 
@@ -28,6 +29,8 @@ class ThreadPool:
     Args:
         size: threads at most; each is started when it is first needed.
         loop: where answers are given.
+        running: where to note what each thread does, by its ident: the request, and when its handler began
+            (``time.monotonic_ns()``).  None costs nothing.
 
     Attributes:
         in_flight: jobs whose answer, a streamed one to its end, was not handed back yet.
@@ -38,8 +41,9 @@ class ThreadPool:
     Thread-safety: the loop's thread only.
     """
 
-    def __init__(self, size: int, loop: Loop) -> None:
+    def __init__(self, size: int, loop: Loop, running: dict[int, tuple[RequestPoint, int]] | None = None) -> None:
         self.in_flight = 0
+        self._running = running
         self._size = size
         self._loop = loop
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -75,6 +79,8 @@ class ThreadPool:
             result: object = None
             error: BaseException | None = None
             try:
+                if self._running is not None:
+                    self._running[get_ident()] = request, monotonic_ns()
                 result = handler(request)
                 source = stream_source(result)
                 if source is not None and request.method != "HEAD":  # whose answer has no use for it
@@ -86,6 +92,7 @@ class ThreadPool:
                 # What a request holds must not live until the next one comes.
                 del job, handler
                 source = None
+                self._is_done()
             self._loop.call_from_thread(partial(self._hand_back, connection, request, result, error))
             del connection, request, result, error
 
@@ -102,11 +109,16 @@ class ThreadPool:
             status, headers = result.status, result.headers
 
         def start(has_body: bool) -> None:
+            self._is_done()  # the answer has begun: a stream takes as long as it takes
             answer = (status, headers, stream.body if has_body else b"")
             self._loop.call_from_thread(partial(connection.complete, request, answer))
 
         stream.run(start)
         self._loop.call_from_thread(self._ended)
+
+    def _is_done(self) -> None:
+        if self._running is not None:
+            self._running.pop(get_ident(), None)
 
     def _ended(self) -> None:
         # Only now: until its stream ended, the thread is not there for another job.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dimcore import ConnectionPoolManifold, RequestPoint, RequestSubstrate
     from dimserver.config import Settings
+    from dimserver.run.watchdog import Watchdog
 
 __all__ = ["Worker", "serve"]
 
@@ -111,11 +112,17 @@ class Worker:
         self._cut_off = 0  # connections that were in the middle of a request at the end
         self._listeners: list[Listener] = []
         self._loop = Loop(self._trouble)
-        self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self._loop)
+        self._watchdog: Watchdog | None = None
+        running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
+        self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self._loop, running)
         try:
             for route in self.app.request_manifold.router.routes():
                 refuse_async(route.handler, f"{route.method} {route.pattern}")
             self._core = self._make_core()
+            if running is not None:
+                from dimserver.run.watchdog import Watchdog
+
+                self._watchdog = Watchdog(settings.watchdog, self._core, running, self.log)
             self._listen(app is None)
         except BaseException:
             self._close()
@@ -229,6 +236,8 @@ class Worker:
             signals: take over SIGINT and SIGTERM meanwhile; main thread only.
         """
         restore = self._take_signals() if signals else None
+        if self._watchdog is not None:
+            self._watchdog.start()
         try:
             settle = None if self._access_log is None else self._flush_access_log
             self._loop.run(partial(tick, self._core), settle, self._is_quiet)
@@ -307,6 +316,8 @@ class Worker:
         core: Core | None = getattr(self, "_core", None)  # None: the start failed before there was one
         if core is not None:
             core.drain()  # those that were turned away and still read why
+        if self._watchdog is not None:
+            self._watchdog.stop()
         # Threads without work end at once; for a handler that did not end while draining there is no time left.
         self._threads.close(0.0 if self._threads.in_flight else THREADS_END)
         if self._access_log is not None:

@@ -294,6 +294,13 @@ def set_rate_grace(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -
     assert not closed_within(wire, 1)
 
 
+def set_watchdog(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert serve(app, watchdog=0.1).connect().get("/slow").answer()[0] == 500  # its None is no answer
+    assert "a handler takes long: GET /slow" in capfd.readouterr().err
+    assert serve(app).connect().get("/slow").answer()[0] == 500
+    assert "takes long" not in capfd.readouterr().err
+
+
 def set_drain(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     server = serve(app, drain=0)
     wire = server.connect().get("/slow")
