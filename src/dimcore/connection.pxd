@@ -27,6 +27,7 @@ cdef class Connection(Exchange):
     cdef size_t step(self, const char *data, size_t size) except? 0
     cdef int open_request(self) except -1
     cdef int half_head(self, Head *head) except -1
+    cdef void tell_method(self, const Head *head) noexcept
     cdef size_t begin(self, const char *data, size_t size, int length) except? 0
     cdef int start_body(self, bint chunked) except -1
     cdef int call_for_body(self) except -1

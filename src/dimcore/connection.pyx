@@ -29,7 +29,7 @@ from dimcore.channel cimport (
     UNFRAMED, WORKING, WRITABLE,
 )
 from dimcore.core cimport Core, Site, detach_request
-from dimcore.exchange cimport Exchange, discard
+from dimcore.exchange cimport Exchange, discard_unsent
 from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new, inbox_size
 from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, KIB, OTHER, PARSED, POOL_API, RECEIVED
 from dimcore.outflow cimport Outflow, Push
@@ -117,8 +117,7 @@ cdef class Connection(Exchange):
         """
         cdef Core core
         if self.flags & GONE or self.current is not request or not self.flags & BUSY:
-            if type(result) is tuple and len(<tuple> result) == 3:
-                discard((<tuple> result)[2])
+            discard_unsent(result)
             return
         core = self.site.core
         core.enter()
@@ -338,6 +337,7 @@ cdef class Connection(Exchange):
                 self.release_request()
                 if self.current is None:
                     self.open_request()
+                self.tell_method(head)
                 self.refuse(fault_status(head.fault), fault_text(head.fault), None)
                 at = size
                 break
@@ -381,11 +381,17 @@ cdef class Connection(Exchange):
         self.release_request()
         if self.current is None:
             self.open_request()
+        self.tell_method(head)
         if self.inbox == NULL:
             self.inbox = inbox_new()
         if self.inbox.head == NULL:
             inbox_keep_head(self.inbox, head)
         return 0
+
+    cdef void tell_method(self, const Head *head) noexcept:
+        """Of a head that is not whole: what is answered to a HEAD has no body, a refusal too (RFC 9110 9.3.2)."""
+        if head.info.method_length:
+            self.current.info.method = head.info.method
 
     # --- a request ------------------------------------------------------------------------------
 

@@ -17,3 +17,4 @@ cdef class Exchange(Channel):
 
 # Give up a body that is not sent: close its files, or end its source.
 cdef void discard(object body) noexcept
+cdef void discard_unsent(object result) noexcept

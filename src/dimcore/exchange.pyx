@@ -27,7 +27,7 @@ from dimcore.states cimport ANSWER_COMPOSED, HANDLER_DONE, HANDLER_FOUND, REFUSE
 from dimcore.stream cimport Composite, FileBody, discard_body
 from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body
 
-from dimcore.errors import PeerError
+from dimcore.errors import PeerError, ResponseError
 
 cdef dict PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
@@ -96,6 +96,7 @@ cdef class Exchange(Channel):
         try:
             # Up to here nothing of the answer is written, so any fault of it becomes another answer.
             core.answer.take(result)
+            claim(core.answer.body)      # one that another answer is sending is not this one's to discard
             body = core.answer.body
             self.compose(core.answer.headers, body, core.answer.status, core.answer.content_type)
         except BaseException as problem:
@@ -138,7 +139,7 @@ cdef class Exchange(Channel):
         if type(body) is bytes:
             length = PyBytes_GET_SIZE(body)
         elif isinstance(body, FileBody):
-            length = (<FileBody> body).claim()
+            length = (<FileBody> body).length
         elif isinstance(body, Outflow):
             length = UNKNOWN_LENGTH
             if request.info.method != HEAD and not has_no_body(status) and not (<Outflow> body).prime():
@@ -146,7 +147,7 @@ cdef class Exchange(Channel):
             elif request.info.minor == 0 and request.info.length:
                 flags |= CLOSE_AFTER     # the end of the connection is the end of the body
         else:
-            length = (<Composite?> body).claim()
+            length = (<Composite?> body).length
         if not request.info.flags & KEEP_ALIVE or self.flags & CLOSE or core.draining or self.layer == CLOSING:
             flags |= CLOSE_AFTER
         if request.info.minor == 0 and request.info.length:
@@ -188,7 +189,7 @@ cdef class Exchange(Channel):
         """An answer of the server's own that ends the connection: the framing cannot be trusted any more."""
         cdef Core core = self.site.core
         cdef RequestPoint request = self.current
-        cdef bint head_only = request.info.length and request.info.method == HEAD
+        cdef bint head_only = request.info.method == HEAD
         request.reader = None
         self.write_refusal(status, text, headers, head_only)
         core.requests.totals.errors += 1
@@ -242,6 +243,32 @@ cdef class Exchange(Channel):
         else:
             detach_request(request)
         return 0
+
+
+cdef int claim(object body) except -1:
+    """Take a body that is good for one answer only; raises ResponseError where it is another's."""
+    if type(body) is bytes:
+        return 0
+    if isinstance(body, Outflow):
+        return (<Outflow> body).claim()
+    if isinstance(body, FileBody):
+        (<FileBody> body).claim()
+    else:
+        (<Composite?> body).claim()
+    return 0
+
+
+cdef void discard_unsent(object result) noexcept:
+    """Give up the body of a handler's result that nobody waits for, unless it is another answer's."""
+    if type(result) is not tuple or len(<tuple> result) != 3:
+        return
+    body = (<tuple> result)[2]
+    try:
+        if isinstance(body, (Outflow, FileBody, Composite)):
+            claim(body)
+            discard(body)
+    except ResponseError:
+        pass
 
 
 cdef void discard(object body) noexcept:

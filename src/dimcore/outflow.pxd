@@ -8,9 +8,11 @@ cdef class Outflow:
     cdef object first                # pulled before the head was written
     cdef bint chunked
     cdef bint ended
+    cdef bint claimed                # an answer has it
     cdef int64_t declared            # Content-Length the handler gave, or -1
     cdef readonly int64_t sent       # bytes of the body so far
 
+    cdef int claim(self) except -1
     cdef int prime(self) except -1
     cdef object take(self)
     cdef int count(self, Py_ssize_t size) except -1

@@ -35,6 +35,7 @@ cdef class Outflow:
         source: iterator or iterable of `bytes` or `str`; None for a body that is pushed.
 
     Its iterator is closed when the body ends, fails or nobody wants it any more.
+    Good for one answer: another that is given the same object becomes a 500.
     """
 
     def __cinit__(self):
@@ -58,6 +59,13 @@ cdef class Outflow:
             except BaseException as error:
                 import sys
                 sys.unraisablehook(_Unraisable(error, iterator))
+
+    cdef int claim(self) except -1:
+        """Take it for the one answer that may send it."""
+        if self.claimed:
+            raise ResponseError(f"this {type(self).__name__} is the body of another answer already: make one for each")
+        self.claimed = True
+        return 0
 
     cdef int prime(self) except -1:
         """Pull the first piece, so that a source that fails at once gets an error answer, not half a good one.
@@ -129,7 +137,7 @@ cdef class Push(Outflow):
         on_drain: called without arguments when the peer has caught up after `write` said False.
         on_close: called without arguments when the answer ended before `end`: nobody wants the rest.
 
-    To be given as the body of an answer; it can be written once the head was sent.
+    To be given as the body of one answer; it can be written once the head was sent.
 
     Thread-safety: the loop's thread only.
     """

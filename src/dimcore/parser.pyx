@@ -123,6 +123,7 @@ cdef void head_reset(Head *head) noexcept nogil:
     head.query_seen = 0
     head.info.content_length = -1
     head.info.flags = 0
+    head.info.method_length = 0      # until it is known: a refusal asks
     head.info.n_fields = 0
     head.info.path_at = 0
     head.info.path_length = 0

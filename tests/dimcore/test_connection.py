@@ -80,7 +80,7 @@ def test_what_is_looked_up_too_early_is_not_kept(serve: Serve) -> None:
     client = rig.connect()
     client.send(b"GET /later HT")
     (early,) = rig.core.requests.index.get_at(7, 1)
-    assert (early.path, early.method, early.raw_target, early.query_params, early.cookies) == ("/", "", "", {}, {})
+    assert (early.path, early.method, early.raw_target, early.query_params, early.cookies) == ("/", "GET", "", {}, {})
     assert early.headers.items() == []
     assert early.host is None
     assert early.connection.address[0] == "127.0.0.1"
@@ -364,6 +364,24 @@ def test_garbage_behind_good_requests(serve: Serve) -> None:
     assert client.rest() == b""
     stats = rig.core.requests.get_stats()
     assert (stats["total_requests"], stats["total_processed"], stats["total_errors"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("how", ["fault", "fault in pieces", "end", "time"])
+def test_a_refused_head_has_no_body(serve: Serve, how: str) -> None:
+    rig = serve(seconds={"head": 0.05, "linger": 0.05})
+    client = rig.connect()
+    if how == "fault":
+        client.send(b"HEAD / HTTP/1.1\r\n\r\n")
+    else:
+        client.send(b"HEAD / HT")
+        if how == "fault in pieces":
+            client.send(b"TP/1.1\r\nA : b\r\n")
+        elif how == "end":
+            client.sock.shutdown(socket.SHUT_WR)
+    answer = client.answer(head_only=True)
+    assert answer.status == (408 if how == "time" else 400)
+    assert int(answer["content-length"]) > 10
+    assert client.rest() == b""
 
 
 def test_every_refusal_has_a_request_to_be_timed_by(serve: Serve) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dimcore import Composite, Outflow, Push, ResponseError, stream_source
+from dimcore import Composite, FileBody, Outflow, Push, ResponseError, stream_source
 from dimcore.outflow import as_bytes
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -113,6 +115,69 @@ def test_a_push_that_is_not_sent_drops_what_is_written() -> None:
     assert push.write(b"a")
     push.end()
     push.close()
+
+
+# --- good for one answer ------------------------------------------------------------------------
+
+
+def test_a_push_given_to_two_answers_is_refused_and_the_first_goes_on(serve: Serve) -> None:
+    push = Push()
+    rig = serve(lambda request: (200, None, push))
+    first, second = rig.connect().send(GET), rig.connect()
+    push.write("begun, ")
+    assert second.ask(GET).status == 500
+    ((message, _, error),) = rig.reports
+    assert (message, type(error)) == ("a handler failed", ResponseError)
+    assert str(error) == "this Push is the body of another answer already: make one for each"
+    push.write("ended")
+    push.end()
+    rig.turn()
+    assert first.answer()["transfer-encoding"] == "chunked"
+    first.wait(lambda: first.left.endswith(b"0\r\n\r\n"))
+    assert first.left == b"7\r\nbegun, \r\n5\r\nended\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("request_bytes", [GET, HEAD])
+def test_an_outflow_is_used_up_by_its_answer(serve: Serve, request_bytes: bytes) -> None:
+    source = Source(b"once")
+    flow = Outflow(source)
+    rig = serve(lambda request: (200, None, flow))
+    client = rig.connect()
+    assert client.ask(request_bytes).status == 200
+    client.left = b""
+    assert client.ask(GET).status == 500
+    assert "this Outflow is the body of another answer already" in str(rig.reports[0][2])
+    assert source.closed == 1
+
+
+def test_an_outflow_somebody_else_sends_is_not_closed_by_whoever_cannot_have_it(serve: Serve) -> None:
+    """Pulled a piece at a time by a peer that lags, while a second answer, and a third whose client left, want it."""
+    source = Source(*[b"x" * 100_000] * 200)
+    flow = Outflow(source)
+    rig = serve({"GET /": lambda request: (200, None, flow), "GET !/late": lambda request: (200, None, flow)})
+    slow = rig.connect(receive_buffer=4096).send(GET)
+    gone = rig.connect().send(GET.replace(b" / ", b" /late "))
+    gone.reset()
+    assert rig.connect().ask(GET).status == 500
+    rig.run_job()
+    assert source.closed == 0
+    slow.answer()
+    slow.wait(lambda: slow.left.endswith(b"\r\n0\r\n\r\n"))
+    assert slow.left.count(b"x") == 20_000_000
+    assert source.closed == 1
+
+
+def test_a_file_somebody_else_sends_is_not_closed_either(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 20_000_000)
+    body = FileBody(os.open(tmp_path / "large", os.O_RDONLY), 0, 20_000_000)
+    answers = [body, body, Composite([b"a", body])]
+    rig = serve({"GET /": lambda request: (200, None, answers.pop(0)), "GET !/late": lambda request: (200, None, body)})
+    slow = rig.connect(receive_buffer=4096).send(GET)
+    gone = rig.connect().send(GET.replace(b" / ", b" /late "))
+    gone.reset()
+    assert [rig.connect().ask(GET).status for _ in range(2)] == [500, 500]
+    rig.run_job()
+    assert len(slow.answer().body) == 20_000_000
 
 
 # --- pulled -------------------------------------------------------------------------------------
