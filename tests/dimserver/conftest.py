@@ -165,6 +165,20 @@ class Child:
         self.wires.append(connect(self.urls[which]))
         return self.wires[-1]
 
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of its workers; of itself where it serves in its own process."""
+        listed = subprocess.run(["ps", "-A", "-o", "ppid=,pid=,stat="], capture_output=True, text=True, check=True)
+        rows = [line.split() for line in listed.stdout.splitlines()]
+        children = [int(pid) for parent, pid, stat in rows if int(parent) == self.pid and not stat.startswith("Z")]
+        return sorted(children) or [self.pid]
+
+    @property
+    def worker(self) -> int:
+        """The process id of its only worker."""
+        (pid,) = self.workers
+        return pid
+
     def hint(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 

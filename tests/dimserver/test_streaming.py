@@ -90,13 +90,13 @@ def test_a_large_upload_is_not_held_in_memory(child: Start, program: pathlib.Pat
     wire = server.connect()
     wire.send(post(path, 2 * MIB) + b"x" * 2 * MIB)
     assert wire.answer()[2] == b"2097152"
-    before, opened = resident(server.pid), descriptors(server.pid)
+    before, opened = resident(server.worker), descriptors(server.worker)
     most = [0]
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.01):
-            most[0] = max(most[0], resident(server.pid))
+            most[0] = max(most[0], resident(server.worker))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -107,7 +107,7 @@ def test_a_large_upload_is_not_held_in_memory(child: Start, program: pathlib.Pat
     done.set()
     watcher.join()
     assert most[0] - before < 16 * MIB
-    until(lambda: descriptors(server.pid) <= opened)
+    until(lambda: descriptors(server.worker) <= opened)
 
 
 @linux
@@ -116,7 +116,7 @@ def test_a_slow_reader_of_a_large_answer_costs_no_memory(child: Start, program: 
     server = child("run", "streams:app", "--port", "0", cwd=program)
     wire = server.connect()
     wire.get("/none").answer()
-    before = resident(server.pid)
+    before = resident(server.worker)
     wire.get(path)
     most = 0
     received = 0
@@ -125,7 +125,7 @@ def test_a_slow_reader_of_a_large_answer_costs_no_memory(child: Start, program: 
         received += len(wire.left) - 20
         if received < 2 * MIB:
             time.sleep(0.01)
-        most = max(most, resident(server.pid))
+        most = max(most, resident(server.worker))
     assert received > 64 * MIB
     assert most - before < 16 * MIB
 
@@ -332,7 +332,7 @@ def test_a_full_disk_is_shed_and_survived(child: Start, program: pathlib.Path) -
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, resource.RLIM_INFINITY))\n"
     )
     server = child("run", "limited:app", "--port", "0", cwd=program)
-    opened = descriptors(server.pid)
+    opened = descriptors(server.worker)
     for _ in range(3):
         with server.connect() as wire:
             wire.send(post("/inline", 8 * MIB) + b"x" * (3 * MIB + 500 * KIB))
@@ -340,7 +340,7 @@ def test_a_full_disk_is_shed_and_survived(child: Start, program: pathlib.Path) -
             assert (status, headers["retry-after"]) == (503, "1")
     with server.connect() as wire:
         assert wire.send(post("/inline", 2 * MIB) + b"x" * 2 * MIB).answer()[2] == b"2097152"
-    until(lambda: descriptors(server.pid) <= opened)
+    until(lambda: descriptors(server.worker) <= opened)
     code, _, err = server.end()
     assert code == 0
     assert "could not be kept" in err

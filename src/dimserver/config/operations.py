@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.kinds import Choice, Integer
+from dimserver.kinds import Choice, Integer, Workers
 
 __all__ = ["OPERATIONS"]
 
@@ -12,9 +12,9 @@ LOGS = "Logs"
 
 OPERATIONS: tuple[Setting, ...] = (
     Setting(
-        WORKERS, "workers", Integer(1, 1, "processes", note="this version runs one worker process"), 1,
-        "Worker processes.",
-        "One process serves one core.",
+        WORKERS, "workers", Workers(), 1,
+        "Worker processes; auto is one for each CPU this process may use.",
+        "One process serves one core; more need an app whose state is not in the process.",
     ),
     Setting(
         WORKERS, "threads", Integer(0, 1024, "threads", zero="on the loop"), 0,

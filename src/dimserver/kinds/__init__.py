@@ -7,7 +7,7 @@ knows the setting's name and asks `allowed` for the rest.
 """
 
 from dimserver.kinds.base import Kind
-from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size
+from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size, Workers
 from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath
 from dimserver.kinds.words import Choice, Flag, Token
 
@@ -31,4 +31,5 @@ __all__ = [
     "Size",
     "SocketPath",
     "Token",
+    "Workers",
 ]

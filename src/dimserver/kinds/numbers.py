@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["HOUR", "MINUTE", "SECOND", "Duration", "GiB", "Integer", "KiB", "MiB", "Mode", "Size"]
+__all__ = ["HOUR", "MINUTE", "SECOND", "Duration", "GiB", "Integer", "KiB", "MiB", "Mode", "Size", "Workers"]
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -66,6 +66,31 @@ class Integer(Kind):
 
     def show(self, value: Any) -> str:
         return f"{value} ({self.zero})" if value == 0 and self.zero else super().show(value)
+
+
+class Workers(Integer):
+    """How many worker processes; `auto` is 0."""
+
+    metavar = "N|auto"
+    typed = (int, str)
+    word = "auto"
+
+    def __init__(self) -> None:
+        super().__init__(0, 512, "processes")
+
+    def parse(self, text: str) -> object:
+        if text == self.word:
+            return 0
+        number = super().parse(text)
+        if number == 0:
+            raise ValueError
+        return number
+
+    def allowed(self) -> str:
+        return f"a whole number from 1 to {self.high}, or {self.word}"
+
+    def show(self, value: Any) -> str:
+        return super().show(value) if value else self.word
 
 
 class _Suffixed(Kind):

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from time import monotonic
 
 from dimcore import Acceptor
@@ -19,20 +20,25 @@ if TYPE_CHECKING:
     from dimserver.log import Log
     from dimserver.net.loop import Loop
 
-__all__ = ["Listener", "describe", "open_descriptor", "open_tcp", "open_unix"]
+__all__ = ["GROUPS", "Listener", "describe", "open_beside", "open_descriptor", "open_tcp", "open_unix"]
+
+# Whether the kernel deals out new connections among sockets bound to one address (socket(7), SO_REUSEPORT).  Others
+# have the option too, but give everything to one of the sockets.
+GROUPS = sys.platform == "linux" and hasattr(socket, "SO_REUSEPORT")
 
 PAUSE = 0.25  # seconds without accepting when the process is out of descriptors
 MOST_ROUNDS = 64  # batches of an acceptor at a stop: new clients may come as fast as they are accepted
 QUIET = 10.0  # seconds before being out of descriptors is worth another log line
 
 
-def open_tcp(host: str, port: int, backlog: int) -> socket.socket:
+def open_tcp(host: str, port: int, backlog: int, *, grouped: bool = False) -> socket.socket:
     """A listening TCP socket.
 
     Args:
         host: name or address; ``""`` and ``"*"`` stand for every IPv4 address, ``"::"`` for every one.
         port: 0 lets the system pick.
         backlog: connections the kernel may queue.
+        grouped: let `open_beside` open more at the same address; only where `GROUPS`.
 
     Raises:
         StartError: the address is unknown, in use, or not allowed.
@@ -52,7 +58,7 @@ def open_tcp(host: str, port: int, backlog: int) -> socket.socket:
         raise StartError(f"cannot listen on {where}: unknown address '{host}' ({_reason(error)})") from None
     for at, (family, kind, protocol, _, address) in enumerate(found, 1):
         try:
-            return _listening(family, kind, protocol, address, backlog)
+            return _listening(family, kind, protocol, address, backlog, grouped)
         except OSError as error:
             # A name may stand for addresses of a family this machine does not have: the next one, then.
             if at == len(found) or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -60,9 +66,29 @@ def open_tcp(host: str, port: int, backlog: int) -> socket.socket:
     raise StartError(f"cannot listen on {where}: no address")
 
 
-def _listening(family: int, kind: int, protocol: int, address: tuple[Any, ...], backlog: int) -> socket.socket:
+def open_beside(first: socket.socket, backlog: int) -> socket.socket:
+    """One more listening socket in the group of `first`, which was opened ``grouped``.
+
+    Raises:
+        OSError: the system refused.
+    """
+    return _listening(first.family, socket.SOCK_STREAM, 0, first.getsockname(), backlog, True, beside=True)
+
+
+def _listening(
+    family: int,
+    kind: int,
+    protocol: int,
+    address: tuple[Any, ...],
+    backlog: int,
+    grouped: bool,
+    *,
+    beside: bool = False,
+) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
+        if beside:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             # Every address is every address; a single one is what it says.
@@ -70,6 +96,10 @@ def _listening(family: int, kind: int, protocol: int, address: tuple[Any, ...], 
         # Accepted sockets inherit it: an answer goes out when it is written, not when the last one is acknowledged.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind(address)
+        if grouped and not beside:
+            # Only now: with the option set before, the first socket of a second server would be let into the
+            # group of the first server, which takes half of its clients away instead of being refused.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.listen(backlog)
         sock.setblocking(False)
     except BaseException:
@@ -166,8 +196,7 @@ class Listener:
         site: what its connections are served.
         loop: watches it.
         log: told when descriptors run out.
-        remove: path to remove when closed, for a Unix socket of one's own.
-        inherited: whether others may listen on the same socket.
+        inherited: whether others go on listening on the same socket: what waits in its queue is theirs to serve.
 
     Attributes:
         sock, inherited: as given.
@@ -182,7 +211,6 @@ class Listener:
         site: Site,
         loop: Loop,
         log: Log,
-        remove: str | None = None,
         *,
         inherited: bool = False,
     ) -> None:
@@ -191,8 +219,6 @@ class Listener:
         self.url = describe(sock)
         self._loop = loop
         self._log = log
-        self._remove = remove
-        self._inode = None if remove is None else _inode(remove)
         self._watched = False
         self._told = float("-inf")
         self._acceptor = Acceptor(site, sock.fileno(), self._exhausted)
@@ -228,19 +254,3 @@ class Listener:
         """Stop listening; again is fine."""
         self._pause()
         self.sock.close()
-        if self._remove is not None:
-            try:
-                # Another server may have taken the path over meanwhile.
-                if _inode(self._remove) == self._inode:
-                    os.unlink(self._remove)
-            except OSError as error:
-                self._log.warning(f"{self.url}: cannot be removed: {error.strerror}")
-            self._remove = None
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino

@@ -15,8 +15,8 @@ import io
 import os
 import sys
 
-from dimserver.config import SETTINGS, Settings, check_paths, did_you_mean, merge, read_values
-from dimserver.errors import AppImportError, ConfigError, DimserverError, LoadError
+from dimserver.config import SETTINGS, Settings, check_paths, did_you_mean, read_values
+from dimserver.errors import AppImportError, ConfigError, DimserverError
 from dimserver.kinds import Flag
 
 TYPE_CHECKING = False
@@ -145,15 +145,10 @@ def _run(words: list[str]) -> int:
     settings = Settings(**values)
     _check_platform()
     check_paths(settings)
-    app = None
-    if target is not None:
-        app = _load(target)
-        settings = Settings(**merge(app.defaults, values))
-        check_paths(settings)
 
-    from dimserver.run.worker import serve
+    from dimserver.run.supervisor import supervise
 
-    return int(serve(app, settings, target or ""))
+    return int(supervise(target or "", lambda: values))
 
 
 def _add_settings(parser: _Parser) -> None:
@@ -177,34 +172,17 @@ def _check_platform() -> None:
         raise DimserverError(f"this platform ({sys.platform}) is not supported yet; Linux and macOS are")
 
 
-def _load(target: str) -> Any:
-    from dimserver.run.loader import load_object
-
-    found = load_object(target)
-
-    import dimserver
-
-    if isinstance(found, (dimserver.App, dimserver.OptimizedDimensionalServer)):
-        return found
-    kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
-    if isinstance(found, type) and issubclass(found, (dimserver.App, dimserver.OptimizedDimensionalServer)):
-        hint = "; name an instance of it"
-    elif callable(found):
-        hint = "; WSGI and ASGI apps are not supported yet"
-    else:
-        hint = ""
-    raise LoadError(f"'{target}' is {kind}, not a dimserver.App{hint}")
-
-
 # routes
 
 
 def _routes(words: list[str]) -> int:
+    from dimserver.run.loader import load_app
+
     parser = _Parser("routes", "routes APP", "Print the route table of APP.")
     parser.add_argument("app", metavar="APP", help="module[:attribute] or path/file.py[:attribute]")
     target: str = parser.parse(words).app
     rows = [("METHOD", "PATTERN", "MATCH", "RUNS ON", "HANDLER")]
-    for method, pattern, exact, blocking, handler in _load(target).routes():
+    for method, pattern, exact, blocking, handler in load_app(target).routes():
         match = "prefix" if not exact else "segments" if "{" in pattern else "exact"
         rows.append((method, pattern, match, "thread" if blocking else "loop", _describe(handler)))
     if len(rows) == 1:

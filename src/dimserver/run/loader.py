@@ -21,8 +21,9 @@ from dimserver.errors import AppImportError, LoadError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType, TracebackType
+    from typing import Any
 
-__all__ = ["load_object", "split_target"]
+__all__ = ["load_app", "load_object", "split_target"]
 
 DEFAULT_ATTRIBUTE = "app"
 
@@ -50,6 +51,36 @@ def split_target(target: str) -> tuple[str, str]:
     if not _is_file(module) and not all(part.isidentifier() for part in module.split(".")):
         raise LoadError(f"'{target}': '{module}' is not the name of a module; a file is written path/file.py")
     return module, attribute
+
+
+def load_app(target: str) -> Any:
+    """Import the app that APP names.
+
+    Args:
+        target: see `split_target`.
+
+    Returns:
+        A `dimserver.App`.
+
+    Raises:
+        LoadError, AppImportError: as for `load_object`; LoadError too for what is no app.
+
+    Thread-safety: as for `load_object`.
+    """
+    found = load_object(target)
+
+    import dimserver
+
+    if isinstance(found, (dimserver.App, dimserver.OptimizedDimensionalServer)):
+        return found
+    kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+    if isinstance(found, type) and issubclass(found, (dimserver.App, dimserver.OptimizedDimensionalServer)):
+        hint = "; name an instance of it"
+    elif callable(found):
+        hint = "; WSGI and ASGI apps are not supported yet"
+    else:
+        hint = ""
+    raise LoadError(f"'{target}' is {kind}, not a dimserver.App{hint}")
 
 
 def load_object(target: str) -> object:

@@ -13,17 +13,19 @@ from dimcore import Connection, Core, RouteConflict, Router, Site, tick
 from dimserver.app import App, refuse_async
 from dimserver.errors import ConfigError
 from dimserver.log import Log
-from dimserver.net.listener import Listener, open_descriptor, open_tcp, open_unix
+from dimserver.net.listener import Listener
 from dimserver.net.loop import Loop
+from dimserver.net.sockets import Sockets
 from dimserver.net.threads import ThreadPool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from dimcore import ConnectionPoolManifold, RequestPoint, RequestSubstrate
     from dimserver.config import Settings
+    from dimserver.net.sockets import Door
     from dimserver.run.watchdog import Watchdog
 
 __all__ = ["Worker", "serve"]
@@ -34,6 +36,7 @@ LAYERS = range(1, 8)
 BLOCKING_THREADS = 8  # for routes marked blocking when `threads` is 0
 THREADS_END = 1.0  # seconds
 DRAIN_STEP = 0.05  # seconds between two looks at what is left
+LAST_REQUEST = 0.2  # seconds: a stop waits so long for a request that is on its way on an idle connection
 
 
 def serve(app: App | None, settings: Settings, target: str) -> int:
@@ -53,23 +56,48 @@ def serve(app: App | None, settings: Settings, target: str) -> int:
         HandlerError: a route has an async handler.
     """
     worker = Worker(app, settings)
+    if settings.workers != 1:
+        worker.log.warning("workers: this program serves in its own process; `dimserver run` starts several")
     # The access log may have standard output to itself.
     out = sys.stderr if settings.access_log != "off" else sys.stdout
-    served = target or "the built-in API" + (f" and {settings.static}" if settings.static else "")
-    _say(f"dimserver: serving {served} on {', '.join(worker.urls)} (pid {os.getpid()})", out)
-    # What start-up and the app's import left alive stays alive: the collector need not walk through it again.
-    gc.collect()
-    gc.freeze()
+    say(f"dimserver: serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})", out)
+    freeze()
     worker.run(signals=_on_main_thread())
-    _say(f"dimserver: stopped; {worker.summary()}", out)
+    say(f"dimserver: stopped; {summary(worker.counts(), monotonic() - worker.started)}", out)
     return 0
 
 
-def _say(line: str, out: Any) -> None:
+def say(line: str, out: Any) -> None:
+    """Print a line for whoever started the server."""
     try:
         print(line, file=out, flush=True)
     except (OSError, ValueError):
         pass  # whoever read it has left; that is no reason to stop serving
+
+
+def served(target: str, settings: Settings) -> str:
+    """What is served, in a few words."""
+    return target or "the built-in API" + (f" and {settings.static}" if settings.static else "")
+
+
+def summary(counts: Mapping[str, int], seconds: float) -> str:
+    """What was served, in a few words.
+
+    Args:
+        counts: as from `Worker.counts`.
+        seconds: since the start.
+    """
+    cut = f", {counts['cut_off']} cut off at the end" if counts["cut_off"] else ""
+    return (
+        f"{counts['requests']} requests ({counts['errors']} failed) "
+        f"on {counts['connections']} connections{cut} in {seconds:.1f} s"
+    )
+
+
+def freeze() -> None:
+    """What start-up and the app's import left alive stays alive: the collector need not walk through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _on_main_thread() -> bool:
@@ -83,9 +111,13 @@ class Worker:
     Args:
         app: None serves the built-in endpoints and static files.
         settings: see ``dimserver config``.
+        doors: the sockets to listen on, which are the worker's from now on; opened as the settings say when None.
+        workers: how many there are.
 
     Attributes:
         urls: where it listens, the main listener first.
+        loop: what it waits with.
+        on_signal: what SIGINT and SIGTERM do the first time, by number; the second time they end it at once.
         pools, pipeline, settings, started, workers, version: what the status endpoints report.
 
     Raises:
@@ -94,13 +126,15 @@ class Worker:
     Thread-safety: `stop` from any thread; all else from the one that calls `run`.
     """
 
-    def __init__(self, app: App | None, settings: Settings) -> None:
+    def __init__(
+        self, app: App | None, settings: Settings, doors: Sequence[Door] | None = None, workers: int = 1
+    ) -> None:
         from dimserver import __version__
 
         self.app = App() if app is None else app
         self.settings = settings
         self.version = __version__
-        self.workers = settings.workers
+        self.workers = workers
         self.started = monotonic()
         self.pools: ConnectionPoolManifold = self.app.connection_manifold
         self.pipeline: RequestSubstrate = self.app.request_manifold.requests
@@ -108,13 +142,18 @@ class Worker:
         self._access_log: Any = None
         self._log_is_written = True
         self._stopping = False
+        self._signalled = False
+        self._linger_ends = 0.0
         self._drain_ends = 0.0
         self._cut_off = 0  # connections that were in the middle of a request at the end
         self._listeners: list[Listener] = []
-        self._loop = Loop(self._trouble)
         self._watchdog: Watchdog | None = None
         running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
-        self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self._loop, running)
+        self._sockets: Sockets | None = None
+        self._doors: Sequence[Door] = doors or ()
+        self.on_signal: dict[int, Callable[[], object]] = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop}
+        self.loop = Loop(self._trouble)
+        self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self.loop, running)
         try:
             for route in self.app.request_manifold.router.routes():
                 refuse_async(route.handler, f"{route.method} {route.pattern}")
@@ -159,7 +198,7 @@ class Worker:
         self.pools.set_cap("http", settings.max_http or None)
         self.pools.set_cap("websocket", settings.max_websocket or None)
         self.pools.set_cap("api", settings.max_api or None)
-        selector = self._loop.selector
+        selector = self.loop.selector
         log = None
         if settings.access_log != "off":
             from dimserver.filters.accesslog import AccessLog
@@ -196,26 +235,17 @@ class Worker:
             for route in self.app.request_manifold.router.routes():
                 route.blocking = True
         main = Site(self._core, self.app.request_manifold.router, api)
-        remove = None
-        if settings.fd is not None:
-            sock = open_descriptor(settings.fd, settings.backlog)
-        elif settings.uds is not None:
-            sock = open_unix(settings.uds, settings.backlog)
-            remove = settings.uds
-        else:
-            sock = open_tcp(settings.host, settings.port, settings.backlog)
-        self._listeners.append(Listener(sock, main, self._loop, self.log, remove, inherited=settings.fd is not None))
-        if settings.admin is not None:
+        if not self._doors:
+            self._sockets = Sockets(settings)
+            self._doors = self._sockets.doors()
+        admin = None
+        if any(door.admin for door in self._doors):
             router = Router()
             self._add_api(router)
-            site = Site(self._core, router, None, ADMIN_POOL, False)
-            if isinstance(settings.admin, str):
-                sock = open_unix(settings.admin, settings.backlog)
-                remove = settings.admin
-            else:
-                sock = open_tcp(*settings.admin, settings.backlog)
-                remove = None
-            self._listeners.append(Listener(sock, site, self._loop, self.log, remove))
+            admin = Site(self._core, router, None, ADMIN_POOL, False)
+        for door in self._doors:
+            site = admin if door.admin and admin is not None else main
+            self._listeners.append(Listener(door.sock, site, self.loop, self.log, inherited=door.kept))
 
     def _add_api(self, router: Router) -> None:
         from dimserver.handlers.status import StatusAPI
@@ -240,9 +270,9 @@ class Worker:
             self._watchdog.start()
         try:
             settle = None if self._access_log is None else self._flush_access_log
-            self._loop.run(partial(tick, self._core), settle, self._is_quiet)
+            self.loop.run(partial(tick, self._core), settle, self._is_quiet)
         except KeyboardInterrupt:
-            if not self._stopping:
+            if not self._signalled:
                 raise
         finally:
             if restore is not None:
@@ -258,9 +288,8 @@ class Worker:
             self._log_is_written = log.flush()
 
     def _take_signals(self) -> Callable[[], None]:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        descriptor = signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False)
-        before = [(number, signal.signal(number, self._on_signal)) for number in numbers]
+        descriptor = signal.set_wakeup_fd(self.loop.wake_descriptor, warn_on_full_buffer=False)
+        before = [(number, signal.signal(number, self._signal)) for number in self.on_signal]
 
         def restore() -> None:
             for number, handler in before:
@@ -270,46 +299,63 @@ class Worker:
 
         return restore
 
-    def _on_signal(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature is the system's
-        if not self._stopping:
-            self.stop()
+    def _signal(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature is the system's
+        if not self._signalled:
+            self._signalled = True
+            self.on_signal[number]()
             return
         # The second one: at once.  A handler that holds up this thread would not let the loop see it, so it is
         # interrupted; and should it swallow that too, the third signal ends the process.
-        self._loop.stop()
+        self.loop.stop()
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
     def _trouble(self, error: Exception) -> None:
         self.log.error("a fault of the server; it goes on", error=error)
 
-    def stop(self) -> None:
-        """Accept no more, let requests in flight finish within `drain` seconds, then return from `run`."""
+    def stop(self, linger: float = LAST_REQUEST, last: bool = True) -> None:
+        """Accept no more, let requests in flight finish within `drain` seconds, then return from `run`.
+
+        Args:
+            linger: seconds for which an idle connection is kept for one more request, which may be on its way.
+            last: whether nobody else will accept what waits at the doors.
+        """
         if not self._stopping:
             self._stopping = True
-            self._loop.call_from_thread(self._begin_drain)
+            self.loop.call_from_thread(partial(self._begin_drain, linger, last))
 
-    def _begin_drain(self) -> None:
+    def _begin_drain(self, linger: float, last: bool) -> None:
         self._core.drain()
+        if self._sockets is not None:
+            self._sockets.unlink(self.log)
         for listener in self._listeners:
-            if not listener.inherited:  # its queue is somebody else's to serve
+            if last and not listener.inherited:  # else its queue is somebody else's to serve
                 listener.accept_all()
             listener.close()
-        self._drain_ends = monotonic() + self.settings.drain
+        now = monotonic()
+        self._drain_ends = now + self.settings.drain
+        self._linger_ends = min(now + linger, self._drain_ends)
         # After one more round: a request that lies in the kernel already is one in flight.
-        self._loop.call_later(0, self._drain)
+        self.loop.call_later(0, self._drain)
 
     def _drain(self) -> None:
-        # Whoever is not in the middle of a request has nothing to lose; who lingers has an answer to read yet.
-        self._close_connections(NEW, HANDSHAKE, IDLE)
-        if monotonic() >= self._drain_ends or not self._has_connections():
-            self._loop.stop()
+        now = monotonic()
+        if now >= self._linger_ends:
+            # Whoever is not in the middle of a request has nothing to lose; who lingers has an answer to read yet.
+            # Not at once: a client may be sending its next request at this very moment, and would lose it.
+            self._close_connections(NEW, HANDSHAKE, IDLE)
+        if now >= self._drain_ends or not self._has_connections():
+            self.loop.stop()
         else:
-            self._loop.call_later(DRAIN_STEP, self._drain)
+            self.loop.call_later(DRAIN_STEP, self._drain)
 
     def _close(self) -> None:
         for listener in self._listeners:
             listener.close()
+        if self._sockets is not None:
+            self._sockets.close(self.log)
+        for door in self._doors:
+            door.sock.close()
         index = self.pools.index
         self._cut_off = sum(index.count_at(spiral, ACTIVE) for spiral in range(index.spirals))
         self._close_connections(*LAYERS)
@@ -322,7 +368,7 @@ class Worker:
         self._threads.close(0.0 if self._threads.in_flight else THREADS_END)
         if self._access_log is not None:
             self._access_log.close()
-        self._loop.close()
+        self.loop.close()
 
     def _has_connections(self) -> bool:
         index = self.pools.index
@@ -340,14 +386,15 @@ class Worker:
                         if isinstance(connection, Connection):  # the app may keep points of its own there
                             connection.close()
 
-    def summary(self) -> str:
-        """What was served, in a few words."""
+    def counts(self) -> dict[str, int]:
+        """What was served: requests, errors, connections, and those cut_off in the middle of a request at the end."""
         requests = self.pipeline.get_stats()
-        cut = f", {self._cut_off} cut off at the end" if self._cut_off else ""
-        return (
-            f"{requests['total_requests']} requests ({requests['total_errors']} failed) "
-            f"on {self.pools.index.added} connections{cut} in {monotonic() - self.started:.1f} s"
-        )
+        return {
+            "requests": int(requests["total_requests"]),
+            "errors": int(requests["total_errors"]),
+            "connections": self.pools.index.added,
+            "cut_off": self._cut_off,
+        }
 
     def _open_spool(self) -> int:
         import tempfile
@@ -359,7 +406,7 @@ class Worker:
     def _open_stream(self, connection: Connection) -> Any:
         from dimserver.http.bodystream import BodyStream
 
-        return BodyStream(connection.pause_body, partial(self._loop.call_from_thread, connection.resume_body))
+        return BodyStream(connection.pause_body, partial(self.loop.call_from_thread, connection.resume_body))
 
     def _report(self, message: str, request: RequestPoint | None, error: BaseException | None) -> None:
         where = "" if request is None else f": {request.method} {request.raw_target}"

@@ -104,11 +104,12 @@ def test_unknown_names() -> None:
         Settings(zzzzzz=1)
 
 
-def test_more_than_one_worker_is_refused_with_the_reason() -> None:
-    for value in ("4", "auto", 0):
-        with pytest.raises(ConfigError, match="one worker process"):
+def test_workers_are_a_number_or_auto() -> None:
+    assert Settings(workers="4").workers == 4
+    assert Settings(workers="auto").workers == 0
+    for value in ("0x2", "-1", "513", 1.5, "Auto"):
+        with pytest.raises(ConfigError, match="allowed: a whole number from 1 to 512, or auto"):
             Settings(workers=value)
-    assert Settings(workers="1").workers == 1
 
 
 def test_two_listeners_exclude_each_other() -> None:

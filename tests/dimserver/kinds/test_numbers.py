@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from dimserver.kinds import Duration, Integer, KiB, Kind, MiB, Mode, Size
+from dimserver.kinds import Duration, Integer, KiB, Kind, MiB, Mode, Size, Workers
 
 TAKEN: list[tuple[Kind, object, object]] = [
     (Integer(0, 65535), "8080", 8080),
     (Integer(0, 65535), 0, 0),
     (Integer(0, 9, optional=True), "", None),
+    (Workers(), "auto", 0),
+    (Workers(), "4", 4),
+    (Workers(), 512, 512),
     (Integer(0, 9, optional=True), None, None),
     (Duration(0, 3600), "10", 10.0),
     (Duration(0, 3600), "1.5", 1.5),
@@ -31,6 +34,10 @@ TAKEN: list[tuple[Kind, object, object]] = [
 
 REFUSED: list[tuple[Kind, object]] = [
     (Integer(0, 65535), "65536"),
+    (Workers(), "0"),
+    (Workers(), "513"),
+    (Workers(), "AUTO"),
+    (Workers(), 1.5),
     (Integer(0, 65535), "-1"),
     (Integer(0, 65535), -1),
     (Integer(0, 65535), "1_0"),
@@ -80,6 +87,8 @@ SHOWN: list[tuple[Kind, object, str]] = [
     (Integer(0, 9), 3, "3"),
     (Mode(), 0o660, "0660"),
     (Mode(), 0, "0000"),
+    (Workers(), 0, "auto"),
+    (Workers(), 3, "3"),
 ]
 
 

@@ -189,7 +189,7 @@ def test_a_descriptor_that_will_not_do(tmp_path: pathlib.Path) -> None:
 class Served:
     """A listener in a loop that is driven by hand."""
 
-    def __init__(self, sock: socket.socket, remove: str | None = None) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self.pools = ConnectionPoolManifold()
         self.core = Core(self.pools, RequestSubstrate())
         self.loop = Loop()
@@ -198,7 +198,7 @@ class Served:
         router.add("GET", "/", lambda request: "index")
         selector = self.loop.selector
         self.core.attach(register=selector.register, modify=selector.modify, unregister=selector.unregister)
-        self.listener = Listener(sock, Site(self.core, router), self.loop, self.told, remove)
+        self.listener = Listener(sock, Site(self.core, router), self.loop, self.told)
 
     def turn(self, seconds: float = 0.0) -> None:
         self.loop._stopping = False
@@ -252,20 +252,3 @@ def test_out_of_descriptors_it_pauses_says_so_once_and_comes_back(
     served.listener._exhausted()
     served.listener.close()
     served.turn(0.1)  # a pause that ends after the end
-
-
-def test_close_removes_its_own_path_only(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "s"
-    first = Served(open_unix(str(path), 5), str(path))
-    path.unlink()
-    second = Served(open_unix(str(path), 5), str(path))
-    first.close()
-    assert path.exists()
-    second.close()
-    assert not path.exists()
-    second.listener.close()
-    assert first.told.lines == second.told.lines == []
-    third = Served(open_unix(str(path), 5), str(path))
-    path.unlink()
-    third.close()
-    assert not third.told.lines

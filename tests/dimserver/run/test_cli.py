@@ -34,28 +34,27 @@ class FakeServer(FakeApp):
     """Stands in for dimserver.OptimizedDimensionalServer."""
 
 
-Served = list[tuple[object, Settings, str]]
+Served = list[tuple[str, Settings]]
 
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[Served]:
-    """Calls of the worker's `serve`, which is replaced; the current directory holds app_for_cli.py."""
+    """Calls of the supervisor, which is replaced; the module app_for_cli can be imported."""
     calls: Served = []
 
-    def serve(app: object, settings: Settings, name: str) -> int:
-        calls.append((app, settings, name))
+    def supervise(target: str, read: Callable[[], dict[str, object]]) -> int:
+        calls.append((target, Settings(**read())))
         return 0
 
-    worker = types.ModuleType("dimserver.run.worker")
-    worker.serve = serve  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "dimserver.run.worker", worker)
+    supervisor = types.ModuleType("dimserver.run.supervisor")
+    supervisor.supervise = supervise  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dimserver.run.supervisor", supervisor)
     monkeypatch.setattr(dimserver, "App", FakeApp, raising=False)
     monkeypatch.setattr(dimserver, "OptimizedDimensionalServer", FakeServer, raising=False)
     holder = types.ModuleType("app_for_cli")
     vars(holder).update(
         app=FakeApp(), server=FakeServer(), Site=FakeApp, wsgi=lambda environ, start: [], text="no app",
-        empty=FakeApp(), eight=FakeApp(threads=8, port=1000, uds="/run/eight.sock"),
-        nowhere=FakeApp(static="/no/where"),
+        empty=FakeApp(),
     )  # fmt: skip
     holder.empty.routes = lambda: iter(())
     monkeypatch.setitem(sys.modules, "app_for_cli", holder)
@@ -98,22 +97,18 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["run", "--host", "a b"], "--host: 'a b' is not allowed; allowed: a host name or an IP address"),
     (["run", "--timeout", "nan"], "--timeout: 'nan' is not allowed; allowed: 10 ms to 86400 s"),
     (["run", "--limit-body", "-5"], "--limit-body: '-5' is not allowed"),
-    (
-        ["run", "--workers", "4"],
-        "--workers: '4' is not allowed; allowed: 1 only (this version runs one worker process)",
-    ),
+    (["run", "--workers", "x"], "--workers: 'x' is not allowed; allowed: a whole number from 1 to 512, or auto"),
     (["run", "--interface", "cgi"], "--interface: 'cgi' is not allowed; allowed: auto, native"),
     (["run", "--access-log", "on"], "--access-log: 'on' is not allowed; allowed: off, common, combined, json"),
     (["run", "--admin", "9000"], "--admin: '9000' is not allowed; allowed: HOST:PORT"),
     (["run", "--uds", "a", "--fd", "3"], "uds and fd exclude each other"),
     (["run", "--static", "/does/not/exist"], "--static: no such directory: '/does/not/exist'"),
-    (["run", "cli_no_such_module"], "no module named 'cli_no_such_module' in "),
-    (["run", "no/such.py"], "no such file: 'no/such.py'"),
-    (["run", "shop:"], "'shop:' is no APP; write module:attribute or path/file.py:attribute"),
-    (["run", "os:pth"], "module 'os' has no attribute 'pth'; did you mean 'path'?"),
-    (["run", "two\nlines"], "'two\\nlines': 'two\\nlines' is not the name of a module"),
-    (["routes"], "the following arguments are required: APP; see dimserver routes --help"),
     (["routes", "cli_no_such_module"], "no module named 'cli_no_such_module' in "),
+    (["routes", "no/such.py"], "no such file: 'no/such.py'"),
+    (["routes", "shop:"], "'shop:' is no APP; write module:attribute or path/file.py:attribute"),
+    (["routes", "os:pth"], "module 'os' has no attribute 'pth'; did you mean 'path'?"),
+    (["routes", "two\nlines"], "'two\\nlines': 'two\\nlines' is not the name of a module"),
+    (["routes"], "the following arguments are required: APP; see dimserver routes --help"),
     (["config", "x"], "unexpected argument 'x'; see dimserver config --help"),
 ]
 
@@ -207,49 +202,19 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 def test_run_serves(served: Served) -> None:
     assert cli.main(["run"]) == 0
-    assert served.pop() == (None, Settings(), "")
-    words = [
-        "run",
-        "app_for_cli",
-        "--port",
-        "0",
-        "--timeout=5m",
-        "--api",
-        "--admin",
-        "/run/admin.sock",
-        "--threads",
-        "4",
-    ]
-    assert cli.main(words) == 0
-    app, settings, name = served.pop()
-    assert isinstance(app, FakeApp)
-    assert settings == Settings(port=0, timeout=300, api=True, admin="/run/admin.sock", threads=4)
-    assert name == "app_for_cli"
+    assert served.pop() == ("", Settings())
+    words = ["run", "app_for_cli", "--port", "0", "--timeout=5m", "--api", "--admin", "/run/admin.sock"]
+    assert cli.main([*words, "--threads", "4", "--workers", "auto"]) == 0
+    settings = Settings(port=0, timeout=300, api=True, admin="/run/admin.sock", threads=4, workers=0)
+    assert served.pop() == ("app_for_cli", settings)
     assert cli.main(["run", "--api", "--no-api", "app_for_cli:server", "--port", "1", "--port", "2"]) == 0
-    app, settings, _ = served.pop()
-    assert isinstance(app, FakeServer)
-    assert settings == Settings(port=2)
-
-
-def test_settings_of_the_app_count_below_the_command_line(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "app_for_cli:eight"]) == 0
-    assert served.pop()[1] == Settings(threads=8, port=1000, uds="/run/eight.sock")
-    assert cli.main(["run", "app_for_cli:eight", "--threads", "2"]) == 0
-    assert served.pop()[1] == Settings(threads=2, port=1000, uds="/run/eight.sock")
-    # Said of TCP on the command line, the app's Unix socket is not meant any more.
-    assert cli.main(["run", "app_for_cli:eight", "--port", "2000"]) == 0
-    assert served.pop()[1] == Settings(threads=8, port=2000)
-    assert cli.main(["run", "app_for_cli:eight", "--fd", "3"]) == 0
-    assert served.pop()[1] == Settings(threads=8, port=1000, fd=3)
-    assert cli.main(["run", "app_for_cli:nowhere"]) == 2
-    assert capsys.readouterr().err == "dimserver: --static: no such directory: '/no/where'\n"
-    assert not served
+    assert served.pop() == ("app_for_cli:server", Settings(port=2))
 
 
 def test_every_setting_is_an_option(served: Served) -> None:
     other = {
         "host": "::1", "port": "1", "uds": "./x", "backlog": "5", "admin": "[::1]:9", "interface": "native",
-        "static": ".", "spool-dir": ".", "api-token": "secret", "workers": "1", "access-log": "json",
+        "static": ".", "spool-dir": ".", "api-token": "secret", "workers": "3", "access-log": "json",
         "log-level": "debug",
     }  # fmt: skip
     for setting in SETTINGS:
@@ -259,7 +224,7 @@ def test_every_setting_is_an_option(served: Served) -> None:
         assert cli.main(["run", *words]) == 0, setting.name
         settings = served.pop()[1]
         changed = [s.name for s in SETTINGS if getattr(settings, s.attribute) != s.default]
-        assert changed == ([] if setting.name == "workers" else [setting.name])
+        assert changed == [setting.name]
 
 
 @pytest.mark.parametrize(
@@ -276,9 +241,8 @@ def test_every_setting_is_an_option(served: Served) -> None:
 def test_something_else_than_an_app(
     target: str, message: str, served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command in ("run", "routes"):
-        assert cli.main([command, target]) == 2
-        assert capsys.readouterr().err == f"dimserver: {message}\n"
+    assert cli.main(["routes", target]) == 2
+    assert capsys.readouterr().err == f"dimserver: {message}\n"
 
 
 def failing(error: BaseException) -> Callable[..., int]:
@@ -291,13 +255,15 @@ def failing(error: BaseException) -> Callable[..., int]:
 def test_what_the_system_refuses_is_exit_1(
     served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    worker = sys.modules["dimserver.run.worker"]
-    monkeypatch.setattr(worker, "serve", failing(StartError("cannot listen on 127.0.0.1:80: permission denied")))
+    supervisor = sys.modules["dimserver.run.supervisor"]
+    monkeypatch.setattr(
+        supervisor, "supervise", failing(StartError("cannot listen on 127.0.0.1:80: permission denied"))
+    )
     assert cli.main(["run"]) == 1
     assert capsys.readouterr().err == "dimserver: cannot listen on 127.0.0.1:80: permission denied\n"
-    monkeypatch.setattr(worker, "serve", failing(KeyboardInterrupt()))
+    monkeypatch.setattr(supervisor, "supervise", failing(KeyboardInterrupt()))
     assert cli.main(["run"]) == 130
-    monkeypatch.setattr(worker, "serve", lambda *args: 3)
+    monkeypatch.setattr(supervisor, "supervise", lambda *args: 3)
     assert cli.main(["run"]) == 3
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -121,7 +122,12 @@ def set_api_token(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) ->
 
 
 def set_workers(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
-    assert json.loads(serve(app, api=True, workers=1).connect().get("/api/status").answer()[2])["workers"] == 1
+    words = [sys.executable, "-m", "dimserver", "run", "--port", "0", "--workers", "3"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().endswith(f"(pid {process.pid}, 3 workers)\n")
+    process.terminate()
+    process.communicate()
 
 
 def set_threads(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
@@ -415,7 +421,11 @@ def test_the_summary_counts_a_connection_once(serve: Serve, app: App) -> None:
     server.connect().get("/api/status").answer()  # enters the http pool, and then the api pool
     server.connect().get("/fail").answer()
     server.stop()
-    assert server.worker.summary().startswith("2 requests (1 failed) on 2 connections in ")
+    counts = server.worker.counts()
+    assert counts == {"requests": 2, "errors": 1, "connections": 2, "cut_off": 0}
+    assert module.summary(counts, 1.25) == "2 requests (1 failed) on 2 connections in 1.2 s"
+    cut = module.summary({**counts, "cut_off": 3}, 2)
+    assert cut == "2 requests (1 failed) on 2 connections, 3 cut off at the end in 2.0 s"
 
 
 def test_an_async_handler_is_refused_however_it_was_registered(app: App) -> None:

@@ -1,0 +1,64 @@
+"""What the control group of this process allows: CPUs, and how often the kernel ran out of its memory."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["oom_kills", "usable_cpus"]
+
+ROOT = "/sys/fs/cgroup"
+
+
+def usable_cpus(root: str = ROOT, own: str = "/proc/self/cgroup") -> int:
+    """How many CPUs this process may use, at least 1: by its affinity and by the quota of its control groups.
+
+    Args:
+        root: where control groups are mounted.
+        own: the file that names the groups of this process.
+    """
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        cpus = os.cpu_count() or 1
+    for directory in _directories(root, own):
+        words = _read(f"{directory}/cpu.max").split()  # version 2: "quota period", quota may be "max"
+        if not words:  # version 1
+            words = [_read(f"{directory}/cpu.cfs_quota_us").strip(), _read(f"{directory}/cpu.cfs_period_us").strip()]
+        if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]):
+            # Upwards: a worker that is idle for a part of the time costs less than a part of a CPU that is.
+            cpus = min(cpus, -(-int(words[0]) // int(words[1])))
+    return max(1, cpus)
+
+
+def oom_kills(root: str = ROOT, own: str = "/proc/self/cgroup") -> int:
+    """How many processes of this control group the kernel killed for want of memory so far; -1 when not to be read."""
+    for directory in _directories(root, own):
+        for line in _read(f"{directory}/memory.events").splitlines():
+            name, _, number = line.partition(" ")
+            if name == "oom_kill" and number.isdigit():
+                return int(number)
+    return -1
+
+
+def _directories(root: str, own: str) -> list[str]:
+    """Those of this process and of every group above it, the innermost first."""
+    found = []
+    for line in _read(own).splitlines():
+        number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if number == "0" and not controllers:
+            base = root
+        elif "cpu" in controllers.split(","):
+            base = f"{root}/cpu"
+        else:
+            continue
+        parts = [part for part in path.split("/") if part]
+        found += ["/".join([base, *parts[:count]]) for count in range(len(parts), -1, -1)]
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,177 @@
+"""What a worker process does, from the fork to its exit code.
+
+It imports the app itself: so a reload has new code, and whatever the app does
+while it is imported, the supervisor is not harmed by it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import socket
+import sys
+from functools import partial
+
+from dimserver.config import Settings, check_paths, merge
+from dimserver.errors import AppImportError, DimserverError
+from dimserver.net.sockets import Door
+from dimserver.run.loader import load_app
+from dimserver.run.worker import Worker, freeze
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import FrameType
+    from typing import Any, NoReturn
+
+    from dimserver.app import App
+    from dimserver.run.channel import Channel, Message
+
+__all__ = ["Link", "become_worker", "work"]
+
+MOST_TRACEBACK = 64 * 1024  # characters; the message of an exception may be a whole document
+INTERNAL = 70  # exit code of a fault that is nobody's mistake (sysexits.h, EX_SOFTWARE)
+
+
+def become_worker(job: Callable[[], int]) -> NoReturn:
+    """Do `job` and end the process, which was forked a moment ago, with its result.
+
+    What the parent had registered to be run at its exit is not run here; what the
+    app registers is, and threads that are no daemons are waited for.
+    """
+    code = INTERNAL
+    try:
+        atexit._clear()
+        code = job()
+        # The order of the interpreter's own end.
+        threading = sys.modules.get("threading")
+        if threading is not None:
+            threading._shutdown()
+        atexit._run_exitfuncs()
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass  # nobody reads it any more
+        os._exit(code)
+
+
+def work(channel: Channel, target: str, values: dict[str, object]) -> int:
+    """Import the app, take over the sockets, serve until told to leave.
+
+    Args:
+        channel: to the supervisor.
+        target: APP as on the command line; "" serves the built-in endpoints and static files.
+        values: of the configuration's sources, by attribute name.
+
+    Returns:
+        The exit code.
+    """
+    # The terminal sends these to the whole group; what they mean is the supervisor's to say.  A handler rather than
+    # SIG_IGN: programs the app starts must not inherit it.
+    signal.signal(signal.SIGINT, _pass)
+    signal.signal(signal.SIGHUP, _pass)
+    try:
+        worker = _open(channel, target, values)
+    except DimserverError as error:
+        channel.send("failed", error.exit_code, str(error), _text(error.__cause__ if _is_users(error) else None))
+        return error.exit_code
+    except BaseException as error:
+        channel.send("failed", 1, f"{type(error).__name__} while the worker was started", _text(error))
+        return 1
+    if worker is None:
+        return 0
+    Link(channel, worker)
+    freeze()
+    worker.run(signals=True)
+    channel.send("ended", worker.counts())
+    return 0
+
+
+def _pass(number: int, frame: FrameType | None) -> None:
+    pass
+
+
+def _is_users(error: DimserverError) -> bool:
+    return isinstance(error, AppImportError)
+
+
+def _text(error: BaseException | None) -> str:
+    if error is None:
+        return ""
+    from traceback import format_exception
+
+    text = "".join(format_exception(error))
+    if len(text) > MOST_TRACEBACK:
+        text = f"{text[: MOST_TRACEBACK // 2]}\n...\n{text[-MOST_TRACEBACK // 2 :]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _open(channel: Channel, target: str, values: dict[str, object]) -> Worker | None:
+    app = load_app(target) if target else None
+    defaults: Mapping[str, object] = {} if app is None else app.defaults
+    settings = Settings(**merge(defaults, values))
+    check_paths(settings)
+    if not channel.send("loaded", {name: _plain(value) for name, value in defaults.items()}):
+        return None
+    answer = channel.wait()
+    if answer is None or answer[0] != "serve":  # not wanted any more
+        return None
+    return _worker(channel, app, settings, answer)
+
+
+def _worker(channel: Channel, app: App | None, settings: Settings, answer: Message) -> Worker:
+    workers: Any
+    kinds: Any
+    _, workers, kinds = answer
+    doors = [
+        Door(socket.socket(fileno=fd), admin, kept)
+        for fd, (admin, kept) in zip(channel.take_descriptors(len(kinds)), kinds, strict=True)
+    ]
+    return Worker(app, settings, doors, workers)
+
+
+def _plain(value: object) -> object:
+    # Every kind of setting reads text; what cannot be sent as it is (a pathlib.Path) is sent so.
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+class Link:
+    """A worker's side of the conversation, in its loop.
+
+    Args:
+        channel: to the supervisor.
+        worker: not running yet.
+
+    Thread-safety: the loop's thread.
+    """
+
+    def __init__(self, channel: Channel, worker: Worker) -> None:
+        self._channel = channel
+        self._worker = worker
+        self._acts: dict[object, Callable[..., object]] = {
+            "drain": worker.stop,
+            "ping": partial(channel.send, "pong"),
+        }
+        worker.loop.selector.register(channel.fileno(), 1, self._heard)
+        worker.on_signal = {signal.SIGTERM: self._leave}
+        worker.loop.call_later(0, partial(channel.send, "ready"))
+
+    def _heard(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
+        messages, more = self._channel.receive()
+        for word, *rest in messages:
+            self._acts[word](*rest)
+        if not more:
+            self._worker.loop.selector.unregister(self._channel.fileno())
+            self._worker.log.error("the supervisor is gone; this worker finishes what is in flight and ends")
+            self._worker.stop()
+
+    def _leave(self) -> None:
+        # One worker is to go, not the server: the supervisor has another one ready first.
+        self._worker.loop.call_from_thread(partial(self._channel.send, "leave", "it got a SIGTERM"))

@@ -1,0 +1,36 @@
+"""Why a process ended, in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+__all__ = ["explain"]
+
+MEANINGS = {
+    signal.SIGKILL: "somebody's kill -9, or the kernel was out of memory",
+    signal.SIGSEGV: "a fault in compiled code",
+    signal.SIGBUS: "a fault in compiled code, or a mapped file became shorter",
+    signal.SIGABRT: "compiled code gave up",
+    signal.SIGXCPU: "its limit of CPU time",
+}
+
+
+def explain(status: int) -> str:
+    """What a wait status says, to be put behind the name of a process.
+
+    Args:
+        status: as from `os.waitpid`.
+
+    Returns:
+        For example ``ended with exit code 3`` or ``was killed by SIGSEGV (a fault in compiled code)``.
+    """
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        number = signal.Signals(-code)
+    except ValueError:
+        return f"was killed by signal {-code}"
+    meaning = MEANINGS.get(number)
+    return f"was killed by {number.name}" + (f" ({meaning})" if meaning else "")

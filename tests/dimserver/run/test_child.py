@@ -1,0 +1,121 @@
+"""What a worker process does besides serving: its end, and what it says when it cannot begin."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from dimserver.run import child
+from dimserver.run.channel import Channel
+
+
+def in_child(job: Callable[[], int]) -> tuple[int, bytes]:
+    """Exit code of a job in a process of its own, and what it wrote to standard output."""
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(writer, 1)
+        os.dup2(writer, 2)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+        child.become_worker(job)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        out = stream.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out
+
+
+def test_its_result_is_the_exit_code_and_what_is_printed_gets_out() -> None:
+    def job() -> int:
+        print("unflushed", end="")
+        return 5
+
+    assert in_child(job) == (5, b"unflushed")
+
+
+def test_what_the_parent_registered_is_not_run_and_its_own_is() -> None:
+    import atexit
+
+    def parents() -> None:
+        print("parent's")
+
+    def job() -> int:
+        atexit.register(lambda: print("own"))
+        return 0
+
+    atexit.register(parents)
+    assert in_child(job) == (0, b"own\n")
+    atexit.unregister(parents)
+
+
+def test_a_fault_is_shown_and_is_no_success() -> None:
+    code, out = in_child(lambda: 1 // 0)
+    assert code == child.INTERNAL
+    assert b"ZeroDivisionError" in out
+
+
+def fails(tmp_path: pathlib.Path, target: str, **values: object) -> tuple[object, ...]:
+    """What a worker says that cannot start."""
+    ours, theirs = Channel.pair()
+    interrupt, hangup = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)
+    path = list(sys.path)
+    try:
+        code = child.work(theirs, target, dict(values))
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGHUP, hangup)
+        sys.path[:] = path
+    messages, _ = ours.receive()
+    ours.close()
+    theirs.close()
+    assert messages[-1][0] == "failed"
+    assert messages[-1][1] == code
+    return messages[-1]
+
+
+def test_a_mistake_is_told_in_one_line(tmp_path: pathlib.Path) -> None:
+    _, code, text, trace = fails(tmp_path, str(tmp_path / "none.py"))
+    assert (code, trace) == (2, "")
+    assert str(text).startswith("no such file: ")
+    assert fails(tmp_path, "", static=str(tmp_path / "none"))[2] == (f"--static: no such directory: '{tmp_path}/none'")
+
+
+def test_an_exception_of_the_app_is_told_whole(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "child_broken.py").write_text("def f():\n    raise ValueError('näh')\n\nf()\n")
+    _, code, text, trace = fails(tmp_path, str(tmp_path / "child_broken.py"))
+    assert code == 1
+    assert "raised ValueError while it was loaded" in str(text)
+    assert str(trace).startswith("Traceback (most recent call last):\n")
+    assert "ValueError: näh" in str(trace)
+    assert f"{os.sep}dimserver{os.sep}run" not in str(trace)
+
+
+def test_an_endless_traceback_is_cut(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "child_long.py").write_text("raise ValueError('x' * 3_000_000)\n")
+    trace = str(fails(tmp_path, str(tmp_path / "child_long.py"))[3])
+    assert len(trace) < 2 * child.MOST_TRACEBACK
+
+
+@pytest.mark.parametrize("value", [1, 1.5, True, None, "text", pathlib.Path("/a/b")])
+def test_settings_of_the_app_can_be_sent(value: object) -> None:
+    ours, theirs = Channel.pair()
+    theirs.send("loaded", child._plain(value))
+    assert ours.wait() == ("loaded", value if not isinstance(value, pathlib.Path) else "/a/b")
+    ours.close()
+    theirs.close()
+
+
+def test_a_supervisor_that_is_gone_before_the_worker_is_ready() -> None:
+    ours, theirs = Channel.pair()
+    ours.close()
+    interrupt, hangup = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)
+    assert child.work(theirs, "", {"port": 0}) == 0
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hangup)
+    theirs.close()

@@ -1,0 +1,32 @@
+"""Exits in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from dimserver.run.exits import explain
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0, "ended with exit code 0"),
+        (3 << 8, "ended with exit code 3"),
+        (signal.SIGKILL, "was killed by SIGKILL (somebody's kill -9, or the kernel was out of memory)"),
+        (signal.SIGSEGV | 0x80, "was killed by SIGSEGV (a fault in compiled code)"),
+        (signal.SIGUSR2, "was killed by SIGUSR2"),
+        (33, "was killed by signal 33"),
+    ],
+)
+def test_explain(status: int, words: str) -> None:
+    assert explain(int(status)) == words
+
+
+def test_of_a_real_process() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(7)
+    assert explain(os.waitpid(pid, 0)[1]) == "ended with exit code 7"
