@@ -38,7 +38,7 @@ class Integer(Kind):
 
     type = "integer"
     metavar = "N"
-    typed = (int,)
+    typed: tuple[type, ...] = (int,)
 
     def __init__(
         self, low: int, high: int, unit: str = "", *, optional: bool = False, zero: str = "", note: str = ""
