@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dimserver.kinds.base import Kind
+from dimserver.kinds.base import Kind, Types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Integer(Kind):
 
     type = "integer"
     metavar = "N"
-    typed: tuple[type, ...] = (int,)
+    typed: Types = (int,)
 
     def __init__(
         self, low: int, high: int, unit: str = "", *, optional: bool = False, zero: str = "", note: str = ""
