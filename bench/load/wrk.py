@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,18 @@ def find() -> str:
     return path
 
 
-def run(port: int, connections: int, seconds: int, pipeline: int, cpu: int | None, scratch: Path) -> Load:
+def run(
+    port: int,
+    connections: int,
+    seconds: int,
+    pipeline: int,
+    cpu: int | None,
+    scratch: Path,
+    *,
+    path: str = "/",
+    fields: tuple[str, ...] = (),
+    lua: str = "",
+) -> Load:
     """Send GETs over keep-alive connections for some seconds.
 
     Args:
@@ -82,13 +94,19 @@ def run(port: int, connections: int, seconds: int, pipeline: int, cpu: int | Non
         pipeline: requests sent in one write.
         cpu: the CPU wrk is bound to.
         scratch: directory for its script.
+        path: what is asked for.
+        fields: header fields to send along, each as ``Name: value``.
+        lua: a script of the caller's own, in place of plain GETs.
 
     Raises:
         LoadError: wrk is missing, or printed no figures.
     """
-    script = scratch / f"wrk-{pipeline}.lua"
-    script.write_text((PIPELINE % pipeline if pipeline > 1 else "") + DONE)
-    command = [find(), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}/"]
+    # One of a name for each script, so that two loads at once do not share one.
+    script = scratch / (f"wrk-{zlib.crc32(lua.encode()):08x}.lua" if lua else f"wrk-{pipeline}.lua")
+    script.write_text((lua or (PIPELINE % pipeline if pipeline > 1 else "")) + DONE)
+    command = [find(), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
+    command += [word for field in fields for word in ("-H", field)]
+    command.append(f"http://127.0.0.1:{port}{path}")
     with pinned(cpu):
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     for line in done.stdout.splitlines():

@@ -49,6 +49,7 @@ cdef class Outbox:
     cdef Py_ssize_t offset           # sent of the first item, when that is bytes
     cdef readonly int64_t pending
     cdef object flow                 # what makes more of it, or None
+    cdef bint corked                 # the kernel holds back what fills no segment
 
     cdef int put(self, object item) except -1
     cdef void skip(self, Py_ssize_t size) noexcept   # that much of the first item, bytes, is sent

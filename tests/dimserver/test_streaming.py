@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dimcore import BadRequest
+from dimcore import BadRequest, FileBody, RequestPoint
 from dimserver import App
 
 KIB = 1024
@@ -356,3 +356,31 @@ def test_a_directory_that_cannot_be_used_is_told_at_the_start(child: Start, prog
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert f"--spool-dir: {'no such directory' if kind == 'missing' else 'not a directory'}" in err
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="an option of Linux")
+def test_segments_are_held_back_while_a_large_file_is_sent_and_no_longer(serve: Serve, tmp_path: pathlib.Path) -> None:
+    app = App()
+    sockets: list[socket.socket] = []
+    size = 16 * MIB + 1
+
+    @app.get("/")
+    def file(request: RequestPoint) -> tuple[int, None, FileBody]:
+        sockets.append(socket.fromfd(request.connection.fileno, socket.AF_INET, socket.SOCK_STREAM))
+        return 200, None, FileBody(os.open(tmp_path / "file", os.O_RDONLY), 0, size)
+
+    def held_back() -> int:
+        return sockets[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+
+    with (tmp_path / "file").open("wb") as out:
+        out.truncate(size)
+    wire = serve(app).connect()
+    try:
+        for _ in range(2):
+            wire.get()
+            until(lambda: sockets and held_back() == 1)  # it cannot all be sent before it is read
+            assert len(wire.answer()[2]) == size
+            until(lambda: held_back() == 0)
+    finally:
+        for sock in sockets:
+            sock.close()

@@ -26,6 +26,7 @@ from time import time as clock
 from dimcore.stream import Composite, FileBody
 from dimserver.errors import ConfigError
 from dimserver.handlers.conditional import evaluate, format_date, range_applies
+from dimserver.handlers.kept import Kept, KeptFile
 from dimserver.handlers.mediatypes import media_type
 from dimserver.handlers.ranges import read_range
 from dimserver.handlers.rooted import Root
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
         def get(self, name: str) -> str | None: ...
         def getall(self, name: str) -> list[str]: ...
+        def __contains__(self, name: object) -> bool: ...
 
     class Request(Protocol):
         """The part of a RequestPoint that is read here."""
@@ -59,8 +61,11 @@ __all__ = ["StaticFiles"]
 
 KiB = 1024
 
-# Up to here the file is read and goes out with its head in one send; above, sendfile saves the copy.
+# Up to here the file is read, kept, and goes out with its head in one send; above, sendfile saves the copy.
 INLINE_BYTES = 16 * KiB
+
+# A request without any of these gets the whole file.
+CONDITIONS = ("if-none-match", "if-modified-since", "range", "if-match", "if-unmodified-since")
 
 MAX_DEPTH = 64  # names in a path: each directory is a descriptor while the path is walked
 
@@ -98,7 +103,7 @@ class StaticFiles:
     Thread-safety: safe; nothing changes after construction.
     """
 
-    __slots__ = ("_index", "_prefix", "_root", "directory")
+    __slots__ = ("_index", "_kept", "_prefix", "_root", "directory")
 
     def __init__(self, directory: str | os.PathLike[str], *, prefix: str = "/", index: str = "index.html") -> None:
         self.directory = os.fspath(directory)
@@ -110,6 +115,7 @@ class StaticFiles:
         self._root = Root(directory)
         self._prefix = [part.encode() for part in prefix.split("/") if part]
         self._index = index.encode()
+        self._kept = Kept()
 
     def __repr__(self) -> str:
         return f"StaticFiles({self.directory!r})"
@@ -123,10 +129,14 @@ class StaticFiles:
         Raises:
             OSError: the system failed in a way that says nothing about the request (an input/output error).
         """
+        raw_path = request.raw_path
+        kept = self._kept.find(raw_path)
+        if kept is not None and (again := self._again(request, raw_path, kept)) is not None:
+            return again
         method = request.method
         if method not in ("GET", "HEAD"):
             return _plain(405, "Method Not Allowed", {"Allow": "GET, HEAD"})
-        names = self._names(request.raw_path)
+        names = self._names(raw_path)
         if names is None:
             return _plain(404, "Not Found")
         if not names:
@@ -139,7 +149,7 @@ class StaticFiles:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 # With its slash it was the index that was opened: a directory of that name is no file.
-                if stat.S_ISDIR(status.st_mode) and not request.raw_path.endswith("/"):
+                if stat.S_ISDIR(status.st_mode) and not raw_path.endswith("/"):
                     return _to_directory(request)
                 return _plain(404, "Not Found")
             answer = _answer(request, status, names[-1])
@@ -148,6 +158,8 @@ class StaticFiles:
                     answer.headers["Content-Length"] = str(status.st_size)
                     return answer.status, answer.headers, b""
                 body, fd = _body(answer, fd)
+                if answer.status == 200 and type(body) is bytes:
+                    self._keep(raw_path, names, status, answer.headers, body)
                 return answer.status, answer.headers, body
             return answer
         except OSError as error:
@@ -155,6 +167,30 @@ class StaticFiles:
         finally:
             if fd >= 0:
                 os.close(fd)
+
+    def _again(self, request: Request, raw_path: str, kept: KeptFile) -> Answer | None:
+        """The answer out of memory; ``None`` where the file changed or the request asks for more than that."""
+        if not kept.is_current():
+            self._kept.forget(raw_path)
+            return None
+        headers = request.headers
+        for name in CONDITIONS:
+            if name in headers:
+                break
+        else:
+            if request.method in ("GET", "HEAD"):
+                return 200, kept.fields.copy(), kept.content
+            return None
+        if name != "range" and request.method == "GET" and evaluate(headers, kept.etag, kept.modified) == 304:
+            return 304, {"ETag": kept.etag, "Last-Modified": kept.fields["Last-Modified"]}, b""
+        return None
+
+    def _keep(
+        self, raw_path: str, names: list[bytes], status: os.stat_result, fields: dict[str, str], content: bytes
+    ) -> None:
+        modified = status.st_mtime_ns // 1_000_000_000
+        path = b"/".join((self._root.path, *names))
+        self._kept.keep(raw_path, KeptFile(path, status, fields["ETag"], modified, fields.copy(), content), status)
 
     def _names(self, raw_path: str) -> list[bytes] | None:
         """The steps from the directory to the file; none: the directory without its slash; ``None``: no such file."""

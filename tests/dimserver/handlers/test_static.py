@@ -36,6 +36,9 @@ class Headers:
     def getall(self, name: str) -> list[str]:
         return self.fields.get(name, [])
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.fields
+
 
 class Request:
     """As much of a RequestPoint as is read."""
