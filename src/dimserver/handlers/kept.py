@@ -17,7 +17,7 @@ On a network file system a stat may be as old as its cache of attributes.
 from __future__ import annotations
 
 import os
-from threading import Lock
+from _thread import allocate_lock  # what `threading` offers too, without its import at every start
 from time import time as clock
 
 __all__ = ["Kept", "KeptFile"]
@@ -76,7 +76,7 @@ class Kept:
     def __init__(self) -> None:
         self._files: dict[str, KeptFile] = {}
         self._bytes = 0
-        self._change = Lock()
+        self._change = allocate_lock()
         self.find = self._files.get  # found or not: the caller asks `is_current`
 
     def keep(self, raw_path: str, file: KeptFile, status: os.stat_result) -> None:
