@@ -20,6 +20,7 @@ UNTESTED = {
 
 # Tests of more than one module.
 WHOLE = {
+    "dimserver/test_configured": "settings from every source, from the start of a process to what it serves",
     "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
     "dimserver/test_streaming": "bodies in and out, from the socket to the handler and back",
 }

@@ -19,11 +19,42 @@ import pytest
 
 import dimserver
 from dimserver import App
-from dimserver.config import Settings
+from dimserver.config import SETTINGS, Setting, Settings
+from dimserver.kinds import Choice, Duration, Endpoint, Flag, Integer, Kind, Mode, Name, Size, SocketPath, Token
 from dimserver.run.worker import Worker
+
+# A value of each setting that is not its default, as text: by name where its kind does not tell one.
+OTHER = {"static": ".", "spool-dir": ".", "port": "1", "fd": "7"}
+OF_A_KIND: dict[type[Kind], str] = {
+    Duration: "700ms",
+    Size: "4KiB",
+    Mode: "0640",
+    Name: "::1",
+    Endpoint: "[::1]:9",
+    SocketPath: "./x",
+    Token: "secret",
+}
+FIXED: set[str] = set()  # settings with one value only
 
 PATIENCE = 20.0  # seconds; for what normally takes milliseconds, on a machine that is busy
 SOURCES = pathlib.Path(dimserver.__file__).parents[1]
+
+
+def other_value(setting: Setting) -> str:
+    """As text, a value of `setting` that is not its default."""
+    kind, default = setting.kind, setting.default
+    if setting.name in OTHER:
+        return OTHER[setting.name]
+    if isinstance(kind, Choice):
+        return next(word for word in kind.words if word != default)
+    if isinstance(kind, Flag):
+        return "false" if default else "true"
+    if isinstance(kind, Integer):
+        return str(next(number for number in (7, 8, kind.high, kind.low) if kind.low <= number <= kind.high))
+    for of, text in OF_A_KIND.items():
+        if isinstance(kind, of) and kind.read(text) != default:
+            return text
+    raise AssertionError(f"say in OTHER what {setting.name} may be besides its default")
 
 
 class Wire:
@@ -127,12 +158,13 @@ class Child:
         python: tuple[str, ...] = (),
         module: tuple[str, ...] = ("-m", "dimserver"),
         announced: bool = True,
+        variables: dict[str, str] | None = None,
         **more: Any,
     ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, *python, *module, *words],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            cwd=cwd, env=child_environment(), **more,
+            cwd=cwd, env=child_environment(**(variables or {})), **more,
         )  # fmt: skip
         self.pid = self.process.pid
         self.first = ""
@@ -193,6 +225,12 @@ class Child:
             out, err = self.process.communicate()
             raise AssertionError(f"the server did not end: {out!r} {err!r}") from None
         return self.process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture(scope="session")
+def other() -> dict[str, str]:
+    """Of each setting that has more than one value: its name, and a value as text that is not its default."""
+    return {setting.name: other_value(setting) for setting in SETTINGS if setting.name not in FIXED}
 
 
 def child_environment(**more: str) -> dict[str, str]:

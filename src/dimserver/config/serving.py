@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.kinds import Choice, Endpoint, Flag, Integer, Name, Path, SocketPath, Token
+from dimserver.kinds import Choice, Endpoint, Flag, Integer, Mode, Name, Path, SocketPath, Token
 
 __all__ = ["SERVING"]
 
@@ -27,6 +27,11 @@ SERVING: tuple[Setting, ...] = (
         "For a proxy on the same machine; no TCP port is opened.",
     ),
     Setting(
+        LISTEN, "uds-mode", Mode(), 0o666,
+        "Permissions of the Unix socket; to connect takes the permission to write.",
+        "A proxy that runs as another user gets in, as with uvicorn (0666), gunicorn (0777) and a port on loopback.",
+    ),
+    Setting(
         LISTEN, "fd", Integer(0, 1_048_576, optional=True), None,
         "Listen on this inherited descriptor, a bound stream socket, instead of host and port.",
         "For a parent that binds a privileged port, or keeps the socket open between restarts.",
@@ -40,6 +45,11 @@ SERVING: tuple[Setting, ...] = (
         LISTEN, "admin", Endpoint(), None,
         "A second listener for operators: its connections are the admin pool and may read every built-in endpoint.",
         "Off: one more open port is an operator's decision.",
+    ),
+    Setting(
+        LISTEN, "admin-mode", Mode(), 0o600,
+        "Permissions of the admin listener's Unix socket.",
+        "Who may connect may read and control everything: nobody but the server's own user and root, at first.",
     ),
     Setting(
         APP, "interface", Choice("auto", "native"), "auto",
@@ -59,6 +69,6 @@ SERVING: tuple[Setting, ...] = (
     Setting(
         APP, "api-token", Token(), None,
         "Bearer token that lets a remote client read /api/stats and /api/connections.",
-        "Off: without it only loopback and the admin listener may; a command line is visible to other local users.",
+        "Off: only loopback and the admin listener may. Give it in a file or variable: all users see a command line.",
     ),
 )  # fmt: skip

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from dimserver.kinds import Kind
 
-__all__ = ["Setting", "did_you_mean"]
+__all__ = ["PREFIX", "Setting", "did_you_mean"]
+
+PREFIX = "DIMSERVER_"  # of the variables of the environment
 
 
 class Setting:
@@ -26,9 +28,10 @@ class Setting:
         reason: why the default is what it is.
         attribute: its name in Python, for example `limit_head`.
         option: its name on the command line, for example `--limit-head`.
+        variable: its name in the environment, for example `DIMSERVER_LIMIT_HEAD`.
     """
 
-    __slots__ = ("attribute", "default", "group", "kind", "name", "option", "reason", "what")
+    __slots__ = ("attribute", "default", "group", "kind", "name", "option", "reason", "variable", "what")
 
     def __init__(self, group: str, name: str, kind: Kind, default: object, what: str, reason: str) -> None:
         self.group = group
@@ -39,6 +42,7 @@ class Setting:
         self.reason = reason
         self.attribute = name.replace("-", "_")
         self.option = "--" + name
+        self.variable = PREFIX + self.attribute.upper()
 
     def read(self, value: object, spelled: str) -> object:
         """The typed value of this setting.
@@ -54,22 +58,30 @@ class Setting:
             return self.kind.read(value)
         except ValueError:
             pass
-        shown = "the value given" if isinstance(self.kind, Token) else _quoted(value)
-        raise ConfigError(f"{spelled}: {shown} is not allowed; allowed: {self.kind.allowed()}")
+        raise ConfigError(f"{spelled}: {self.quote(value)} is not allowed; allowed: {self.kind.allowed()}")
+
+    def quote(self, value: object) -> str:
+        """`value`, right or wrong, as a message may repeat it: shortened, and never a secret."""
+        if isinstance(self.kind, Token):
+            return "the value given"
+        text = repr(value)
+        return text if len(text) <= 80 else text[:60] + "…" + text[-10:]
 
     def show_default(self) -> str:
         """The default as a user would write it."""
         return self.kind.show(self.default)
 
 
-def _quoted(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:60] + "…" + text[-10:]
+def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean 'x'?` for the known word nearest to `word`, or an empty text.
 
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known word nearest to `word`, or an empty text."""
+    Args:
+        word: what was written; upper and lower case count alike.
+        known: what could have been meant.
+        prefix: what a user writes before each of them.
+    """
     import difflib  # needed for mistakes only, and it brings re
 
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    words = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    return f"; did you mean '{prefix}{words[near[0]]}'?" if near else ""

@@ -11,37 +11,55 @@ from dimserver.kinds import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["BY_ATTRIBUTE", "SETTINGS", "Settings", "merge", "read_values"]
+__all__ = ["BY_ATTRIBUTE", "SETTINGS", "Settings", "merge", "read_values", "unknown_setting"]
 
 SETTINGS: tuple[Setting, ...] = SERVING + LIMITS + OPERATIONS
 
 BY_ATTRIBUTE: dict[str, Setting] = {setting.attribute: setting for setting in SETTINGS}
 
 
-def read_values(values: Mapping[str, object], spell: Callable[[Setting], str]) -> dict[str, object]:
+def read_values(
+    values: Mapping[str, object],
+    spell: Callable[[Setting], str],
+    where: str = "",
+    rows: Iterable[Setting] = SETTINGS,
+) -> dict[str, object]:
     """Check the values of one source.
 
     Args:
         values: what the source holds, by the names the source uses.
         spell: how the source spells the name of a setting.
+        where: what messages write before such a name, for example ``"site.toml:"``.
+        rows: the settings it may have.
 
     Returns:
         Typed values by attribute name, ready for `Settings(**values)`.  Sources
         are merged with `merge`.
 
     Raises:
-        ConfigError: an unknown name, or a bad value.
+        ConfigError: an unknown name, a bad value, or two that exclude each other.
     """
-    known = {spell(setting): setting for setting in SETTINGS}
+    known = {spell(setting): setting for setting in rows}
     read: dict[str, object] = {}
     for spelled, value in values.items():
         setting = known.get(spelled)
         if setting is None:
-            raise ConfigError(f"unknown setting '{spelled}'{did_you_mean(spelled, known)}")
-        read[setting.attribute] = setting.read(value, spelled)
+            raise ConfigError(unknown_setting(spelled, known, where))
+        read[setting.attribute] = setting.read(value, where + spelled)
+    if read.get("uds") is not None and read.get("fd") is not None:
+        uds, fd = (where + spell(BY_ATTRIBUTE[name]) for name in ("uds", "fd"))
+        raise ConfigError(f"{uds} and {fd} exclude each other: a server has one main listener; give one of them")
     return read
+
+
+def unknown_setting(word: str, known: Iterable[str], where: str = "") -> str:
+    """What is said of a name that is none; arguments as for `read_values`."""
+    shown = word if len(word) <= 80 else word[:60] + "…"
+    # A variable is meant with its prefix, a key without its file.
+    hint = did_you_mean(word, known, "" if where.endswith(":") else where)
+    return f"unknown setting '{where}{shown}'{hint or '; `dimserver config` lists the known ones'}"
 
 
 def merge(weaker: Mapping[str, object], stronger: Mapping[str, object]) -> dict[str, object]:
@@ -75,9 +93,11 @@ class Settings:
     host: str
     port: int
     uds: str | None
+    uds_mode: int
     fd: int | None
     backlog: int
     admin: tuple[str, int] | str | None
+    admin_mode: int
     interface: str
     static: str | None
     api: bool
@@ -114,8 +134,6 @@ class Settings:
         given = read_values(values, lambda setting: setting.attribute)
         for setting in SETTINGS:
             object.__setattr__(self, setting.attribute, given.get(setting.attribute, setting.default))
-        if self.uds is not None and self.fd is not None:
-            raise ConfigError("uds and fd exclude each other: a server has one main listener; give one of them")
 
     def replace(self, **changes: object) -> Settings:
         """A copy with some values changed.

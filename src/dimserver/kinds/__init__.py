@@ -9,7 +9,7 @@ knows the setting's name and asks `allowed` for the rest.
 from dimserver.kinds.base import Kind
 from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size, Workers
 from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath
-from dimserver.kinds.words import Choice, Flag, Token
+from dimserver.kinds.words import Choice, Flag, Target, Token
 
 __all__ = [
     "HOUR",
@@ -30,6 +30,7 @@ __all__ = [
     "Path",
     "Size",
     "SocketPath",
+    "Target",
     "Token",
     "Workers",
 ]

@@ -1,4 +1,4 @@
-"""Words: a choice, a switch, a secret."""
+"""Words: a choice, a switch, a secret, the name of an app."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Choice", "Flag", "Token"]
+__all__ = ["Choice", "Flag", "Target", "Token"]
 
 
 class Choice(Kind):
@@ -77,3 +77,18 @@ class Token(Kind):
 
     def show(self, value: Any) -> str:
         return "none" if value is None else "set"
+
+
+class Target(Kind):
+    """What is served: `module[:attribute]` or `path/file.py[:attribute]`; looked at when it is loaded."""
+
+    type = "app"
+    metavar = "APP"
+
+    def parse(self, text: str) -> object:
+        if len(text) > 4 * KiB or not text.strip():
+            raise ValueError
+        return text
+
+    def allowed(self) -> str:
+        return "module[:attribute] or path/file.py[:attribute]"

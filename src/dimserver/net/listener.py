@@ -108,8 +108,13 @@ def _listening(
     return sock
 
 
-def open_unix(path: str, backlog: int) -> socket.socket:
+def open_unix(path: str, backlog: int, mode: int = 0o666) -> socket.socket:
     """A listening Unix socket; a stale one at the same path, which nobody answers, is replaced.
+
+    Args:
+        path: where; nothing that is no socket is ever removed.
+        backlog: connections the kernel may queue.
+        mode: permissions of the path, whatever the umask says.
 
     Raises:
         StartError: something else is at `path`, a server answers there, or it is not allowed.
@@ -118,7 +123,13 @@ def open_unix(path: str, backlog: int) -> socket.socket:
     try:
         _remove_stale(path)
         sock.bind(path)
-        sock.listen(backlog)
+        try:
+            # Before it listens: nobody gets in who may not.  The umask belongs to all threads; it is left alone.
+            os.chmod(path, mode)
+            sock.listen(backlog)
+        except OSError:
+            os.unlink(path)
+            raise
     except OSError as error:
         sock.close()
         raise StartError(f"cannot listen on unix:{path}: {_reason(error)}") from None
@@ -134,12 +145,19 @@ def _remove_stale(path: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise OSError(errno.EEXIST, "something that is no socket is there")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
+        probe.setblocking(False)
         try:
             probe.connect(path)
-        except ConnectionRefusedError:
+        except ConnectionRefusedError:  # a name without a socket behind it: its server has ended without removing it
             os.unlink(path)
             return
+        except FileNotFoundError:  # removed since we looked
+            return
+        except BlockingIOError:  # its queue is full: it may be stuck, but it lives
+            pass
+        except OSError as error:
+            if error.errno != errno.EPROTOTYPE:  # a live socket of another type
+                raise
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 

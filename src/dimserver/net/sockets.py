@@ -53,7 +53,7 @@ class Sockets:
     """Opens what the settings name, and closes it at the end.
 
     Args:
-        settings: see ``dimserver config``; of them host, port, uds, fd, admin and backlog.
+        settings: see ``dimserver config``; of them host, port, uds, fd and admin with their modes, and backlog.
         grouped: a TCP socket for each slot, where the system has that.
         passed: descriptors of a service manager and their names; they take the place of the main
             listener, and the one named ``admin`` that of the admin listener.
@@ -88,7 +88,7 @@ class Sockets:
             for fd in descriptors:
                 self._shared.append(Door(open_descriptor(fd, settings.backlog), kept=True))
         elif settings.uds is not None:
-            self._shared.append(self._unix(settings.uds))
+            self._shared.append(self._unix(settings.uds, settings.uds_mode))
         elif grouped:
             self._slots[0] = open_tcp(settings.host, settings.port, settings.backlog, grouped=True)
         else:
@@ -99,14 +99,14 @@ class Sockets:
         if descriptors:
             self._shared.extend(Door(open_descriptor(fd, settings.backlog), True, True) for fd in descriptors)
         elif isinstance(settings.admin, str):
-            door = self._unix(settings.admin)
+            door = self._unix(settings.admin, settings.admin_mode)
             door.admin = True
             self._shared.append(door)
         elif settings.admin is not None:
             self._shared.append(Door(open_tcp(*settings.admin, settings.backlog), admin=True))
 
-    def _unix(self, path: str) -> Door:
-        door = Door(open_unix(path, self._backlog))
+    def _unix(self, path: str, mode: int) -> Door:
+        door = Door(open_unix(path, self._backlog, mode))
         self._files.append(_File(path))
         return door
 

@@ -15,7 +15,8 @@ import io
 import os
 import sys
 
-from dimserver.config import SETTINGS, Settings, check_paths, did_you_mean, read_values
+from dimserver.config import SETTINGS, check_paths, did_you_mean
+from dimserver.config.sources import APP, CONFIG, Sources, check_file
 from dimserver.errors import AppImportError, ConfigError, DimserverError
 from dimserver.kinds import Flag
 
@@ -32,10 +33,11 @@ USAGE = """\
 usage: dimserver run [APP] [options]    serve APP; without one the built-in API and static files
        dimserver routes APP             print the route table of APP
        dimserver config                 print every setting with type, unit, default and reason
+       dimserver config --check FILE    check a TOML file of settings
        dimserver --version
 
 APP is module[:attribute] or path/file.py[:attribute]; the attribute is `app` unless given.
-`dimserver run --help` lists the options.
+`dimserver run --help` lists the options; each is a variable (DIMSERVER_PORT) and a key of a TOML file, too.
 """
 
 
@@ -136,19 +138,31 @@ def _version() -> str:
 
 def _run(words: list[str]) -> int:
     parser = _Parser("run", "run [APP] [options]", "Serve APP, or the built-in API and static files.")
-    parser.add_argument("app", nargs="?", metavar="APP", help="module[:attribute] or path/file.py[:attribute]")
+    parser.add_argument(
+        "app",
+        nargs="?",
+        metavar="APP",
+        default=argparse.SUPPRESS,
+        help="module[:attribute] or path/file.py[:attribute]",
+    )
+    parser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=CONFIG.what)
     _add_settings(parser)
-    given = vars(parser.parse(words))
-    target: str | None = given.pop("app")
-    spelled = {f"--{name}": value for name, value in given.items()}
-    values = read_values(spelled, lambda setting: setting.option)
-    settings = Settings(**values)
+    given = {f"--{name}": value for name, value in vars(parser.parse(words)).items()}
+    if "--app" in given:
+        given["APP"] = given.pop("--app")
+    sources = Sources(given, os.environ)
+    loaded = sources.load()
     _check_platform()
-    check_paths(settings)
+
+    def values() -> dict[str, object]:
+        # Called at the start and at each reload.
+        now = sources.load()
+        check_paths(now.settings, now.origins)
+        return now.values
 
     from dimserver.run.supervisor import supervise
 
-    return int(supervise(target or "", lambda: values))
+    return int(supervise(loaded.app or "", values))
 
 
 def _add_settings(parser: _Parser) -> None:
@@ -210,25 +224,40 @@ def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def _config(words: list[str]) -> int:
-    _Parser("config", "config", "Print every setting with type, unit, default and reason.").parse(words)
+    parser = _Parser("config", "config [--check FILE]", "Print every setting, or check a TOML file of settings.")
+    parser.add_argument("--check", metavar="FILE", help="exit 0 if `dimserver run --config FILE` would take it, else 2")
+    file: str | None = parser.parse(words).check
+    if file is None:
+        sys.stdout.writelines(_describe_settings())
+        return 0
+    if not file:
+        raise ConfigError(f"--check: '' is not allowed; allowed: {CONFIG.kind.allowed()}")
+    loaded = check_file(file)
+    check_paths(loaded.settings, loaded.origins)
+    count = len(loaded.values)
+    sys.stdout.write(f"{file}: {count} setting{'s' if count != 1 else ''}, all of them right\n")
+    return 0
 
+
+def _describe_settings() -> list[str]:
     import textwrap
 
-    heads = [(s.option, s.kind.type, s.kind.unit or "-", s.show_default()) for s in SETTINGS]
+    rows = (*SETTINGS, APP, CONFIG)
+    heads = [("APP" if s is APP else s.option, s.kind.type, s.kind.unit or "-", s.show_default()) for s in rows]
     lines = _columns([("SETTING", "TYPE", "UNIT", "DEFAULT"), *heads])
     width = max(60, min(_terminal_width(), 100)) - 6
     out = [lines[0]]
     group = ""
-    for setting, line in zip(SETTINGS, lines[1:], strict=True):
+    for setting, line in zip(rows, lines[1:], strict=True):
         if setting.group != group:
             group = setting.group
             out.append(f"\n{group}\n")
         out.append(line)
-        for label, text in (("", setting.what), ("Allowed: ", setting.kind.allowed()), ("Why: ", setting.reason)):
-            wrapped = textwrap.wrap(label + text, width, break_on_hyphens=False, break_long_words=False)
+        names = f"variable {setting.variable}" + (f", key {setting.name}" if setting is not CONFIG else "")
+        for text in (setting.what, f"Allowed: {setting.kind.allowed()}", f"Why: {setting.reason}", f"Also: {names}"):
+            wrapped = textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
             out.extend(f"      {part}\n" for part in wrapped)
-    sys.stdout.writelines(out)
-    return 0
+    return out
 
 
 # argparse, made quiet and quick

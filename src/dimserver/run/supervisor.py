@@ -38,7 +38,7 @@ LINGER = 2.0  # seconds: a worker that is replaced keeps its idle connections so
 OVERTIME = 1.0  # seconds after the drain limit before a worker that did not end by itself is killed
 HANDSHAKE = 1.0  # seconds: connections that have begun to come to a slot that is closed have come by then
 AT_ONCE = 0.5  # seconds after a second signal
-FIXED = ("host", "port", "uds", "fd", "admin")  # settings that name what is open already
+FIXED = ("host", "port", "uds", "uds_mode", "fd", "admin", "admin_mode")  # settings that name what is open already
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
 

@@ -124,6 +124,78 @@ def test_open_unix(tmp_path: pathlib.Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("mode", [0o666, 0o600, 0o660, 0o777])
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_the_permissions_are_those_asked_for(tmp_path: pathlib.Path, mode: int, umask: int) -> None:
+    path = tmp_path / "s"
+    before = os.umask(umask)
+    try:
+        with open_unix(str(path), 5, mode):
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+        with open_unix(str(path), 5, 0o640):  # one that is replaced leaves nothing of itself
+            assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_nobody_gets_in_before_the_permissions_are_set(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s"
+    seen: list[int] = []
+
+    def chmod(given: str, mode: int) -> None:
+        with socket.socket(socket.AF_UNIX) as client:
+            seen.append(client.connect_ex(given))
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(module.os, "chmod", chmod)
+    with pytest.raises(StartError, match=f"^cannot listen on unix:{path}: {os.strerror(errno.EPERM)}$"):
+        open_unix(str(path), 5)
+    assert seen == [errno.ECONNREFUSED]
+    assert not path.exists()  # what could not be finished is not left behind
+
+
+def test_the_socket_of_a_server_that_was_killed_is_replaced(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "s")
+    child = os.fork()
+    if child == 0:
+        try:
+            open_unix(path, 5)
+        finally:
+            os._exit(0)  # no close, no removal, as after kill -9
+    os.waitpid(child, 0)
+    assert stat.S_ISSOCK(pathlib.Path(path).stat().st_mode)
+    with open_unix(path, 5), socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+
+
+def test_a_server_that_does_not_accept_is_not_replaced(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "s")
+    with open_unix(path, 1):
+        clients = []
+        for _ in range(10):
+            client = socket.socket(socket.AF_UNIX)
+            client.setblocking(False)
+            clients.append(client)
+            if client.connect_ex(path):
+                break
+        else:
+            raise AssertionError("the queue does not fill")
+        with pytest.raises(StartError, match="the address is already in use"):
+            open_unix(path, 5)
+        assert pathlib.Path(path).exists()
+        for client in clients:
+            client.close()
+
+
+def test_a_live_socket_of_another_type_is_not_replaced(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(path)
+        with pytest.raises(StartError, match="the address is already in use"):
+            open_unix(path, 5)
+        assert pathlib.Path(path).exists()
+
+
 @pytest.mark.parametrize("kind", ["file", "directory", "link", "dangling"])
 def test_something_else_at_the_path_stays(tmp_path: pathlib.Path, kind: str) -> None:
     path = tmp_path / "s"

@@ -15,6 +15,7 @@ import pytest
 import dimserver
 from dimserver.config import SETTINGS, Settings
 from dimserver.errors import StartError
+from dimserver.kinds import Flag
 from dimserver.run import cli
 
 
@@ -101,7 +102,10 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["run", "--interface", "cgi"], "--interface: 'cgi' is not allowed; allowed: auto, native"),
     (["run", "--access-log", "on"], "--access-log: 'on' is not allowed; allowed: off, common, combined, json"),
     (["run", "--admin", "9000"], "--admin: '9000' is not allowed; allowed: HOST:PORT"),
-    (["run", "--uds", "a", "--fd", "3"], "uds and fd exclude each other"),
+    (
+        ["run", "--uds", "a", "--fd", "3"],
+        "--uds and --fd exclude each other: a server has one main listener; give one of them",
+    ),
     (["run", "--static", "/does/not/exist"], "--static: no such directory: '/does/not/exist'"),
     (["routes", "cli_no_such_module"], "no module named 'cli_no_such_module' in "),
     (["routes", "no/such.py"], "no such file: 'no/such.py'"),
@@ -109,6 +113,9 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["routes", "os:pth"], "module 'os' has no attribute 'pth'; did you mean 'path'?"),
     (["routes", "two\nlines"], "'two\\nlines': 'two\\nlines' is not the name of a module"),
     (["routes"], "the following arguments are required: APP; see dimserver routes --help"),
+    (["run", "--config", "nowhere.toml"], "--config: no such file: 'nowhere.toml'"),
+    (["run", "--config"], "--config: expected one argument; see dimserver run --help"),
+    (["run", ""], "APP: '' is not allowed"),
     (["config", "x"], "unexpected argument 'x'; see dimserver config --help"),
 ]
 
@@ -191,6 +198,9 @@ def test_config_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{setting.option} {setting.kind.type} {setting.kind.unit or '-'} {setting.show_default()}" in flat
         assert f"Why: {setting.reason}" in flat
         assert f"Allowed: {setting.kind.allowed()}" in flat
+        assert f"Also: variable {setting.variable}, key {setting.name}" in flat
+    assert "Also: variable DIMSERVER_APP, key app" in flat
+    assert flat.endswith("Also: variable DIMSERVER_CONFIG")
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
@@ -211,20 +221,65 @@ def test_run_serves(served: Served) -> None:
     assert served.pop() == ("app_for_cli:server", Settings(port=2))
 
 
-def test_every_setting_is_an_option(served: Served) -> None:
-    other = {
-        "host": "::1", "port": "1", "uds": "./x", "backlog": "5", "admin": "[::1]:9", "interface": "native",
-        "static": ".", "spool-dir": ".", "api-token": "secret", "workers": "3", "access-log": "json",
-        "log-level": "debug",
-    }  # fmt: skip
+def test_every_setting_is_an_option(served: Served, other: dict[str, str]) -> None:
     for setting in SETTINGS:
-        words = [setting.option] if setting.name == "api" else [setting.option, other.get(setting.name, "7")]
-        if setting.name == "limit-head" or (setting.name.startswith("limit-") and setting.name != "limit-fields"):
-            words[1] = "4KiB"
+        if setting.name not in other:
+            continue
+        words = [setting.option] if isinstance(setting.kind, Flag) else [setting.option, other[setting.name]]
         assert cli.main(["run", *words]) == 0, setting.name
         settings = served.pop()[1]
         changed = [s.name for s in SETTINGS if getattr(settings, s.attribute) != s.default]
         assert changed == [setting.name]
+
+
+def test_the_environment_and_a_file_are_read(
+    served: Served, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site.toml").write_text('app = "app_for_cli:eight"\nport = 1\nthreads = 1\ndrain = "1m"\n')
+    monkeypatch.setenv("DIMSERVER_THREADS", "2")
+    monkeypatch.setenv("DIMSERVER_CONFIG", "nowhere.toml")
+    assert cli.main(["run", "--config", "site.toml", "--drain", "3"]) == 0
+    assert served.pop() == ("app_for_cli:eight", Settings(port=1, threads=2, drain=3))
+    assert cli.main(["run", "app_for_cli:nowhere", "--config=site.toml", "--static", "."]) == 0
+    assert served.pop()[0] == "app_for_cli:nowhere"
+    assert cli.main(["run"]) == 2
+    assert capsys.readouterr().err == "dimserver: DIMSERVER_CONFIG: no such file: 'nowhere.toml'\n"
+    monkeypatch.setenv("DIMSERVER_CONFIG", "")
+    monkeypatch.setenv("DIMSERVER_STATIC", "none")
+    assert cli.main(["run"]) == 2
+    assert capsys.readouterr().err == f"dimserver: DIMSERVER_STATIC: no such directory: '{tmp_path}/none'\n"
+    assert not served
+
+
+def test_config_checks_a_file(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIMSERVER_PORT", "nonsense")  # not asked
+    for text, count in (
+        ("", "0 settings"),
+        ("port = 1", "1 setting"),
+        ('app = "x"\nport = 1\napi = true', "2 settings"),
+    ):
+        (tmp_path / "site.toml").write_text(text)
+        assert cli.main(["config", "--check", "site.toml"]) == 0
+        assert capsys.readouterr() == (f"site.toml: {count}, all of them right\n", "")
+    for text, message in (
+        ("port = \n", "site.toml:1:8: Invalid value\n"),
+        ("prot = 1", "unknown setting 'site.toml:prot'; did you mean 'port'?\n"),
+        ("port = 70000", "site.toml:port: 70000 is not allowed; allowed: a whole number from 0 to 65535"),
+        ('static = "none"', f"site.toml:static: no such directory: '{tmp_path}/none'\n"),
+    ):
+        (tmp_path / "site.toml").write_text(text)
+        assert cli.main(["config", "--check", "site.toml"]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith(f"dimserver: {message}")
+        assert err.count("\n") == 1
+    assert cli.main(["config", "--check", "nowhere.toml"]) == 2
+    assert capsys.readouterr().err == "dimserver: --check: no such file: 'nowhere.toml'\n"
+    assert cli.main(["config", "--check", ""]) == 2
+    assert capsys.readouterr().err == "dimserver: --check: '' is not allowed; allowed: a path\n"
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,13 @@ def set_uds(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     assert server.connect().get().answer()[0] == 200
 
 
+def set_uds_mode(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    serve(app, uds=tmp_path / "s", uds_mode="0620")
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o620
+    serve(App(), uds=tmp_path / "t")
+    assert (tmp_path / "t").stat().st_mode & 0o777 == 0o666
+
+
 def set_fd(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
@@ -97,6 +104,13 @@ def set_admin(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> Non
     server = serve(app, admin="127.0.0.1:0")
     assert server.connect(1).get("/api/stats", "X-Forwarded-For: 1.2.3.4").answer()[0] == 200
     assert server.connect(0).get("/api/stats").answer()[0] == 404
+
+
+def set_admin_mode(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    serve(app, admin=tmp_path / "s", admin_mode="0620")
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o620
+    serve(App(), admin=tmp_path / "t")
+    assert (tmp_path / "t").stat().st_mode & 0o777 == 0o600
 
 
 def set_interface(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:

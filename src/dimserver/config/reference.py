@@ -1,0 +1,111 @@
+"""The reference of all settings as Markdown, made from the table.
+
+python -m dimserver.config.reference > docs/settings.md
+"""
+
+from __future__ import annotations
+
+from dimserver.config.setting import Setting
+from dimserver.config.settings import SETTINGS
+from dimserver.config.sources import APP, CONFIG
+from dimserver.config.tomlfile import MAX_FILE, types_of
+from dimserver.kinds import Flag, KiB
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["EXAMPLE", "markdown"]
+
+EXAMPLE = """\
+app = "shop:app"
+host = "0.0.0.0"
+port = 8080
+static = "public"
+access-log = "json"
+limit-body = "64MiB"    # or a number of bytes
+timeout = 75            # seconds, or a text with a unit: "500ms", "75s", "5m", "1h"
+"""
+
+HEAD = f"""\
+# Settings
+
+<!-- Written by `python -m dimserver.config.reference > docs/settings.md`; a test compares. -->
+
+Every setting can be given in three places, under one name:
+
+| place | form of the name | example |
+| --- | --- | --- |
+| command line | `--limit-body` | `dimserver run shop:app --limit-body 64MiB` |
+| environment | `DIMSERVER_LIMIT_BODY` | `DIMSERVER_LIMIT_BODY=64MiB dimserver run shop:app` |
+| TOML file | `limit-body` | `limit-body = "64MiB"` |
+
+The command line counts before the environment, the environment before the file, the file before what an app says of
+itself (`App(limit_body=...)`), and that before the default.  Where to listen is one decision: a place that names any of
+`host`, `port`, `uds` and `fd` is not contradicted by the `uds` or `fd` of a weaker one.
+
+An unknown name, a value out of range and a wrong type are errors of one line that name the place, the value and what is
+allowed; the exit code is 2.  `dimserver config` prints this list, `dimserver config --check FILE` checks a file.
+
+## The file
+
+`--config FILE` or `DIMSERVER_CONFIG` names it; none is looked for.  It is a regular file of
+[TOML](https://toml.io/en/v1.0.0) of at most {MAX_FILE // KiB} KiB, without tables: each key is the name of a setting.
+What is served is the key `app`.
+
+```toml
+{EXAMPLE}```
+
+Relative paths, in all three places, start from the directory the server was started in.
+
+## The environment
+
+A variable that begins with `DIMSERVER_` and is no setting is an error: it is a typo more often than not.  An empty one
+stands for "none" where a setting may have no value, and is an error elsewhere.  Left alone are those that Kubernetes
+sets in every pod beside a service named `dimserver`: `DIMSERVER_SERVICE_HOST`, `DIMSERVER_SERVICE_PORT`,
+`DIMSERVER_SERVICE_PORT_<name>`, `DIMSERVER_PORT_<number>_<protocol>` with `_PROTO`, `_PORT` or `_ADDR` or without, and
+`DIMSERVER_PORT` when it is a URL such as `tcp://10.0.0.11:80`.
+
+Secrets are never printed, neither in messages nor by `dimserver config`.
+"""
+
+
+def markdown() -> str:
+    """The whole of ``docs/settings.md``."""
+    lines = [HEAD]
+    group = ""
+    for setting in (*SETTINGS, APP, CONFIG):
+        if setting.group != group:
+            group = setting.group
+            lines.append(f"## {group}\n")
+        lines.extend(_entry(setting))
+    return "\n".join(lines)
+
+
+def _entry(setting: Setting) -> Iterator[str]:
+    kind = setting.kind
+    unit = f" in {kind.unit}" if kind.unit else ""
+    yield f"### `{setting.name}`\n"
+    yield f"{setting.what}\n"
+    yield f"- Default: {setting.show_default()}"
+    yield f"- Why: {setting.reason}"
+    yield f"- Type: {kind.type}{unit}; allowed: {kind.allowed()}"
+    yield f"- Written: {', '.join(_forms(setting))}\n"
+
+
+def _forms(setting: Setting) -> Iterator[str]:
+    if setting is APP:
+        yield "`dimserver run APP`"
+    elif isinstance(setting.kind, Flag):
+        yield f"`{setting.option}` or `--no-{setting.name}`"
+    else:
+        yield f"`{setting.option} {setting.kind.metavar}`"
+    yield f"`{setting.variable}`"
+    if setting is not CONFIG:
+        yield f"key `{setting.name}` with {types_of(setting.kind)}"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(markdown())
