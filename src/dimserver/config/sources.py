@@ -6,7 +6,6 @@ import os
 
 from dimserver.config.setting import PREFIX, Setting
 from dimserver.config.settings import BY_ATTRIBUTE, SETTINGS, Settings, merge, read_values
-from dimserver.config.tomlfile import read_toml
 from dimserver.errors import ConfigError
 from dimserver.kinds import Path, Target
 
@@ -128,6 +127,8 @@ class Sources:
     def _by_strength(self) -> Iterator[tuple[Mapping[str, object], Spell, str, tuple[Setting, ...]]]:
         """What `read_values` is to read of each source, the weakest first."""
         if self._config is not None and self.file is not None:
+            from dimserver.config.tomlfile import read_toml
+
             raw = read_toml(self.file, FILE_ROWS, shown=self._config, origin=self._config_origin)
             yield raw, _key, f"{self._config}:", FILE_ROWS
         yield self._environ, _variable, PREFIX, ROWS
