@@ -20,7 +20,7 @@ cdef class Core:
     cdef Index connection_index
     cdef Index request_index
     cdef Index doorway               # (0, closing): told that there is no room, and reading that
-    cdef Addresses addresses         # of connections that were counted when they came in
+    cdef readonly Addresses addresses    # of connections that were counted when they came in
     # Scratch, lent to whichever connection is being served.
     cdef Writer writer
     cdef Answer answer

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Self, final
 
+from dimcore.addresses import Addresses
 from dimcore.pipeline import RequestSubstrate
 from dimcore.pools import ConnectionPoolManifold
 from dimcore.request import RequestPoint
@@ -13,6 +14,8 @@ class Core:
     def pools(self) -> ConnectionPoolManifold: ...
     @property
     def requests(self) -> RequestSubstrate: ...
+    @property
+    def addresses(self) -> Addresses: ...
     @property
     def draining(self) -> bool: ...
     @property

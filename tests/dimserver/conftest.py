@@ -180,18 +180,18 @@ class Child:
         assert self.process.stderr is not None
         streams = [self.process.stdout, self.process.stderr]
         end = time.monotonic() + PATIENCE
-        seen = b""
+        seen = dict.fromkeys(streams, b"")
         while streams and time.monotonic() < end:
             for stream in select.select(streams, [], [], 0.1)[0]:
-                data = os.read(stream.fileno(), 1 if b"\n" not in seen else 4096)
+                data = os.read(stream.fileno(), 1)  # what follows the line is left for `end`
                 if not data:
                     streams.remove(stream)
-                seen += data
-            line = seen.decode().rpartition("dimserver: serving ")
-            if line[1] and "\n" in line[2]:
-                return line[1] + line[2]
+                seen[stream] += data
+                line = seen[stream].decode("utf-8", "replace").rpartition("dimserver: serving ")
+                if line[1] and "\n" in line[2]:
+                    return line[1] + line[2]
         rest = self.end(signal.SIGKILL)
-        raise AssertionError(f"the server did not start: {seen!r} {rest}")
+        raise AssertionError(f"the server did not start: {list(seen.values())!r} {rest}")
 
     def connect(self, which: int = 0) -> Wire:
         self.wires.append(connect(self.urls[which]))

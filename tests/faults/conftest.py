@@ -79,17 +79,17 @@ class Faulted:
     def _opened(self) -> FileBody:
         return FileBody(os.open(self.file, os.O_RDONLY), 0, LARGE)
 
-    def _file(self, request: Any) -> Any:
+    def _file(self, _: Any) -> Any:
         return 200, None, self._opened()
 
-    def _stream(self, request: Any) -> Iterator[bytes]:
+    def _stream(self, _: Any) -> Iterator[bytes]:
         try:
             for _ in range(LARGE // MIB):
                 yield bytes(MIB)
         finally:
             self.closed += 1
 
-    def _wait(self, request: Any) -> str:
+    def _wait(self, _: Any) -> str:
         self.begun += 1
         assert self.gate.wait(PATIENCE)
         return "waited"
@@ -123,6 +123,7 @@ class Faulted:
             and worker.pipeline.get_stats()["in_flight"] == 0
             and worker._threads.in_flight == 0
             and worker._core.turned_away == 0
+            and worker._core.addresses.count("127.0.0.1") == 1
             and descriptors().keys() <= self.opened.keys()
         )
 

@@ -7,10 +7,10 @@ import os
 import socket
 import stat
 import sys
-from time import monotonic
 
 from dimcore import Acceptor
 from dimserver.errors import StartError
+from dimserver.net.episode import Episode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ GROUPS = sys.platform == "linux" and hasattr(socket, "SO_REUSEPORT")
 
 PAUSE = 0.25  # seconds without accepting when the process is out of descriptors
 MOST_ROUNDS = 64  # batches of an acceptor at a stop: new clients may come as fast as they are accepted
-QUIET = 10.0  # seconds before being out of descriptors is worth another log line
 
 
 def open_tcp(host: str, port: int, backlog: int, *, grouped: bool = False) -> socket.socket:
@@ -238,7 +237,7 @@ class Listener:
         self._loop = loop
         self._log = log
         self._watched = False
-        self._told = float("-inf")
+        self._trouble = Episode(log.error)
         self._acceptor = Acceptor(site, sock.fileno(), self._exhausted)
         self._resume()
 
@@ -261,12 +260,10 @@ class Listener:
     def _exhausted(self) -> None:
         self._pause()
         self._loop.call_later(PAUSE, self._resume)
-        if monotonic() - self._told > QUIET:
-            self._told = monotonic()
-            self._log.error(
-                f"{self.url}: out of descriptors or memory; the longest idle connections are closed, "
-                "new ones wait (raise the limit with ulimit -n)"
-            )
+        self._trouble.tell(
+            f"{self.url}: out of descriptors or memory; the longest idle connections are closed, "
+            "new ones wait (raise the limit with ulimit -n)"
+        )
 
     def close(self) -> None:
         """Stop listening; again is fine."""

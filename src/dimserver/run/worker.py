@@ -13,6 +13,7 @@ from dimcore import Connection, Core, RouteConflict, Router, Site, tick
 from dimserver.app import App, refuse_async
 from dimserver.errors import ConfigError
 from dimserver.log import Log
+from dimserver.net.episode import Episode
 from dimserver.net.listener import Listener
 from dimserver.net.loop import Loop
 from dimserver.net.sockets import Sockets
@@ -35,6 +36,7 @@ NEW, HANDSHAKE, ACTIVE, IDLE = 1, 2, 3, 4
 LAYERS = range(1, 8)
 BLOCKING_THREADS = 8  # for routes marked blocking when `threads` is 0
 THREADS_END = 1.0  # seconds
+NO_ROOM_FOR_BODY = "a request body could not be kept"  # as the core says it
 DRAIN_STEP = 0.05  # seconds between two looks at what is left
 LAST_REQUEST = 0.2  # seconds: a stop waits so long for a request that is on its way on an idle connection
 
@@ -139,6 +141,7 @@ class Worker:
         self.pools: ConnectionPoolManifold = self.app.connection_manifold
         self.pipeline: RequestSubstrate = self.app.request_manifold.requests
         self.log = Log(settings.log_level)
+        self._full = Episode(self.log.error)
         self._access_log: Any = None
         self._log_is_written = True
         self._stopping = False
@@ -410,7 +413,10 @@ class Worker:
 
     def _report(self, message: str, request: RequestPoint | None, error: BaseException | None) -> None:
         where = "" if request is None else f": {request.method} {request.raw_target}"
-        self.log.error(message + where, error)
+        if message == NO_ROOM_FOR_BODY and isinstance(error, OSError):
+            self._full.tell(f"{message}{where}: {os.strerror(error.errno or 0)}; answered 503 until there is room")
+        else:
+            self.log.error(message + where, error)
 
 
 def _raise_descriptor_limit(connections: int, log: Log) -> None:
