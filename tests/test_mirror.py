@@ -12,6 +12,7 @@ TESTS = ROOT / "tests"
 
 # Modules without tests of their own, each with the reason.
 UNTESTED = {
+    "dimserver/handlers/status/types": "types alone, which the type checker checks",
     "dimserver/__main__": "three lines; every test that starts a server runs them",
     "dimserver/config/limits": "rows of the table, each looked at in test_settings",
     "dimserver/config/operations": "rows of the table, each looked at in test_settings",
@@ -22,6 +23,7 @@ UNTESTED = {
 WHOLE = {
     "dimserver/test_configured": "settings from every source, from the start of a process to what it serves",
     "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
+    "dimserver/test_operations": "several processes, and what an operator sees of them and does to them",
     "dimserver/test_streaming": "bodies in and out, from the socket to the handler and back",
 }
 

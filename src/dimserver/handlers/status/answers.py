@@ -1,0 +1,34 @@
+"""Answers of the built-in endpoints: JSON that nobody keeps."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dimserver.handlers.status.types import Answer
+
+__all__ = ["answer", "forbidden", "text"]
+
+HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",  # figures of a moment, and who may see them is decided for each request
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def answer(status: int, content: Mapping[str, object]) -> Answer:
+    """An answer in JSON."""
+    import json
+
+    return status, dict(HEADERS), json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def text(status: int, content: str) -> Answer:
+    """An answer in plain text."""
+    return status, {**HEADERS, "Content-Type": "text/plain; charset=utf-8"}, content.encode() + b"\n"
+
+
+def forbidden(detail: str) -> Answer:
+    """403, and who would be allowed."""
+    return answer(403, {"error": "forbidden", "detail": detail})

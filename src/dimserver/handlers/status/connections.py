@@ -1,0 +1,126 @@
+"""GET /api/connections: how many are connected in which state, and who."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dimserver.handlers.status.access import may_read, refuse_reading
+from dimserver.handlers.status.answers import answer
+from dimserver.handlers.status.figures import look
+from dimserver.handlers.status.listing import join, rows
+from dimserver.handlers.status.names import LAYERS, pool_name
+from dimserver.handlers.status.query import BadParameter, Query
+from dimserver.http.deferred import Deferred
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from dimcore import Snapshot
+    from dimserver.handlers.status.types import Answer, Context, Handler, Reply, Request
+
+__all__ = ["MAX_LISTED", "Connections", "in_service"]
+
+DEFAULT_LISTED = 100
+MAX_LISTED = 10_000  # rows; about 20 ms of the loop's time
+
+
+class Connections(Deferred):
+    """Counts of every cell; with `spiral`, `layer` or `limit` also the points in them, of all workers.
+
+    Points come pool by pool, layer by layer, and within a cell the one that
+    entered first comes first.  Counts are on the board; the points of another
+    worker it is asked for, and one that does not answer in time is named in
+    `missing`.
+
+    Args:
+        context: the worker that answers.
+
+    Thread-safety: the loop's thread.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def routes(self) -> Iterator[tuple[str, str, Handler]]:
+        """Method, path and handler."""
+        yield "GET", "/api/connections", self
+
+    def begin(self, request: Request, reply: Reply) -> None:  # type: ignore[override]
+        """Ask the other workers, if points are wanted, and answer."""
+        snapshot = look(self._context)
+        plan = self._plan(request, snapshot)
+        if isinstance(plan, tuple):
+            self._context.loop.call_later(0, partial(reply, plan))
+            return
+        others = [number for number in in_service(snapshot) if number != self._context.entry.record]
+
+        def done(answers: dict[int, list[dict[str, Any]]], missing: dict[int, str]) -> None:
+            reply(plan.answer(self._own(plan), answers, missing))
+
+        if plan.limit == 0:
+            others = []
+        self._context.peers.ask(others, ("list", plan.spirals, plan.layers, plan.limit), done)
+
+    def __call__(self, request: Request) -> Answer:  # type: ignore[override]
+        """The same with the points of this worker alone."""
+        snapshot = look(self._context)
+        plan = self._plan(request, snapshot)
+        return plan if isinstance(plan, tuple) else plan.answer(self._own(plan), {}, {})
+
+    def _own(self, plan: _Plan) -> list[dict[str, Any]]:
+        number = self._context.entry.record
+        return rows(self._context.pools.index, number, plan.spirals, plan.layers, plan.limit)
+
+    def _plan(self, request: Request, snapshot: Snapshot) -> _Plan | Answer:
+        """What is to be listed, or the answer where nothing is."""
+        if not may_read(request, self._context.settings.api_token):
+            return refuse_reading()
+        try:
+            query = Query(request.query_params.pairs, ("spiral", "layer", "limit"))
+            spiral = query.integer("spiral", 0, snapshot.spirals - 1)
+            layer = query.integer("layer", 1, len(LAYERS))
+            limit = query.integer("limit", 0, MAX_LISTED, DEFAULT_LISTED)
+        except BadParameter as error:
+            return answer(400, error.report)
+        pools = [_pool_counts(snapshot, number) for number in range(snapshot.spirals)]
+        found: dict[str, Any] = {"total_connections": sum(pool["total"] for pool in pools), "pools": pools}
+        if query.empty:
+            return answer(200, found)
+        spirals = list(range(snapshot.spirals)) if spiral is None else [spiral]
+        layers = list(range(1, len(LAYERS) + 1)) if layer is None else [layer]
+        found["limit"] = limit
+        found["matching"] = sum(snapshot.count_at(each, at) for each in spirals for at in layers)
+        return _Plan(snapshot, found, spirals, layers, limit)
+
+
+class _Plan:
+    """What a listing is to contain, and what is known of it before anybody is asked."""
+
+    def __init__(
+        self, snapshot: Snapshot, found: dict[str, Any], spirals: list[int], layers: list[int], limit: int
+    ) -> None:
+        self.spirals = spirals
+        self.layers = layers
+        self.limit = limit
+        self._snapshot = snapshot
+        self._found = found
+
+    def answer(self, own: list[dict[str, Any]], others: dict[int, Any], missing: dict[int, str]) -> Answer:
+        pids = {worker["worker"]: worker["pid"] for worker in self._snapshot.workers}
+        self._found["points"] = join([own, *others.values()], self.limit)
+        self._found["missing"] = [
+            {"worker": number, "pid": pids.get(number), "reason": reason} for number, reason in sorted(missing.items())
+        ]
+        return answer(200, self._found)
+
+
+def in_service(snapshot: Snapshot) -> list[int]:
+    """The workers that have connections."""
+    return [worker["worker"] for worker in snapshot.workers if worker["state"] in ("serving", "draining")]
+
+
+def _pool_counts(snapshot: Snapshot, spiral: int) -> dict[str, Any]:
+    layers = {name: snapshot.count_at(spiral, number) for number, name in enumerate(LAYERS, 1)}
+    return {"spiral": spiral, "name": pool_name(spiral), "total": sum(layers.values()), "layers": layers}

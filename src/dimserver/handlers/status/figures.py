@@ -1,0 +1,93 @@
+"""GET /api/status and GET /api/stats: that the server runs, and what it has done."""
+
+from __future__ import annotations
+
+import time
+
+from dimserver.handlers.status.access import may_read, refuse_reading
+from dimserver.handlers.status.answers import answer
+from dimserver.handlers.status.names import POOLS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dimcore import Snapshot
+    from dimserver.handlers.status.types import Answer, Context, Handler, Request
+
+__all__ = ["Figures", "look"]
+
+
+def look(context: Context) -> Snapshot:
+    """The figures of all workers, those of this one up to this moment."""
+    context.entry.publish()
+    return context.board.snapshot()
+
+
+class Figures:
+    """Sums over all workers, and over those that are gone.
+
+    Args:
+        context: the worker that answers.
+
+    Thread-safety: the loop's thread.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def routes(self) -> Iterator[tuple[str, str, Handler]]:
+        """Method, path and handler of each endpoint."""
+        yield "GET", "/api/status", self.status
+        yield "GET", "/api/stats", self.stats
+
+    def status(self, request: Request) -> Answer:  # noqa: ARG002 - every handler takes the request
+        """That the server runs, since when, and how it works; for anybody."""
+        snapshot = look(self._context)
+        return answer(
+            200,
+            {
+                "status": "draining" if snapshot.draining else "online",
+                "version": self._context.version,
+                "uptime": round(time.monotonic() - snapshot.started, 3),
+                "workers": sum(worker["state"] == "serving" for worker in snapshot.workers),
+                "pools": list(POOLS),
+                "optimizations": {
+                    "connection_lookup": "O(1)",
+                    "request_routing": "O(1)",
+                    "request_parsing": "lazy",
+                    "state_transitions": "automatic",
+                },
+            },
+        )
+
+    def stats(self, request: Request) -> Answer:
+        """Sums of connections for each pool, and of requests; each worker's share; for operators."""
+        if not may_read(request, self._context.settings.api_token):
+            return refuse_reading()
+        snapshot = look(self._context)
+        now = time.monotonic()
+        workers = [
+            {
+                "worker": worker["worker"],
+                "pid": worker["pid"],
+                "state": worker["state"],
+                "age": round(now - worker["started"], 3),
+                # Of its loop: how long the round has taken that is not over.
+                "busy": 0.0 if worker["round_began"] is None else round(max(0.0, now - worker["round_began"]), 3),
+                "connections": worker["connections"],
+                "in_flight": worker["in_flight"],
+                "requests": worker["requests"],
+                "errors": worker["errors"],
+            }
+            for worker in snapshot.workers
+        ]
+        return answer(
+            200,
+            {
+                "connections": snapshot.connections(),
+                "requests": snapshot.requests(),
+                "workers": workers,
+                "supervisor": snapshot.tallies,
+            },
+        )

@@ -1,0 +1,173 @@
+"""GET /metrics: the figures of all workers for Prometheus, in its text format or OpenMetrics."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from dimserver.handlers.status.access import may_read, refuse_reading
+from dimserver.handlers.status.answers import text
+from dimserver.handlers.status.figures import look
+from dimserver.handlers.status.names import LAYERS, METHODS, STAGES, pool_name
+from dimserver.http.deferred import Deferred
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from dimcore import Snapshot
+    from dimserver.handlers.status.types import Answer, Context, Handler, Reply, Request
+
+__all__ = ["Metrics", "families"]
+
+MISSING = "/metrics needs the library prometheus-client: pip install 'dimserver[metrics]'"
+FINEST = 6  # of the board's 32 buckets of durations those from 2**16 ns (66 µs) to 2**36 ns (69 s) are shown
+COARSEST = 27
+STATES = ("starting", "serving", "draining")
+
+# Of a pool: name of the family, what it is, and its key in the figures.
+POOL_COUNTERS = (
+    ("dimserver_connections_created", "Connections that entered the pool.", "total_created"),
+    ("dimserver_connections_closed", "Connections that left the pool.", "total_closed"),
+    ("dimserver_connections_refused", "Connections refused because the pool was full.", "total_refused"),
+    ("dimserver_connection_requests", "Requests on connections that are closed.", "total_requests"),
+    ("dimserver_received_bytes", "Bytes received on connections that are closed.", "bytes_in"),
+    ("dimserver_sent_bytes", "Bytes sent on connections that are closed.", "bytes_out"),
+)
+REQUEST_COUNTERS = (
+    ("dimserver_requests", "Requests whose head was understood or refused.", "total_requests"),
+    ("dimserver_requests_processed", "Requests answered without a fault.", "total_processed"),
+    ("dimserver_request_errors", "Requests refused as malformed, or answered with 500 and above.", "total_errors"),
+)
+TALLIES = (
+    ("dimserver_worker_crashes", "Workers that ended without being told to.", "crashes"),
+    ("dimserver_workers_recycled", "Workers replaced for their age, requests or memory.", "recycled"),
+    ("dimserver_reloads", "Reloads of configuration and code.", "reloads"),
+)
+
+
+class Metrics(Deferred):
+    """The board as metrics.
+
+    Written on a thread of its own: the library is imported by the first request
+    that needs it, and its text takes a millisecond or two, which no other client
+    shall wait for.
+
+    Args:
+        context: the worker that answers.
+
+    Thread-safety: the loop's thread.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._writing = False
+
+    def routes(self) -> Iterator[tuple[str, str, Handler]]:
+        """Method, path and handler."""
+        yield "GET", "/metrics", self
+
+    def begin(self, request: Request, reply: Reply) -> None:  # type: ignore[override]
+        """Write them and answer."""
+        if not may_read(request, self._context.settings.api_token):
+            self._context.loop.call_later(0, partial(reply, refuse_reading()))
+            return
+        if self._writing:  # one at a time: nobody scrapes that often, and nobody is to start threads at will
+            self._context.loop.call_later(0, partial(reply, text(503, "busy with another scrape")))
+            return
+        accept = ", ".join(request.headers.getall("accept"))
+        snapshot = look(self._context)
+
+        def finish(found: Answer) -> None:
+            self._writing = False
+            reply(found)
+
+        def work() -> None:
+            try:
+                found = write(snapshot, self._context.version, accept)
+            except Exception as error:  # else nobody would ever answer
+                found = text(500, f"the metrics cannot be written: {type(error).__name__}")
+            self._context.loop.call_from_thread(partial(finish, found))
+
+        from threading import Thread
+
+        self._writing = True
+        try:
+            Thread(target=work, name="metrics", daemon=True).start()
+        except RuntimeError:  # the system gives no thread
+            self._context.loop.call_later(0, partial(finish, text(503, "no thread to be had")))
+
+    def __call__(self, request: Request) -> Answer:  # type: ignore[override]
+        """The same, here and now."""
+        if not may_read(request, self._context.settings.api_token):
+            return refuse_reading()
+        return write(look(self._context), self._context.version, ", ".join(request.headers.getall("accept")))
+
+
+def write(snapshot: Snapshot, version: str, accept: str) -> Answer:
+    """The answer, in the format the client likes best; 501 without the library."""
+    try:
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
+    except ImportError:
+        return text(501, MISSING)
+
+    class Collector:
+        def collect(self) -> Iterator[Any]:
+            return families(snapshot, version)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector())  # type: ignore[arg-type, unused-ignore]
+    encode, kind = choose_encoder(accept)
+    return 200, {"Content-Type": kind, "Cache-Control": "no-store"}, encode(registry)
+
+
+def families(snapshot: Snapshot, version: str) -> Iterator[Any]:
+    """The metrics of the library, one family after the other."""
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        InfoMetricFamily,
+    )
+
+    yield InfoMetricFamily("dimserver", "The server.", {"version": version})
+    started = time.time() - (time.monotonic() - snapshot.started)
+    yield GaugeMetricFamily("dimserver_start_time_seconds", "When the server was started, in Unix time.", started)
+
+    cells = GaugeMetricFamily("dimserver_connections", "Open connections.", labels=("pool", "state"))
+    for spiral in range(snapshot.spirals):
+        for layer, name in enumerate(LAYERS[:-1], 1):  # nobody stays archived
+            cells.add_metric((pool_name(spiral), name), snapshot.count_at(spiral, layer))
+    yield cells
+    cells = GaugeMetricFamily("dimserver_requests_in_flight", "Requests being served.", labels=("method", "stage"))
+    for number, method in enumerate(METHODS):
+        for stage, name in enumerate(STAGES[:-1], 1):
+            cells.add_metric((method, name), snapshot.stage_count(number, stage))
+    yield cells
+
+    pools = list(snapshot.connections().values())
+    for family, what, key in POOL_COUNTERS:
+        counter = CounterMetricFamily(family, what, labels=("pool",))
+        for spiral, figures in enumerate(pools):
+            counter.add_metric((pool_name(spiral),), figures[key])
+        yield counter
+    requests = snapshot.requests()
+    for family, what, key in REQUEST_COUNTERS:
+        yield CounterMetricFamily(family, what, requests[key])
+    buckets, total = snapshot.durations()
+    shown = [(repr(limit), count) for limit, count in buckets[FINEST:COARSEST]]
+    yield HistogramMetricFamily(
+        "dimserver_request_duration_seconds",
+        "From the head complete to the answer ready.",
+        [*shown, ("+Inf", buckets[-1][1])],
+        total,
+    )
+
+    workers = GaugeMetricFamily("dimserver_workers", "Worker processes.", labels=("state",))
+    for state in STATES:
+        workers.add_metric((state,), sum(worker["state"] == state for worker in snapshot.workers))
+    yield workers
+    for family, what, key in TALLIES:
+        yield CounterMetricFamily(family, what, snapshot.tallies[key])

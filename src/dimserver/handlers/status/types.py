@@ -1,0 +1,123 @@
+"""What the built-in endpoints read and use of the server, the request and its connection."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, Protocol
+
+    from dimcore import Board, Entry
+
+    class Headers(Protocol):
+        """The part of a request's headers that is read here."""
+
+        def getall(self, name: str) -> list[str]: ...
+        def __contains__(self, name: object) -> bool: ...
+
+    class QueryParams(Protocol):
+        """The decoded query."""
+
+        @property
+        def pairs(self) -> list[tuple[str, str]]: ...
+
+    class Stage(Protocol):
+        """A request in flight."""
+
+        stage_name: str
+
+    class Connection(Protocol):
+        """A live connection in the index."""
+
+        @property
+        def id(self) -> object: ...
+        @property
+        def spiral(self) -> int: ...
+        @property
+        def layer(self) -> int: ...
+        @property
+        def address(self) -> tuple[str, int] | str | None: ...  # a path or None: a Unix socket
+        @property
+        def age_seconds(self) -> float: ...
+        @property
+        def idle_seconds(self) -> float: ...
+        @property
+        def requests(self) -> int: ...
+        @property
+        def bytes_in(self) -> int: ...
+        @property
+        def bytes_out(self) -> int: ...
+        @property
+        def request(self) -> Stage | None: ...
+
+    class Request(Protocol):
+        """The part of a RequestPoint that is read here."""
+
+        @property
+        def query_params(self) -> QueryParams: ...
+        @property
+        def headers(self) -> Headers: ...
+        @property
+        def params(self) -> Mapping[str, str]: ...
+        @property
+        def connection(self) -> Connection | None: ...
+
+    class Index(Protocol):
+        """The connection index."""
+
+        @property
+        def spirals(self) -> int: ...
+        def count_at(self, spiral: int, layer: int) -> int: ...
+        def get_at(self, spiral: int, layer: int) -> Iterable[Connection]: ...
+        def get_by_id(self, point_id: str, /) -> Connection | None: ...
+
+    class Pools(Protocol):
+        """The pools of connections."""
+
+        @property
+        def index(self) -> Index: ...
+
+    class Options(Protocol):
+        """The settings that are read here."""
+
+        @property
+        def api_token(self) -> str | None: ...
+
+    class Later(Protocol):
+        """The loop's way to put something off."""
+
+        def call_later(self, delay: float, call: Callable[[], object]) -> None: ...
+        def call_from_thread(self, call: Callable[[], object]) -> None: ...
+
+    class Others(Protocol):
+        """The other workers; see `net.peers.Peers`."""
+
+        def ask(
+            self,
+            numbers: Iterable[int],
+            question: tuple[Any, ...],
+            done: Callable[[dict[int, Any], dict[int, str]], object],
+        ) -> None: ...
+
+    class Context(Protocol):
+        """The worker that the endpoints belong to, and through it all of them."""
+
+        @property
+        def pools(self) -> Pools: ...
+        @property
+        def settings(self) -> Options: ...
+        @property
+        def version(self) -> str: ...
+        @property
+        def board(self) -> Board: ...
+        @property
+        def entry(self) -> Entry: ...  # this worker's record
+        @property
+        def loop(self) -> Later: ...
+        @property
+        def peers(self) -> Others: ...
+        def drain_server(self) -> None: ...
+
+    Answer = tuple[int, dict[str, str], bytes]
+    Handler = Callable[[Request], Answer]
+    Reply = Callable[[Answer], object]

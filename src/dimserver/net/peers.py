@@ -1,0 +1,277 @@
+"""Workers of one server asking each other, over Unix sockets in a directory that is theirs alone.
+
+A question is one message and so is its answer; then the connection ends.  Nobody
+waits: both sides are callbacks of a loop, and who does not answer in time is
+named as missing.  The directory has mode 0700, so whoever can connect could as
+well attach a debugger; what comes is still bounded in size and time.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import socket
+from functools import partial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from dimserver.net.loop import Loop
+
+    Done = Callable[[dict[int, Any], dict[int, str]], object]
+
+__all__ = ["Peers"]
+
+READABLE, WRITABLE = 1, 2
+PATIENCE = 0.2  # seconds for an answer: a worker that is well needs a millisecond
+HELD = 2.0  # seconds for which a question that was begun, or an answer nobody takes, keeps a descriptor
+MOST_QUESTION = 4096  # bytes
+MOST_ANSWER = 16 << 20  # bytes; 10,000 connections listed take 3 MB
+MOST_ASKING = 32  # questions a worker serves at a time
+BACKLOG = 64
+PIECE = 1 << 18  # bytes
+
+
+class Peers:
+    """One worker's place among the others.
+
+    Args:
+        directory: where each worker has its socket; None for a worker that is alone.
+        number: this one's.
+        loop: of this worker.
+        answer: called with a question, a tuple of plain values; returns plain values.  What it raises is told to
+            `trouble`, and the one who asked gets no answer.
+        trouble: told of such an exception.
+
+    Raises:
+        OSError: the socket cannot be made.
+
+    Thread-safety: the loop's thread.
+    """
+
+    def __init__(
+        self,
+        directory: str | None,
+        number: int,
+        loop: Loop,
+        answer: Callable[..., Any],
+        trouble: Callable[[Exception], object],
+    ) -> None:
+        self._directory = directory
+        self._number = number
+        self._loop = loop
+        self._answer = answer
+        self._trouble = trouble
+        self._asked: set[_Asked] = set()
+        self._listener: socket.socket | None = None
+        if directory is not None:
+            self._listener = self._listen(self._path(number))
+
+    def _path(self, number: int) -> str:
+        return f"{self._directory}/{number}"
+
+    def _listen(self, path: str) -> socket.socket:
+        try:
+            os.unlink(path)  # of a worker that had this number before
+        except FileNotFoundError:
+            pass
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.bind(path)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+            self._loop.selector.register(sock, READABLE, self._accept)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _accept(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
+        if self._listener is None:
+            return
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:  # gone again, or out of descriptors: whoever asks names us as missing
+            return
+        if len(self._asked) >= MOST_ASKING:
+            sock.close()
+            return
+        sock.setblocking(False)
+        asked = _Asked(sock, self._loop, self._answered, self._asked.discard)
+        self._asked.add(asked)
+        self._loop.call_later(HELD, asked.close)
+
+    def _answered(self, question: Any) -> bytes | None:
+        try:
+            return marshal.dumps(self._answer(*question))
+        except Exception as error:
+            self._trouble(error)
+            return None
+
+    def ask(self, numbers: Iterable[int], question: tuple[Any, ...], done: Done, seconds: float = PATIENCE) -> None:
+        """Ask other workers.
+
+        Args:
+            numbers: whom.
+            question: plain values.
+            done: called once, on a later round of the loop, with the answers by number, and for those without one
+                the reason by number.
+            seconds: to wait for the slowest.
+        """
+        asking = _Round(self._loop, done, seconds)
+        data = marshal.dumps(question)
+        for number in numbers:
+            if self._directory is None:
+                asking.lose(number, "it is not to be asked")
+            else:
+                asking.add(number, self._path(number), data)
+        self._loop.call_later(0, asking.begun)
+
+    def close(self) -> None:
+        """Answer no more; again is fine."""
+        if self._listener is not None:
+            self._loop.selector.unregister(self._listener)
+            self._listener.close()
+            self._listener = None
+            try:
+                os.unlink(self._path(self._number))
+            except OSError:  # the directory went first
+                pass
+        for asked in list(self._asked):
+            asked.close()
+
+
+class _Asked:
+    """A question that somebody asks, from its first byte to the last one of the answer."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: Loop,
+        answer: Callable[[Any], bytes | None],
+        closed: Callable[[_Asked], object],
+    ) -> None:
+        self._sock = sock
+        self._loop = loop
+        self._answer = answer
+        self._closed = closed
+        self._data = b""
+        self._left = memoryview(b"")
+        loop.selector.register(sock, READABLE, self._ready)
+
+    def _ready(self, mask: int) -> None:
+        try:
+            if mask & WRITABLE:
+                self._send()
+                return
+            piece = self._sock.recv(MOST_QUESTION)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        self._data += piece
+        try:
+            question = marshal.loads(self._data)  # noqa: S302 - of a process of our own, in a directory of our own
+        except EOFError:  # not all of it yet
+            if not piece or len(self._data) > MOST_QUESTION:
+                self.close()
+            return
+        except (ValueError, TypeError):
+            self.close()
+            return
+        answer = self._answer(question)
+        if answer is None:
+            self.close()
+            return
+        self._left = memoryview(answer)
+        self._loop.selector.modify(self._sock, WRITABLE, self._ready)
+        self._ready(WRITABLE)
+
+    def _send(self) -> None:
+        self._left = self._left[self._sock.send(self._left[:PIECE]) :]
+        if not self._left:
+            self.close()
+
+    def close(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._loop.selector.unregister(self._sock)
+            self._sock.close()
+            self._closed(self)
+
+
+class _Round:
+    """One question to several workers, and what came back."""
+
+    def __init__(self, loop: Loop, done: Done, seconds: float) -> None:
+        self._loop = loop
+        self._done: Done | None = done
+        self._seconds = seconds
+        self._open: dict[int, tuple[socket.socket, list[bytes]]] = {}
+        self._answers: dict[int, Any] = {}
+        self._missing: dict[int, str] = {}
+
+    def add(self, number: int, path: str, question: bytes) -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.setblocking(False)
+            sock.connect(path)
+            sock.send(question)  # it fits the buffer of a new socket
+            self._loop.selector.register(sock, READABLE, partial(self._ready, number))
+        except (FileNotFoundError, ConnectionError):
+            sock.close()
+            self._missing[number] = "it is gone"
+        except OSError as error:  # EAGAIN: it accepts nothing
+            sock.close()
+            self._missing[number] = "it is busy" if isinstance(error, BlockingIOError) else str(error)
+        else:
+            self._open[number] = sock, []
+
+    def lose(self, number: int, reason: str) -> None:
+        self._missing[number] = reason
+
+    def begun(self) -> None:
+        if self._open:
+            self._loop.call_later(self._seconds, self._late)
+        else:
+            self._finish()
+
+    def _ready(self, number: int, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
+        sock, pieces = self._open[number]
+        try:
+            piece = sock.recv(PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        if piece:
+            pieces.append(piece)
+            if sum(map(len, pieces)) > MOST_ANSWER:
+                self._end(number, "its answer is too long")
+            return
+        try:
+            self._answers[number] = marshal.loads(b"".join(pieces))  # noqa: S302 - as above
+        except (EOFError, ValueError, TypeError):  # it ended before its answer did
+            self._end(number, "it is gone")
+        else:
+            self._end(number)
+
+    def _end(self, number: int, reason: str = "") -> None:
+        sock, _ = self._open.pop(number)
+        self._loop.selector.unregister(sock)
+        sock.close()
+        if reason:
+            self._missing[number] = reason
+        if not self._open:
+            self._finish()
+
+    def _late(self) -> None:
+        for number in list(self._open):
+            self._end(number, f"no answer within {self._seconds:g} s")
+
+    def _finish(self) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(self._answers, self._missing)

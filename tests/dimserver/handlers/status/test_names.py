@@ -1,0 +1,17 @@
+"""Names of coordinates."""
+
+from __future__ import annotations
+
+from dimcore import ConnectionPoolManifold, states
+from dimserver.handlers.status.names import ADMIN_POOL, LAYERS, POOLS, STAGES, pool_name
+
+
+def test_names_are_those_of_the_core() -> None:
+    assert states.LAYER_NAMES[1:] == LAYERS
+    assert states.STAGE_NAMES[1:] == STAGES
+    assert tuple(ConnectionPoolManifold().pools) == POOLS
+
+
+def test_pools() -> None:
+    assert [pool_name(spiral) for spiral in (0, 3, 4, 63)] == ["http", "admin", "spiral_4", "spiral_63"]
+    assert POOLS[ADMIN_POOL] == "admin"
