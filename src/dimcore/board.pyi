@@ -25,6 +25,7 @@ class _Obituary(TypedDict):
     state: str
     requests: int
     errors: int
+    connections: int
     age: float
     in_flight: list[tuple[str, float]]
     stuck: float | None

@@ -215,7 +215,7 @@ cdef class Board:
 
         Returns:
             What is known of its end, as a dict: `number`, `pid`, `state` (``ended`` if it left by itself),
-            `requests` and `errors` it served, `age` in seconds, `in_flight`: pairs of method and target
+            `requests`, `errors` and `connections` it had, `age` in seconds, `in_flight`: pairs of method and target
             and the seconds since that request began, `stuck`: seconds that the last round of its loop had taken,
             None if it was waiting for events.  None if there is no worker to fold.
 
@@ -256,6 +256,7 @@ cdef class Board:
             "state": STATE_NAMES[min(max(figures.state, <int64_t> FREE), <int64_t> ENDED)],
             "requests": figures.requests.requests,
             "errors": figures.requests.errors,
+            "connections": figures.connections,
             "age": (now - figures.started_ns) / NS,
             "in_flight": lines,
             "stuck": (now - at.round_ns) / NS if at.round_ns else None,
@@ -360,6 +361,7 @@ cdef class Entry:
     def __cinit__(self, Board board not None, int record, Core core not None):
         cdef Figures figures
         self.at = board.record(record)
+        memset(&figures, 0, sizeof(Figures))     # pools that are not in use are not read, and `write` counts on zeros
         board.read_figures(record, &figures)
         if figures.serial <= board.header.copies[board.header.sequence & 1].folded[record]:
             raise UsageError(f"record {record} was allotted to nobody")
@@ -403,6 +405,7 @@ cdef class Entry:
         cdef int spiral, layer
         figures.state = self.state
         figures.heartbeat_ns = core.now_ns
+        figures.connections = index.added
         figures.turned_away = core.doorway.total
         figures.requests = core.requests.totals
         figures.spirals = index.spirals

@@ -74,13 +74,14 @@ cdef struct PoolFigures:
     int64_t bytes_out
     int32_t layers[LAYERS + 1]   # connections in each cell; [0] is not used
 
-# 5,728 bytes, of which the pools not in use are neither written nor read.
+# 5,736 bytes, of which the pools not in use are neither written nor read.
 cdef struct Figures:
     uint64_t serial          # tells this worker from those that had the record before; 0: nobody had it
     int64_t pid
     int64_t state            # WorkerState
     int64_t started_ns
     int64_t heartbeat_ns     # when it was last written
+    int64_t connections      # ever accepted, each counted once
     int64_t turned_away      # connections told that there is no room and not gone yet; in no pool
     int32_t spirals          # pools in use
     int32_t number           # the worker's place, as the supervisor counts

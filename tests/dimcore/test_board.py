@@ -189,7 +189,8 @@ def test_totals_outlive_a_worker_once() -> None:
     core.pools.manifest_connection()  # not published, as when it is killed in the middle of a round
     known = board.retire(0)
     assert known is not None
-    assert (known["number"], known["pid"], known["state"], known["requests"]) == (7, os.getpid(), "starting", 1)
+    assert (known["number"], known["pid"], known["state"]) == (7, os.getpid(), "starting")
+    assert (known["requests"], known["connections"]) == (1, 3)
     for _ in range(3):
         snapshot = board.snapshot()
         assert snapshot.workers == []
@@ -206,6 +207,22 @@ def test_totals_outlive_a_worker_once() -> None:
     assert (stats["total_created"], stats["total_closed"]) == (4, 3)
     board.retire(0)
     assert board.snapshot().connections()["spiral_0"]["total_closed"] == 4
+
+
+def test_a_successor_begins_with_nothing() -> None:
+    board = Board(2)
+    for _ in range(3):
+        core, entry = worker(board)
+        snapshot = board.snapshot()
+        assert all(not any(pool.values()) for pool in snapshot.connections().values())
+        core.pools.manifest_connection(None, None, "api")
+        entry.publish()
+        stats = board.snapshot().connections()
+        assert stats["spiral_2"]["total_created"] == stats["spiral_2"]["total_connections"] == 1
+        assert not any(any(stats[f"spiral_{spiral}"].values()) for spiral in (0, 1, 3))
+        core.pools.transition(core.pools.index.get_at(2, 1)[0].id, 7)
+        entry.publish()
+        board = Board(2)
 
 
 def test_a_worker_that_never_came_up() -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dimserver.app import App
     from dimserver.run.channel import Channel, Message
+    from dimserver.run.operations import Place
 
 __all__ = ["Link", "become_worker", "work"]
 
@@ -62,13 +63,14 @@ def become_worker(job: Callable[[], int]) -> NoReturn:
         os._exit(code)
 
 
-def work(channel: Channel, target: str, values: dict[str, object]) -> int:
+def work(channel: Channel, target: str, values: dict[str, object], place: Place | None = None) -> int:
     """Import the app, take over the sockets, serve until told to leave.
 
     Args:
         channel: to the supervisor.
         target: APP as on the command line; "" serves the built-in endpoints and static files.
         values: of the configuration's sources, by attribute name.
+        place: of this worker among the others; alone when None.
 
     Returns:
         The exit code.
@@ -78,7 +80,7 @@ def work(channel: Channel, target: str, values: dict[str, object]) -> int:
     signal.signal(signal.SIGINT, _pass)
     signal.signal(signal.SIGHUP, _pass)
     try:
-        worker = _open(channel, target, values)
+        worker = _open(channel, target, values, place)
     except DimserverError as error:
         channel.send("failed", error.exit_code, str(error), _text(error.__cause__ if _is_users(error) else None))
         return error.exit_code
@@ -113,7 +115,7 @@ def _text(error: BaseException | None) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _open(channel: Channel, target: str, values: dict[str, object]) -> Worker | None:
+def _open(channel: Channel, target: str, values: dict[str, object], place: Place | None) -> Worker | None:
     app = load_app(target) if target else None
     defaults: Mapping[str, object] = {} if app is None else app.defaults
     settings = Settings(**merge(defaults, values))
@@ -123,10 +125,10 @@ def _open(channel: Channel, target: str, values: dict[str, object]) -> Worker | 
     answer = channel.wait()
     if answer is None or answer[0] != "serve":  # not wanted any more
         return None
-    return _worker(channel, app, settings, answer)
+    return _worker(channel, app, settings, answer, place)
 
 
-def _worker(channel: Channel, app: App | None, settings: Settings, answer: Message) -> Worker:
+def _worker(channel: Channel, app: App | None, settings: Settings, answer: Message, place: Place | None) -> Worker:
     workers: Any
     kinds: Any
     _, workers, kinds = answer
@@ -134,7 +136,7 @@ def _worker(channel: Channel, app: App | None, settings: Settings, answer: Messa
         Door(socket.socket(fileno=fd), admin, kept)
         for fd, (admin, kept) in zip(channel.take_descriptors(len(kinds)), kinds, strict=True)
     ]
-    return Worker(app, settings, doors, workers)
+    return Worker(app, settings, doors, workers, place)
 
 
 def _plain(value: object) -> object:
@@ -161,6 +163,7 @@ class Link:
         }
         worker.loop.selector.register(channel.fileno(), 1, self._heard)
         worker.on_signal = {signal.SIGTERM: self._leave}
+        worker.operations.drain_server = partial(channel.send, "stop")
         worker.loop.call_later(0, partial(channel.send, "ready"))
 
     def _heard(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask

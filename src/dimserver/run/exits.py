@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
-__all__ = ["explain"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["explain", "last_words"]
 
 MEANINGS = {
     signal.SIGKILL: "somebody's kill -9, or the kernel was out of memory",
@@ -34,3 +38,16 @@ def explain(status: int) -> str:
         return f"was killed by signal {-code}"
     meaning = MEANINGS.get(number)
     return f"was killed by {number.name}" + (f" ({meaning})" if meaning else "")
+
+
+def last_words(in_flight: Iterable[tuple[str, float]]) -> str:
+    """What a process was doing when it ended, to be put behind how; "" where nothing is known.
+
+    Args:
+        in_flight: method and target of each request, as from `Board.retire`, and since how many seconds.
+
+    Returns:
+        For example ``, while it served GET /report (for 2.5 s)``.
+    """
+    requests = ", ".join(f"{line} (for {seconds:.1f} s)" for line, seconds in in_flight)
+    return f", while it served {requests}" if requests else ""

@@ -79,7 +79,7 @@ class Process:
     """A worker process, as its supervisor sees it.
 
     Attributes:
-        pid, slot, generation, channel: as given.
+        pid, slot, generation, channel, record: as given; the last is its record of the board.
         state: see `TRANSITIONS`.
         since: when it entered that state, on the monotonic clock.
         failure: its ``failed`` message, if it sent one.
@@ -87,13 +87,14 @@ class Process:
         pinged: when it was asked whether it is alive and did not answer yet; 0 when it did.
     """
 
-    __slots__ = ("channel", "failure", "generation", "killed", "pid", "pinged", "since", "slot", "state")
+    __slots__ = ("channel", "failure", "generation", "killed", "pid", "pinged", "record", "since", "slot", "state")
 
-    def __init__(self, pid: int, slot: Slot, generation: Generation, channel: Channel) -> None:
+    def __init__(self, pid: int, slot: Slot, generation: Generation, channel: Channel, record: int = 0) -> None:
         self.pid = pid
         self.slot = slot
         self.generation = generation
         self.channel = channel
+        self.record = record
         self.state = State.IMPORTING
         self.since = monotonic()
         self.failure: Message | None = None

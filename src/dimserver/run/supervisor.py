@@ -15,14 +15,17 @@ import sys
 from functools import partial
 from time import monotonic
 
+from dimcore import Board, BoardFull
 from dimserver.config import Settings, merge
 from dimserver.errors import DimserverError, StartError
 from dimserver.log import Log
 from dimserver.net.loop import Loop
+from dimserver.net.peers import make_directory, remove_directory
 from dimserver.net.sockets import Sockets
 from dimserver.run.channel import Channel
 from dimserver.run.child import become_worker, work
-from dimserver.run.exits import explain
+from dimserver.run.exits import explain, last_words
+from dimserver.run.operations import Place
 from dimserver.run.slots import Event, Generation, Process, Slot, State
 from dimserver.run.worker import LAST_REQUEST, say, served, summary
 
@@ -38,6 +41,7 @@ LINGER = 2.0  # seconds: a worker that is replaced keeps its idle connections so
 OVERTIME = 1.0  # seconds after the drain limit before a worker that did not end by itself is killed
 HANDSHAKE = 1.0  # seconds: connections that have begun to come to a slot that is closed have come by then
 AT_ONCE = 0.5  # seconds after a second signal
+MOST_WORKERS = 512  # at a time, those that drain included; each takes 12 KiB of the board, once it is there
 FIXED = ("host", "port", "uds", "uds_mode", "fd", "admin", "admin_mode")  # settings that name what is open already
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -88,6 +92,8 @@ class Supervisor:
         self._log = Log(self._settings.log_level)
         self._loop = Loop(self._trouble)
         self._sockets: Sockets | None = None
+        self._board = Board(MOST_WORKERS)
+        self._directory = make_directory()
         self._slots: list[Slot] = []
         self._closing: list[Slot] = []  # they have a worker still, and a socket that gets nothing new
         self._processes: dict[int, Process] = {}
@@ -119,6 +125,8 @@ class Supervisor:
                 process.channel.close()
             if self._sockets is not None:
                 self._sockets.close(self._log)
+            if self._directory is not None:
+                remove_directory(self._directory)
             self._loop.close()
         if self._error is not None:
             raise self._error
@@ -152,28 +160,34 @@ class Supervisor:
 
     def _start(self, slot: Slot, generation: Generation) -> Process | None:
         """Fork a worker for a slot; None if the system refuses."""
+        try:
+            record = self._board.allot(slot.number)
+        except BoardFull as error:  # hundreds of reloads, none of whose workers has ended yet
+            self._log.error(f"cannot start a worker: {error}")
+            return None
         ours, theirs = Channel.pair()
         # A signal that hits the child before it has handlers of its own would be taken for the parent's.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             pid = os.fork()
             if pid == 0:
-                become_worker(partial(self._in_child, ours, theirs, generation))
+                become_worker(partial(self._in_child, ours, theirs, generation, record))
         except OSError as error:
             self._log.error(f"cannot start a worker: {error.strerror}")
+            self._board.retire(record)
             ours.close()
             theirs.close()
             return None
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         theirs.close()
-        process = Process(pid, slot, generation, ours)
+        process = Process(pid, slot, generation, ours, record)
         self._processes[pid] = process
         slot.coming = process
         self._loop.selector.register(ours.fileno(), 1, partial(self._heard, process))
         return process
 
-    def _in_child(self, ours: Channel, theirs: Channel, generation: Generation) -> int:
+    def _in_child(self, ours: Channel, theirs: Channel, generation: Generation, record: int) -> int:
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -184,7 +198,8 @@ class Supervisor:
         if self._sockets is not None:
             self._sockets.forget()
         self._loop.close()
-        return work(theirs, self._target, generation.values)
+        place = Place(self._board, record, self._directory)
+        return work(theirs, self._target, generation.values, place)
 
     def _replace(self, slot: Slot) -> None:
         """Start a worker for a slot that has none, or whose worker is to be renewed."""
@@ -260,15 +275,19 @@ class Supervisor:
         """A worker wants to be replaced."""
         if self._stopping or process.state is not State.SERVING:
             return
+        self._board.tally("recycled")
         self._log.info(f"worker {process.pid} is replaced: {reason}")
         self._replace(process.slot)
 
     def _worker_pong(self, process: Process) -> None:
         process.pinged = 0.0
 
+    def _worker_stop(self, process: Process) -> None:  # noqa: ARG002
+        """An operator asked a worker to drain the server."""
+        self._stop(0)
+
     def _worker_ended(self, process: Process, counts: dict[str, int]) -> None:  # noqa: ARG002
-        for name, value in counts.items():
-            self._counts[name] += value
+        self._counts["cut_off"] += counts["cut_off"]  # all else is on the board, also of one that did not end well
 
     # --- generations ----------------------------------------------------------------------------
 
@@ -279,8 +298,10 @@ class Supervisor:
         self._generation = generation
         self._settings = generation.settings or self._settings
         self._log = Log(self._settings.log_level)
-        if not first and self._sockets is not None:
-            self._sockets.set_backlog(self._settings.backlog)
+        if not first:
+            self._board.tally("reloads")
+            if self._sockets is not None:
+                self._sockets.set_backlog(self._settings.backlog)
         self._resize(self._wanted(generation))
         self._go_on()
 
@@ -405,6 +426,11 @@ class Supervisor:
 
     def _exited(self, process: Process, status: int) -> None:
         before = process.step(Event.EXITED)
+        known = self._board.retire(process.record)
+        if known is not None:
+            self._counts["requests"] += known["requests"]
+            self._counts["errors"] += known["errors"]
+            self._counts["connections"] += known["connections"]
         if self._stopping:
             if process.killed:
                 self._log.warning(f"worker {process.pid} was killed: {process.killed}")
@@ -426,13 +452,15 @@ class Supervisor:
             self._show_failure(process, status, "reload")
             self._log.error("reload: the new worker did not start; everything stays as it was")
         else:
-            self._lost(process, status, before)
+            self._lost(process, status, before, [] if known is None else known["in_flight"])
         self._go_on()
 
-    def _lost(self, process: Process, status: int, before: State) -> None:
+    def _lost(self, process: Process, status: int, before: State, in_flight: list[tuple[str, float]]) -> None:
         served_for = monotonic() - process.since if before is State.SERVING else 0.0
         if before is State.SERVING:
-            self._log.error(f"worker {process.pid} {process.killed or explain(status)}; it is replaced")
+            self._board.tally("crashes")
+            end = f"{process.killed or explain(status)}{last_words(in_flight)}"
+            self._log.error(f"worker {process.pid} {end}; it is replaced")
         else:
             self._show_failure(process, status, "a new worker")
         self._replace_later(process.slot, process.slot.lost(served_for))
@@ -464,6 +492,7 @@ class Supervisor:
             self._signalled += 1
         if not self._stopping:
             self._stopping = True
+            self._board.draining = True
             if not self._announced and number:
                 self._code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
             for process in list(self._processes.values()):

@@ -11,13 +11,15 @@ from time import monotonic
 
 from dimcore import Connection, Core, RouteConflict, Router, Site, tick
 from dimserver.app import App, refuse_async
-from dimserver.errors import ConfigError
+from dimserver.errors import ConfigError, StartError
+from dimserver.http.deferred import Deferred
 from dimserver.log import Log
 from dimserver.net.episode import Episode
 from dimserver.net.listener import Listener
 from dimserver.net.loop import Loop
 from dimserver.net.sockets import Sockets
 from dimserver.net.threads import ThreadPool
+from dimserver.run.operations import Operations, Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,12 +117,14 @@ class Worker:
         settings: see ``dimserver config``.
         doors: the sockets to listen on, which are the worker's from now on; opened as the settings say when None.
         workers: how many there are.
+        place: of this one among them; alone when None.
 
     Attributes:
         urls: where it listens, the main listener first.
         loop: what it waits with.
         on_signal: what SIGINT and SIGTERM do the first time, by number; the second time they end it at once.
-        pools, pipeline, settings, started, workers, version: what the status endpoints report.
+        operations: its part in the server; what operators see and do.
+        pools, pipeline, settings, started, workers, version: what it serves with.
 
     Raises:
         StartError, ConfigError, HandlerError: as for `serve`; nothing is left open.
@@ -129,7 +133,12 @@ class Worker:
     """
 
     def __init__(
-        self, app: App | None, settings: Settings, doors: Sequence[Door] | None = None, workers: int = 1
+        self,
+        app: App | None,
+        settings: Settings,
+        doors: Sequence[Door] | None = None,
+        workers: int = 1,
+        place: Place | None = None,
     ) -> None:
         from dimserver import __version__
 
@@ -161,6 +170,8 @@ class Worker:
             for route in self.app.request_manifold.router.routes():
                 refuse_async(route.handler, f"{route.method} {route.pattern}")
             self._core = self._make_core()
+            self.operations = self._join(Place() if place is None else place)
+            self._attach()
             if running is not None:
                 from dimserver.run.watchdog import Watchdog
 
@@ -201,6 +212,21 @@ class Worker:
         self.pools.set_cap("http", settings.max_http or None)
         self.pools.set_cap("websocket", settings.max_websocket or None)
         self.pools.set_cap("api", settings.max_api or None)
+        _raise_descriptor_limit(settings.max_connections + settings.admin_reserve, self.log)
+        return core
+
+    def _join(self, place: Place) -> Operations:
+        core = self._core
+        try:
+            operations = Operations(place, core, self.loop, self.settings, self.version, self.stop, self._trouble)
+        except OSError as error:
+            raise StartError(f"no private socket for this worker in {place.directory}: {error.strerror}") from None
+        # After the first round, and before whatever else waits for that.
+        self.loop.call_later(0, partial(operations.entry.enter, "serving"))
+        return operations
+
+    def _attach(self) -> None:
+        settings = self.settings
         selector = self.loop.selector
         log = None
         if settings.access_log != "off":
@@ -208,18 +234,16 @@ class Worker:
 
             self._access_log = AccessLog(settings.access_log, sys.stdout, self.log.warning)
             log = self._access_log.log
-        core.attach(
+        self._core.attach(
             register=selector.register,
             modify=selector.modify,
             unregister=selector.unregister,
-            offload=self._threads.submit,
+            offload=self.operations.offload(self._threads.submit),
             open_spool=self._open_spool,
             open_stream=self._open_stream,
             report=self._report,
             access_log=log,
         )
-        _raise_descriptor_limit(settings.max_connections + settings.admin_reserve, self.log)
-        return core
 
     def _listen(self, builtin_only: bool) -> None:
         settings = self.settings
@@ -244,19 +268,16 @@ class Worker:
         admin = None
         if any(door.admin for door in self._doors):
             router = Router()
-            self._add_api(router)
+            self._add_api(router, admin=True)
             admin = Site(self._core, router, None, ADMIN_POOL, False)
         for door in self._doors:
             site = admin if door.admin and admin is not None else main
             self._listeners.append(Listener(door.sock, site, self.loop, self.log, inherited=door.kept))
 
-    def _add_api(self, router: Router) -> None:
-        from dimserver.handlers.status import StatusAPI
-
-        context: Any = self  # typed otherwise there: an index may hold any point, this one holds connections
-        for method, path, handler in StatusAPI(context).routes():
+    def _add_api(self, router: Router, admin: bool = False) -> None:
+        for method, path, handler in self.operations.api.routes(admin):
             try:
-                router.add(method, path, handler)
+                router.add(method, path, handler, blocking=isinstance(handler, Deferred))
             except RouteConflict:  # a route of the operator's own takes precedence
                 continue
 
@@ -272,7 +293,7 @@ class Worker:
         if self._watchdog is not None:
             self._watchdog.start()
         try:
-            settle = None if self._access_log is None else self._flush_access_log
+            settle = self.operations.entry.publish if self._access_log is None else self._settle
             self.loop.run(partial(tick, self._core), settle, self._is_quiet)
         except KeyboardInterrupt:
             if not self._signalled:
@@ -285,10 +306,11 @@ class Worker:
     def _is_quiet(self) -> bool:
         return self.pools.index.total_connections() == 0 and self._core.turned_away == 0 and self._log_is_written
 
-    def _flush_access_log(self) -> None:
+    def _settle(self) -> None:
         log = self._access_log
         if log.lines or not self._log_is_written:
             self._log_is_written = log.flush()
+        self.operations.entry.publish()
 
     def _take_signals(self) -> Callable[[], None]:
         descriptor = signal.set_wakeup_fd(self.loop.wake_descriptor, warn_on_full_buffer=False)
@@ -329,6 +351,7 @@ class Worker:
 
     def _begin_drain(self, linger: float, last: bool) -> None:
         self._core.drain()
+        self.operations.entry.enter("draining")
         if self._sockets is not None:
             self._sockets.unlink(self.log)
         for listener in self._listeners:
@@ -371,6 +394,9 @@ class Worker:
         self._threads.close(0.0 if self._threads.in_flight else THREADS_END)
         if self._access_log is not None:
             self._access_log.close()
+        operations: Operations | None = getattr(self, "operations", None)
+        if operations is not None:
+            operations.close()
         self.loop.close()
 
     def _has_connections(self) -> bool:

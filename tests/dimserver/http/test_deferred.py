@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,14 @@ from dimserver import App
 from dimserver.http.deferred import Deferred
 
 Serve = Callable[..., Any]
+PATIENCE = 20.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
 
 
 class Later(Deferred):
@@ -36,7 +45,7 @@ def test_a_base_answers_nothing() -> None:
         Deferred()(None)  # type: ignore[arg-type]
 
 
-def test_an_answer_that_comes_later(serve: Serve, until: Any) -> None:
+def test_an_answer_that_comes_later(serve: Serve) -> None:
     app = App()
     later = Later()
     app.route("/later", later, blocking=True)
@@ -53,7 +62,7 @@ def test_an_answer_that_comes_later(serve: Serve, until: Any) -> None:
     assert later.threads == ["server under test"]
 
 
-def test_an_error_that_comes_later(serve: Serve, until: Any) -> None:
+def test_an_error_that_comes_later(serve: Serve) -> None:
     app = App()
     later = Later()
     app.route("/later", later, blocking=True)
@@ -64,7 +73,7 @@ def test_an_error_that_comes_later(serve: Serve, until: Any) -> None:
     assert wire.answer()[0] == 500
 
 
-def test_a_client_that_left(serve: Serve, until: Any) -> None:
+def test_a_client_that_left(serve: Serve) -> None:
     app = App()
     later = Later()
     app.route("/later", later, blocking=True)

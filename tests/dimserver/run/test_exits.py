@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from dimserver.run.exits import explain
+from dimserver.run.exits import explain, last_words
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,9 @@ def test_of_a_real_process() -> None:
     if pid == 0:
         os._exit(7)
     assert explain(os.waitpid(pid, 0)[1]) == "ended with exit code 7"
+
+
+def test_last_words() -> None:
+    assert last_words([]) == ""
+    assert last_words([("GET /a?b", 2.46)]) == ", while it served GET /a?b (for 2.5 s)"
+    assert last_words([("GET /a", 0.01), ("POST /b", 30)]).endswith("GET /a (for 0.0 s), POST /b (for 30.0 s)")

@@ -238,7 +238,7 @@ def test_a_worker_that_is_killed_is_replaced_and_explained(child: Start, shop: p
     ask(server)
     _, _, err = server.end()
     assert f"error: worker {worker} was killed by SIGKILL (" in err
-    assert "ended with exit code 3; it is replaced" in err
+    assert "ended with exit code 3, while it served GET /exit (for 0.0 s); it is replaced" in err
 
 
 def test_a_worker_that_is_told_to_leave_is_renewed_first(child: Start, shop: pathlib.Path) -> None:

@@ -1,0 +1,105 @@
+"""A worker's part in its server: its record of the board, the other workers, and the built-in endpoints."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dimcore import Board, Entry
+from dimserver.handlers.status import StatusAPI
+from dimserver.http.deferred import Deferred
+from dimserver.net.peers import Peers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from dimcore import Connection, ConnectionPoolManifold, Core, RequestPoint
+    from dimserver.config import Settings
+    from dimserver.net.loop import Loop
+
+    Submit = Callable[[Connection, RequestPoint, Callable[[RequestPoint], Any]], object]
+
+__all__ = ["Operations", "Place"]
+
+
+class Place:
+    """Where a worker stands among the others.
+
+    Args:
+        board: the server's; one for this worker alone when None.
+        record: the worker's on it, as `Board.allot` gave it.
+        directory: where the workers have their private sockets; None for one that is alone.
+    """
+
+    __slots__ = ("board", "directory", "record")
+
+    def __init__(self, board: Board | None = None, record: int = 0, directory: str | None = None) -> None:
+        if board is None:
+            board = Board(1)
+            record = board.allot(0)
+        self.board = board
+        self.record = record
+        self.directory = directory
+
+
+class Operations:
+    """What operators see and can have done, as far as one worker goes; the context of its `StatusAPI`.
+
+    Args:
+        place: where it stands.
+        core, loop, settings, version: of the worker.
+        drain: begins the end of the whole server.
+        trouble: told of faults that nobody else is told of.
+
+    Attributes:
+        drain_server: as `drain`; whoever knows of more than this worker puts something else there.
+
+    Raises:
+        OSError: the private socket cannot be made.
+
+    Thread-safety: the loop's thread.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        core: Core,
+        loop: Loop,
+        settings: Settings,
+        version: str,
+        drain: Callable[[], object],
+        trouble: Callable[[Exception], object],
+    ) -> None:
+        self.board = place.board
+        self.entry = Entry(place.board, place.record, core)
+        self.pools: ConnectionPoolManifold = core.pools
+        self.loop = loop
+        self.settings = settings
+        self.version = version
+        self.drain_server: Callable[[], object] = drain
+        context: Any = self  # typed otherwise there: an index may hold any point, this one holds connections
+        self.api = StatusAPI(context)
+        self.peers = Peers(place.directory, place.record, loop, self.api.question, trouble)
+
+    def offload(self, submit: Submit) -> Submit:
+        """What the core calls for a blocking handler: a deferred one begins here, another is given to `submit`."""
+
+        def offload(connection: Connection, request: RequestPoint, handler: Callable[[RequestPoint], Any]) -> None:
+            if isinstance(handler, Deferred):
+                handler.begin(request, partial(self._reply, connection, request))
+            else:
+                submit(connection, request, handler)
+
+        return offload
+
+    def _reply(
+        self, connection: Connection, request: RequestPoint, result: Any, error: BaseException | None = None
+    ) -> None:
+        connection.complete(request, result, error)
+        self.entry.publish()  # it may be long before the next round
+
+    def close(self) -> None:
+        """Show the last figures and leave; again is fine."""
+        self.peers.close()
+        self.entry.enter("ended")
