@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from dimcore import Board, Entry
-from dimserver.handlers.status import StatusAPI
 from dimserver.http.deferred import Deferred
 from dimserver.net.peers import Peers
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from dimcore import Connection, ConnectionPoolManifold, Core, RequestPoint
     from dimserver.config import Settings
+    from dimserver.handlers.status import StatusAPI
     from dimserver.net.loop import Loop
 
     Submit = Callable[[Connection, RequestPoint, Callable[[RequestPoint], Any]], object]
@@ -78,9 +78,21 @@ class Operations:
         self.settings = settings
         self.version = version
         self.drain_server: Callable[[], object] = drain
-        context: Any = self  # typed otherwise there: an index may hold any point, this one holds connections
-        self.api = StatusAPI(context)
-        self.peers = Peers(place.directory, place.record, loop, self.api.question, trouble)
+        self.peers = Peers(place.directory, place.record, loop, self._asked, trouble)
+        self._api: StatusAPI | None = None
+
+    @property
+    def api(self) -> StatusAPI:
+        """The built-in endpoints; made, and imported, for whoever serves them or is asked by a worker that does."""
+        if self._api is None:
+            from dimserver.handlers.status import StatusAPI
+
+            context: Any = self  # typed otherwise there: an index may hold any point, this one holds connections
+            self._api = StatusAPI(context)
+        return self._api
+
+    def _asked(self, *question: Any) -> Any:
+        return self.api.question(*question)
 
     def offload(self, submit: Submit) -> Submit:
         """What the core calls for a blocking handler: a deferred one begins here, another is given to `submit`."""
