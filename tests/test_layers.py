@@ -17,9 +17,9 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 # Modules of one row know nothing of each other.
 CORE = (
-    ("limits", "errors", "clock", "scan", "percent"),
-    ("spantable", "patterns", "states", "compose", "cell", "record"),
-    ("index", "parser", "stream", "writer"),
+    ("limits", "errors", "clock", "scan", "percent", "utf8"),
+    ("spantable", "patterns", "states", "compose", "cell", "record", "frames"),
+    ("index", "parser", "stream", "writer", "messages"),
     ("addresses", "headers", "headparser", "points", "router", "body", "outflow", "inbox", "query", "spool"),
     ("pools", "answer", "bodyreader"),
     ("request",),
@@ -37,6 +37,7 @@ SHELL = (
     ("config",),
     ("net",),
     ("http",),
+    ("ws",),
     ("app",),
     ("filters", "handlers", "gateway"),
     ("run",),

@@ -25,10 +25,13 @@ from dimcore.errors import (
     RoutePatternError,
     UnknownPoint,
     UsageError,
+    WebSocketError,
 )
+from dimcore.frames import apply_mask, encode_frame
 from dimcore.headers import Headers
 from dimcore.headparser import HeadParser
 from dimcore.index import DimensionalConnectionIndex, Index, Point
+from dimcore.messages import MessageReader, close_payload
 from dimcore.outflow import Outflow, Push, stream_source
 from dimcore.pipeline import RequestResponseManifold, RequestSubstrate
 from dimcore.points import ConnectionPoint
@@ -61,6 +64,7 @@ __all__ = [
     "IllegalTransition",
     "Index",
     "InvalidCoordinate",
+    "MessageReader",
     "Outflow",
     "PeerError",
     "Point",
@@ -79,9 +83,13 @@ __all__ = [
     "Snapshot",
     "UnknownPoint",
     "UsageError",
+    "WebSocketError",
     "affinity",
+    "apply_mask",
+    "close_payload",
     "compose",
     "decode_chunked",
+    "encode_frame",
     "format_head",
     "identity_vector",
     "parse_request",

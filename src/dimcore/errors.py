@@ -19,6 +19,7 @@ __all__ = [
     "RoutePatternError",
     "UnknownPoint",
     "UsageError",
+    "WebSocketError",
 ]
 
 
@@ -40,6 +41,22 @@ class PeerError(DimcoreError):
 
 class BadRequest(PeerError, ValueError):
     """A request that no further bytes can mend."""
+
+
+class WebSocketError(DimcoreError):
+    """The other side of a WebSocket broke its protocol, or a limit.
+
+    Attributes:
+        code: to close with (RFC 6455 7.4.1), for example 1002.
+        reason: fits into the close frame.
+        events: what was read before the fault.
+    """
+
+    def __init__(self, reason: str, code: int = 1002) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+        self.events: list[tuple[int, str | bytes]] = []
 
 
 class UsageError(DimcoreError):

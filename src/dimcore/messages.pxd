@@ -1,0 +1,51 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from dimcore.frames cimport CONTROL_MOST, HEAD_MOST, FrameHead
+from dimcore.utf8 cimport Utf8
+
+cdef enum MessageEvent:
+    EVENT_NONE = 0               # everything given is dealt with
+    EVENT_TEXT = 1               # numbers as the opcodes
+    EVENT_BINARY = 2
+    EVENT_CLOSE = 8
+    EVENT_PING = 9
+    EVENT_PONG = 10
+
+
+# What is kept between two calls; there is none while nothing is half done.
+cdef struct Partial:
+    FrameHead frame              # the frame whose payload is arriving
+    uint64_t arrived             # of its payload
+    uint32_t frames              # of the message so far
+    uint8_t in_payload
+    uint8_t opcode               # of the message in pieces; 0: there is none
+    uint8_t compressed
+    uint8_t head_size            # bytes of a head that is not complete
+    char head[HEAD_MOST]
+    uint8_t control_size
+    char control[CONTROL_MOST]
+    Utf8 text
+    char *data                   # the message so far
+    size_t size
+    size_t room
+
+
+cdef class MessageReader:
+    cdef object inflater         # inflate(piece, room, final) -> bytes; or None
+    cdef int64_t max_message
+    cdef uint32_t max_frames
+    cdef readonly uint16_t close_code    # of the close frame that came; 0 before, 1005 where it named none
+    cdef uint8_t event           # MessageEvent of what `next` returned
+    cdef bint from_client
+    cdef Partial *partial
+
+    cdef object next(self, char *data, size_t size, size_t *used)
+    cdef object _whole(self, FrameHead *frame, char *payload)
+    cdef Partial *_hold(self) except NULL
+    cdef void _settle(self) noexcept
+    cdef int _begin_frame(self, Partial *partial) except -1
+    cdef int _take(self, Partial *partial, char *payload, size_t size) except -1
+    cdef int _keep(self, Partial *partial, const char *data, size_t size) except -1
+    cdef object _end_frame(self, Partial *partial)
+    cdef object _control(self, int opcode, const char *payload, size_t size)
+    cdef bytes _inflate(self, const char *data, size_t size, size_t held, bint final)

@@ -1,0 +1,24 @@
+from typing import Protocol, Self, final
+
+from typing_extensions import Buffer
+
+class _Inflater(Protocol):
+    def inflate(self, piece: bytes, room: int, final: bool, /) -> bytes: ...
+
+@final
+class MessageReader:
+    def __new__(
+        cls,
+        *,
+        max_message: int = 16777216,
+        max_frames: int = 262144,
+        from_client: bool = True,
+        inflater: _Inflater | None = None,
+    ) -> Self: ...
+    @property
+    def close_code(self) -> int: ...
+    @property
+    def pending(self) -> int: ...
+    def feed(self, data: Buffer) -> list[tuple[int, str | bytes]]: ...
+
+def close_payload(code: int, reason: str = "") -> bytes: ...

@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def utf8_prefix(data: Buffer, *, step: int = 0) -> int | None: ...

@@ -1,0 +1,1 @@
+"""WebSocket above the frames: handshake, compression, and the object a handler talks to."""
