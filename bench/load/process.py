@@ -83,12 +83,32 @@ class Running:
 
     def resident_bytes(self) -> int:
         """Return the resident memory of the whole process tree."""
+        return self._memory("VmRSS:")
+
+    def peak_bytes(self) -> int:
+        """Return the sum of what each process of the tree had resident at most, since `reset_peak`."""
+        return self._memory("VmHWM:")
+
+    def _memory(self, name: str) -> int:
         total = 0
         for pid in tree(self.pid):
             for line in _read(pid, "status").splitlines():
-                if line.startswith("VmRSS:"):
+                if line.startswith(name):
                     total += int(line.split()[1]) * 1024
         return total
+
+    def reset_peak(self) -> None:
+        """Begin the peak anew, at what is resident now.
+
+        Raises:
+            OSError: it is not ours to reset.
+        """
+        for pid in tree(self.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def descriptors(self) -> int:
+        """Return how many files the process tree has open."""
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in tree(self.pid))
 
 
 def tree(pid: int) -> list[int]:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.load import idle, machine, wrk
-from bench.load.process import Running, ServerError, free_port, serving
+from bench.load.process import Running, ServerError, free_port, pinned, serving
 from bench.load.results import Results, Sample, Values
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -239,10 +239,11 @@ def main(bench: Bench, arguments: list[str] | None = None) -> int:
             server_cpu=cpus[0] if len(cpus) > 1 else None,
             client_cpu=cpus[1] if len(cpus) > 1 else None,
         )
-        for taken in bench.take(stand, results):
-            results.samples.append(taken)
-            shown = "  ".join(f"{key} {value:,.2f}" for key, value in taken.values.items())
-            print(f"{taken.scenario:16}{taken.round + 1:3}  {taken.server:20}{shown or taken.problem}", flush=True)
+        with pinned(stand.client_cpu):  # this process is a client too, and so is what it starts
+            for taken in bench.take(stand, results):
+                results.samples.append(taken)
+                shown = "  ".join(f"{key} {value:,.2f}" for key, value in taken.values.items())
+                print(f"{taken.scenario:16}{taken.round + 1:3}  {taken.server:20}{shown or taken.problem}", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     results.write(options.out / f"{bench.key}.json")
     written = options.out / f"{bench.key}.md"

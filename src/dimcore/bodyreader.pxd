@@ -11,6 +11,7 @@ cdef class BodyReader:
     cdef object sink                 # who takes the rest instead: feed(bytes), end(error text)
 
     cdef BodyResult take(self, const char *data, size_t size, size_t *used) except *
+    cdef BodyResult hand_on(self, const char *data, size_t size, size_t *used) except *
     cdef int keep(self, const char *piece, size_t size) except -1
     cdef int spill(self, Spool spool) except -1
     cdef int pour(self, object sink) except -1

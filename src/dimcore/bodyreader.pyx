@@ -1,6 +1,6 @@
 """Where the pieces of a body go: memory, a temporary file, or a handler that runs already."""
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.string cimport memcpy
 
@@ -10,6 +10,22 @@ from dimcore.spool cimport Spool
 
 cdef enum:
     FIRST_BYTES = 4 * KIB    # what a body is given at first
+    GATHERED = 64            # pieces of a chunked body that are handed on together
+
+
+cdef bytes joined(const char **pieces, const size_t *sizes, int count):
+    cdef Py_ssize_t size = 0
+    cdef bytes whole
+    cdef char *out
+    cdef int i
+    for i in range(count):
+        size += sizes[i]
+    whole = PyBytes_FromStringAndSize(NULL, size)
+    out = PyBytes_AS_STRING(whole)
+    for i in range(count):
+        memcpy(out, pieces[i], sizes[i])
+        out += sizes[i]
+    return whole
 
 
 cdef class BodyReader:
@@ -26,6 +42,8 @@ cdef class BodyReader:
         cdef size_t at = 0, step = 0, piece_size = 0
         cdef const char *piece = NULL
         cdef BodyResult result
+        if self.sink is not None:
+            return self.hand_on(data, size, used)
         while True:
             result = body_step(&self.body, data + at, size - at, &step, &piece, &piece_size)
             if result == BODY_FAILED:
@@ -34,12 +52,33 @@ cdef class BodyReader:
             if result != BODY_PIECE:
                 used[0] = at
                 return result
-            if self.sink is not None:
-                self.sink.feed(PyBytes_FromStringAndSize(piece, piece_size))
-            elif self.spool is not None:
+            if self.spool is not None:
                 self.spool.append(piece, piece_size)
             else:
                 self.keep(piece, piece_size)
+
+    cdef BodyResult hand_on(self, const char *data, size_t size, size_t *used) except *:
+        """`take` for a sink: all that came goes to it at once, since each time wakes a thread."""
+        cdef const char *pieces[GATHERED]
+        cdef size_t sizes[GATHERED]
+        cdef size_t at = 0, step = 0
+        cdef BodyResult result
+        cdef int count = 0
+        while True:
+            result = body_step(&self.body, data + at, size - at, &step, &pieces[count], &sizes[count])
+            if result == BODY_PIECE:
+                at += step
+                count += 1
+                if count < GATHERED:
+                    continue
+            if count:
+                self.sink.feed(joined(pieces, sizes, count))
+                count = 0
+            if result == BODY_FAILED:
+                return result
+            if result != BODY_PIECE:
+                used[0] = at + step
+                return result
 
     cdef int keep(self, const char *piece, size_t size) except -1:
         cdef size_t room

@@ -49,7 +49,7 @@ cdef class Channel(ConnectionPoint):
     cdef int flush(self) except -1
     cdef int hold(self) except -1
     cdef int64_t delivered(self) noexcept
-    cdef int send_apart(self, object body) except -1
+    cdef int send_apart(self, object body, bint chunk=*) except -1
     # a body that is made while it is sent
     cdef int start_stream(self, Outflow flow) except -1
     cdef int pull(self) except -1

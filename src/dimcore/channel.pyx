@@ -15,13 +15,15 @@ from dimcore.limits cimport KIB
 from dimcore.outflow cimport Outflow, Push
 from dimcore.states cimport STAGE_PROGRESS, connection_next
 from dimcore.stream cimport (
-    STREAM_BROKEN, Outbox, discard_body, peer_address, stream_close, stream_send, stream_send_two, stream_unsent,
+    STREAM_BROKEN, Outbox, discard_body, peer_address, stream_close, stream_send, stream_send_three, stream_unsent,
 )
 from dimcore.writer cimport Writer
 
 cdef enum:
     TURN_BYTES = 1024 * KIB      # of a body that is pulled, before the other connections get their turn
     PIECE_COST = 2 * KIB         # what a piece counts for beside its bytes: a million of one byte are many turns
+
+cdef bytes LINE_END = b"\r\n"
 
 
 @cython.no_gc
@@ -126,10 +128,11 @@ cdef class Channel(ConnectionPoint):
         slow peer needs for a good part of them."""
         return self.bytes_out - stream_unsent(self.fd)
 
-    cdef int send_apart(self, object body) except -1:
-        """Send what is written, then `body`; what the socket does not take goes to the outbox."""
+    cdef int send_apart(self, object body, bint chunk=False) except -1:
+        """Send what is written, then `body`, then the end of a chunk if it is one; what the socket does not take
+        goes to the outbox.  One call: two bytes in a segment of their own cost as much as the rest of a chunk."""
         cdef Writer writer = self.site.core.writer
-        cdef size_t size = writer.size
+        cdef size_t size = writer.size, whole
         cdef Py_ssize_t sent
         cdef int64_t moved
         cdef Outbox outbox = self.outbox
@@ -138,28 +141,36 @@ cdef class Channel(ConnectionPoint):
             discard_body(body)
             return 0
         if type(body) is bytes and (outbox is None or outbox.pending == 0):
-            sent = stream_send_two(self.fd, writer.data, size, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+            whole = size + PyBytes_GET_SIZE(body)
+            sent = stream_send_three(
+                self.fd, writer.data, size, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body),
+                PyBytes_AS_STRING(LINE_END), 2 if chunk else 0,
+            )
             if sent == STREAM_BROKEN:
                 self.drop()
                 return 0
             sent = max(sent, 0)
             self.bytes_out += sent
-            if <size_t> sent == size + PyBytes_GET_SIZE(body):
+            if <size_t> sent == whole + (2 if chunk else 0):
                 return 0
             if outbox is None:
                 outbox = Outbox.__new__(Outbox)
             if <size_t> sent < size:
                 outbox.put(PyBytes_FromStringAndSize(writer.data + sent, size - sent))
                 outbox.put(body)
-            else:
+            elif <size_t> sent < whole:
                 outbox.put(body)
                 outbox.skip(sent - size)
+            if chunk:
+                outbox.put(LINE_END if <size_t> sent <= whole else LINE_END[1:])
             self.outbox = outbox
             return self.hold()
         if outbox is None:
             outbox = Outbox.__new__(Outbox)
         outbox.put(PyBytes_FromStringAndSize(writer.data, size))
         outbox.put(body)
+        if chunk:
+            outbox.put(LINE_END)
         self.outbox = outbox
         moved = outbox.flush(self.fd)
         if moved == STREAM_BROKEN:
@@ -217,10 +228,9 @@ cdef class Channel(ConnectionPoint):
     cdef int write_piece(self, Outflow flow, bytes piece) except -1:
         cdef Writer writer = self.site.core.writer
         flow.open_chunk(writer, PyBytes_GET_SIZE(piece))
-        if PyBytes_GET_SIZE(piece) < APART_BYTES:
-            writer.append(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
-        else:
-            self.send_apart(piece)
+        if PyBytes_GET_SIZE(piece) >= APART_BYTES:
+            return self.send_apart(piece, flow.chunked)
+        writer.append(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
         flow.close_chunk(writer)
         return self.flush()
 

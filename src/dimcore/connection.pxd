@@ -15,6 +15,7 @@ cdef class Connection(Exchange):
 
     # the loop and its deadlines
     cdef int readable(self) except -1
+    cdef int read_body(self) except -1
     cdef int writable(self) except -1
     cdef int end_of_stream(self) except -1
     cdef void timed_out(self) noexcept

@@ -51,6 +51,7 @@ from dimcore.errors import UsageError
 cdef enum:
     RECEIVE_BYTES = 64 * KIB     # size of Core.inbuf
     READ_AHEAD = 64 * KIB        # input kept behind a slow handler before reading stops
+    BODY_TURN = 4                # receives of a body that is streamed, before the other connections get their turn
     OUTPUT_BYTES = 64 * KIB      # answers gathered before one send
     AT_DOOR_MOST = 256           # told 503 and waited for, at a time; further ones are told and closed
 
@@ -241,11 +242,12 @@ cdef class Connection(Exchange):
 
     cdef int readable(self) except -1:
         cdef Core core = self.site.core
-        cdef size_t room = RECEIVE_BYTES, used = 0
+        cdef size_t room = RECEIVE_BYTES
         cdef Py_ssize_t size
         cdef bint waiting = self.flags & (BUSY | STREAMING) != 0
-        cdef bint body = self.flags & BUSY and self.current.reader is not None
-        if waiting and not body:
+        if waiting:
+            if self.flags & BUSY and self.current.reader is not None:
+                return self.read_body()
             if inbox_size(self.inbox) >= READ_AHEAD:
                 return self.watch(0)
             room = READ_AHEAD - inbox_size(self.inbox)
@@ -253,12 +255,10 @@ cdef class Connection(Exchange):
         if size > 0:
             self.bytes_in += size
             if waiting or self.flags & (LINGERING | CLOSE):
-                if body:
-                    used = self.take_body(core.inbuf, size)
-                if waiting and not self.flags & (CLOSE | GONE) and used < <size_t> size:
+                if waiting and not self.flags & (CLOSE | GONE):
                     if self.inbox == NULL:
                         self.inbox = inbox_new()
-                    inbox_append(self.inbox, core.inbuf + used, size - used)
+                    inbox_append(self.inbox, core.inbuf, size)
                 return 0
             if self.inbox == NULL:
                 return self.run(core.inbuf, size)
@@ -268,6 +268,31 @@ cdef class Connection(Exchange):
             return self.end_of_stream()
         if size == STREAM_BROKEN:
             self.drop()
+        return 0
+
+    cdef int read_body(self) except -1:
+        """A body whose handler runs already: several receives a turn, since each turn wakes its thread."""
+        cdef Core core = self.site.core
+        cdef size_t used
+        cdef Py_ssize_t size
+        for _ in range(BODY_TURN):
+            size = stream_receive(self.fd, core.inbuf, RECEIVE_BYTES)
+            if size == 0:
+                return self.end_of_stream()
+            if size < 0:
+                if size == STREAM_BROKEN:
+                    self.drop()
+                return 0
+            self.bytes_in += size
+            used = self.take_body(core.inbuf, size)
+            if used < <size_t> size and not self.flags & (CLOSE | GONE):
+                if self.inbox == NULL:
+                    self.inbox = inbox_new()
+                inbox_append(self.inbox, core.inbuf + used, size - used)
+            if size < RECEIVE_BYTES or self.flags & (BUSY | HALTED | GONE) != BUSY:
+                return 0
+            if self.current is None or self.current.reader is None:
+                return 0
         return 0
 
     cdef int end_of_stream(self) except -1:
@@ -647,6 +672,8 @@ cdef class Connection(Exchange):
         self.flags |= WORKING
         try:
             if self.current is None or self.flags & (BUSY | CLOSE | HAS_ANSWER):
+                if self.outbox is not None and self.outbox.pending:
+                    stream_reset(self.fd)    # else the kernel keeps what is not read, and the peer never learns of it
                 self.drop()
             else:
                 self.refuse(fault_status(FAULT_TIMEOUT), fault_text(FAULT_TIMEOUT), None)

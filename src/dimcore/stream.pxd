@@ -13,8 +13,8 @@ cdef struct Peer:
 
 cdef Py_ssize_t stream_receive(int fd, char *data, size_t room) noexcept nogil
 cdef Py_ssize_t stream_send(int fd, const char *data, size_t size, bint more) noexcept nogil
-cdef Py_ssize_t stream_send_two(
-    int fd, const char *one, size_t one_size, const char *two, size_t two_size
+cdef Py_ssize_t stream_send_three(
+    int fd, const char *one, size_t one_size, const char *two, size_t two_size, const char *three, size_t three_size
 ) noexcept nogil
 cdef int64_t stream_unsent(int fd) noexcept nogil
 cdef int stream_accept(int listener, Peer *peer) noexcept nogil

@@ -68,12 +68,13 @@ cdef extern from *:
         return waiting;
     }
 
-    static ssize_t dimcore_send_two(int fd, const char *one, size_t one_size, const char *two, size_t two_size) {
-        struct iovec parts[2] = {{(void *)one, one_size}, {(void *)two, two_size}};
+    static ssize_t dimcore_send_three(int fd, const char *one, size_t one_size, const char *two, size_t two_size,
+                                      const char *three, size_t three_size) {
+        struct iovec parts[3] = {{(void *)one, one_size}, {(void *)two, two_size}, {(void *)three, three_size}};
         struct msghdr message;
         memset(&message, 0, sizeof message);
         message.msg_iov = parts;
-        message.msg_iovlen = 2;
+        message.msg_iovlen = three_size ? 3 : 2;
         return sendmsg(fd, &message, MSG_NOSIGNAL);
     }
 
@@ -137,7 +138,9 @@ cdef extern from *:
     void dimcore_reset(int fd) nogil
     int dimcore_accept(int listener, sockaddr_storage *address) nogil
     int64_t dimcore_unsent(int fd) nogil
-    ssize_t dimcore_send_two(int fd, const char *one, size_t one_size, const char *two, size_t two_size) nogil
+    ssize_t dimcore_send_three(
+        int fd, const char *one, size_t one_size, const char *two, size_t two_size, const char *three, size_t three_size
+    ) nogil
     void dimcore_cork(int fd, int on)
     ssize_t dimcore_sendfile(int out, int into, int64_t offset, size_t count) nogil
 
@@ -165,11 +168,11 @@ cdef Py_ssize_t stream_send(int fd, const char *data, size_t size, bint more) no
     return _result(send(fd, data, size, MSG_NOSIGNAL | (MSG_MORE if more else 0)))
 
 
-cdef Py_ssize_t stream_send_two(
-    int fd, const char *one, size_t one_size, const char *two, size_t two_size
+cdef Py_ssize_t stream_send_three(
+    int fd, const char *one, size_t one_size, const char *two, size_t two_size, const char *three, size_t three_size
 ) noexcept nogil:
-    """The same for two pieces in one call: head and body without a copy."""
-    return _result(dimcore_send_two(fd, one, one_size, two, two_size))
+    """The same for three pieces in one call: head, body and the end of a chunk (or nothing) without a copy."""
+    return _result(dimcore_send_three(fd, one, one_size, two, two_size, three, three_size))
 
 
 cdef int64_t stream_unsent(int fd) noexcept nogil:

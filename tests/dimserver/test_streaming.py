@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import select
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from dimcore import BadRequest, FileBody, RequestPoint
+from dimcore.body import decode_chunked
 from dimserver import App
 
 KIB = 1024
@@ -384,3 +386,37 @@ def test_segments_are_held_back_while_a_large_file_is_sent_and_no_longer(serve: 
     finally:
         for sock in sockets:
             sock.close()
+
+
+def test_who_reads_nothing_is_told_although_bytes_wait_in_between(serve: Serve) -> None:
+    """A plain close would leave megabytes in the kernel, and a peer that never learns of it."""
+    app = App()
+    app.route("/", lambda request: bytes(64 * MIB))
+    address = serve(app, rate_grace=0.2, rate_send=1_000_000_000).connect().sock.getpeername()
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(address)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        poll = select.poll()
+        poll.register(sock, 0)  # hang-up and error alone
+        assert poll.poll(PATIENCE * 1000)
+
+
+@pytest.mark.parametrize("path", ["/down", "/down/thread"])
+def test_chunks_stay_whole_however_they_are_read(serve: Serve, path: str) -> None:
+    """A chunk goes out in one call; what is not taken of it may end at any of its bytes."""
+    app = App()
+    sizes = [16 * KIB, 1, 100 * KIB + 1, 64 * KIB, 16 * KIB - 1] * 20
+    pieces = [bytes([65 + at % 26]) * size for at, size in enumerate(sizes)]
+    app.get("/down")(lambda request: iter(pieces))
+    app.get("/down/thread", blocking=True)(lambda request: iter(pieces))
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(serve(app).connect().sock.getpeername())
+        sock.settimeout(PATIENCE)
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+        data = b"".join(iter(lambda: sock.recv(4097), b""))
+    body, used = decode_chunked(data.partition(b"\r\n\r\n")[2], limit=64 * MIB)
+    assert body == b"".join(pieces)
+    assert data.endswith(b"\r\n0\r\n\r\n")
+    assert used == len(data.partition(b"\r\n\r\n")[2])

