@@ -17,9 +17,9 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 # Modules of one row know nothing of each other.
 CORE = (
-    ("limits", "errors", "clock", "scan", "percent", "utf8"),
+    ("limits", "errors", "clock", "scan", "percent", "utf8", "pieces"),
     ("spantable", "patterns", "states", "compose", "cell", "record", "frames"),
-    ("index", "parser", "stream", "writer", "messages"),
+    ("index", "parser", "stream", "writer", "messages", "errand"),
     ("addresses", "headers", "headparser", "points", "router", "body", "outflow", "inbox", "query", "spool"),
     ("pools", "answer", "bodyreader"),
     ("request",),

@@ -13,6 +13,7 @@ from dimcore.compose import affinity, compose, identity_vector, rendezvous, z_va
 from dimcore.connection import Connection
 from dimcore.core import Core, Site
 from dimcore.deadlines import tick
+from dimcore.errand import Runner
 from dimcore.errors import (
     BadRequest,
     DimcoreError,
@@ -79,6 +80,7 @@ __all__ = [
     "RoutePatternError",
     "RouteSubstrate",
     "Router",
+    "Runner",
     "Site",
     "Snapshot",
     "UnknownPoint",

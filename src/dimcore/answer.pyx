@@ -2,11 +2,13 @@
 
 A handler may return ``(status, headers, body)``, ``bytes`` and the like, ``str``,
 a ``dict`` or ``list`` (JSON), an object with `status`, `headers` and `body`, or an
-iterator of pieces, as a generator function does.  A body may be an iterable too.
+iterator of pieces, sync or async, as a generator function does.  A body may be an
+iterable too.
 """
 
 cimport cython
-from dimcore.outflow cimport Outflow, is_source
+from dimcore.errand cimport is_async_iterable
+from dimcore.outflow cimport AsyncSource, Outflow, is_source
 from dimcore.stream cimport Composite, FileBody
 
 from dimcore.errors import ResponseError
@@ -95,10 +97,12 @@ cdef class Answer:
             self.content_type = b"application/json"
         elif is_source(body):
             self.body = Outflow(body)
+        elif is_async_iterable(body):
+            self.body = AsyncSource(body)
         else:
             raise ResponseError(
-                "a body must be bytes, str, dict, list, an iterable of bytes or str, FileBody, Composite or None, "
-                f"not {type(body).__name__}"
+                "a body must be bytes, str, dict, list, an iterable or async iterable of bytes or str, FileBody, "
+                f"Composite or None, not {type(body).__name__}"
             )
         return 0
 
@@ -107,7 +111,7 @@ cdef class Answer:
             return self.take(PyBytes_FromObject(result))
         if isinstance(result, str):
             return self.take(str(result))
-        if hasattr(result, "__next__"):      # the handler is a generator
+        if hasattr(result, "__next__") or is_async_iterable(result):     # the handler is a generator
             return self.take((200, None, result))
         try:
             parts = (result.status, result.headers, result.body)

@@ -299,6 +299,10 @@ cdef class Connection(Exchange):
         """The peer sends no more; it still gets the answer to what it asked in full."""
         self.flags |= PEER_DONE
         if self.flags & (BUSY | STREAMING):
+            if self.current.errand is not None:
+                # There is no other sign of a peer that left, and a coroutine that waits is to be told so.
+                self.drop()
+                return 0
             self.end_body(fault_text(FAULT_CUT))
             return self.watch(0)         # end-of-file stays readable; `settle` closes after the answer
         if self.current is not None and not self.flags & (HAS_ANSWER | CLOSE):
@@ -479,6 +483,8 @@ cdef class Connection(Exchange):
                 self.start_body(head.info.flags & CHUNKED)
                 if size == <size_t> length:
                     self.call_for_body()
+                    if request.route.streaming:
+                        self.divert(request.reader)
                 return length
         if request.route is None:
             self.not_routed(path, path_size)
@@ -511,7 +517,8 @@ cdef class Connection(Exchange):
         cdef BodyResult result
         try:
             result = reader.take(data, size, &used)
-            if result == BODY_MORE and reader.size > self.site.core.body_memory:
+            if result == BODY_MORE and (self.current.route.streaming
+                                        or reader.size > self.site.core.body_memory):
                 self.divert(reader)
         except OSError as error:         # the disk is full, as a rule
             self.site.core.tell("a request body could not be kept", self.current, error)
@@ -539,9 +546,9 @@ cdef class Connection(Exchange):
         cdef Core core = self.site.core
         if reader.sink is not None or reader.spool is not None:
             return 0
-        if not self.current.route.blocking:
+        if not self.current.route.blocking and (not self.current.route.streaming or core.runner is None):
             return reader.spill(Spool(core.open_spool()))
-        sink = core.open_stream(self)
+        sink = core.open_stream(self) if self.current.route.blocking else core.open_body(self)
         self.current.take_body(sink)
         reader.pour(sink)
         return self.dispatch()
@@ -646,6 +653,10 @@ cdef class Connection(Exchange):
                 core.tell("the stream of a request body failed", request, error)
             request.reader = None
             self.current = None
+            if request.errand is not None:
+                errand, request.errand = request.errand, None
+                errand.cancel()
+            request.context = None       # see `release_request`
             core.requests.leave(request)
             detach_request(request)      # it may be kept, and its bytes may lie in the inbox
             if self.flags & HAS_ANSWER and core.access_log is not None:

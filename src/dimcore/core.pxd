@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from dimcore.addresses cimport Addresses
 from dimcore.answer cimport Answer
+from dimcore.errand cimport Runner
 from dimcore.index cimport Index
 from dimcore.limits cimport LAYERS
 from dimcore.parser cimport Head, HeadLimits
@@ -57,6 +58,9 @@ cdef class Core:
     cdef object offload
     cdef object open_spool
     cdef object open_stream
+    cdef Runner runner               # of coroutines; None: the worker has no asyncio loop
+    cdef object open_flow
+    cdef object open_body
     cdef object report
     cdef object access_log
 

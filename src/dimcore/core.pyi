@@ -2,6 +2,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, final
 
 from dimcore.addresses import Addresses
+from dimcore.errand import Runner
 from dimcore.pipeline import RequestSubstrate
 from dimcore.pools import ConnectionPoolManifold
 from dimcore.request import RequestPoint
@@ -32,6 +33,9 @@ class Core:
         open_stream: Callable[[Any], Any] | None = None,  # (Connection)
         report: Callable[[str, RequestPoint | None, BaseException | None], object] | None = None,
         access_log: Callable[[RequestPoint, int, int, int], object] | None = None,
+        runner: Runner | None = None,
+        open_flow: Callable[..., Any] | None = None,
+        open_body: Callable[[Any], Any] | None = None,  # (Connection)
     ) -> None: ...
     def configure(
         self,

@@ -116,7 +116,7 @@ cdef class Core:
         PyMem_Free(self.inbuf)
 
     def attach(self, *, register, modify, unregister, offload=None, open_spool=None, open_stream=None, report=None,
-               access_log=None):
+               access_log=None, Runner runner=None, open_flow=None, open_body=None):
         """Connect the core with the loop that drives it.
 
         Args:
@@ -133,6 +133,11 @@ cdef class Core:
                 handler's request is large; returns an object with ``feed(bytes)``,
                 ``end(error text)``, ``read()`` and iteration, whose backpressure is
                 ``connection.pause_body`` and ``connection.resume_body``.
+            runner: runs the coroutines of async handlers; without it they are answered 500.
+            open_flow: called with ``(connection, request, status, headers, async iterable)``;
+                returns the coroutine that sends such a body.  Needed with `runner`.
+            open_body: as `open_stream`, for a handler that is a coroutine and registered
+                to take its body as it arrives.  Needed with `runner`.
             report: called with ``(message, request or None, exception or None)``.
             access_log: called with ``(request, status, body bytes, nanoseconds)``
                 after each answer; None costs nothing.
@@ -151,6 +156,9 @@ cdef class Core:
         if report is not None:
             self.report = report
         self.access_log = access_log
+        self.runner = runner
+        self.open_flow = open_flow
+        self.open_body = open_body
 
     def configure(self, *, max_connections=None, admin_reserve=None, max_per_address=None, max_body=None,
                   body_memory=None, request_line=None, head=None, field=None, fields=None, body_rate=None,

@@ -1,8 +1,13 @@
 from dimcore.channel cimport Channel
+from dimcore.errand cimport Errand
+from dimcore.outflow cimport AsyncSource
 
 
 cdef class Exchange(Channel):
     cdef int dispatch(self) except -1
+    cdef object first_step(self, object awaitable)
+    cdef int wait_for(self, Errand errand) except -1
+    cdef object first_piece(self, AsyncSource source)
     cdef int end_body(self, bytes error) except -1
     cdef int answer(self, object result, object error) except -1
     cdef int answer_error(self, object error) except -1

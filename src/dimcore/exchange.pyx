@@ -14,11 +14,12 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
-    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, READABLE, UNFRAMED, Channel,
+    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, PEER_DONE, READABLE, UNFRAMED, Channel,
 )
 from dimcore.core cimport Core, detach_request
+from dimcore.errand cimport Errand, Runner, is_awaitable
 from dimcore.limits cimport CLOSING, HEAD, OTHER
-from dimcore.outflow cimport Outflow
+from dimcore.outflow cimport AsyncSource, Outflow
 from dimcore.parser cimport ASTERISK_FORM, KEEP_ALIVE
 from dimcore.record cimport count_answer, set_line
 from dimcore.request cimport RequestPoint
@@ -27,8 +28,9 @@ from dimcore.states cimport ANSWER_COMPOSED, HANDLER_DONE, HANDLER_FOUND, REFUSE
 from dimcore.stream cimport Composite, FileBody, discard_body
 from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body
 
-from dimcore.errors import PeerError, ResponseError
+from dimcore.errors import PeerError, ResponseError, UsageError
 
+cdef str NO_LOOP = "this worker runs no asyncio loop: register an async function, or set loop to asyncio"
 cdef dict PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
 
@@ -53,6 +55,10 @@ cdef class Exchange(Channel):
             set_line(core.running, request.base + request.info.method_at,
                      request.info.target_at + request.info.target_length - request.info.method_at, core.now_ns)
             result = route.handler(request)
+            if is_awaitable(result):
+                result = self.first_step(result)
+                if self.flags & BUSY:
+                    return 0
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
                 raise
@@ -61,6 +67,51 @@ cdef class Exchange(Channel):
             return self.answer(None, error)
         core.clock()
         return self.answer(result, None)
+
+    # --- coroutines -----------------------------------------------------------------------------
+
+    cdef object first_step(self, object awaitable):
+        """What the coroutine of an async handler returns, or BUSY: it waits, and `complete` is called in the end."""
+        cdef Runner runner = self.site.core.runner
+        cdef Errand errand
+        if runner is None:
+            close = getattr(awaitable, "close", None)
+            if close is not None:
+                close()
+            raise UsageError(NO_LOOP)
+        errand = runner.begin(self, self.current, awaitable, None)
+        if errand is not None:
+            return self.wait_for(errand)
+        self.current.context = runner.take_context()
+        return runner.take_result()
+
+    cdef int wait_for(self, Errand errand) except -1:
+        """The answer comes later; a peer that leaves meanwhile ends the coroutine."""
+        self.current.errand = errand
+        self.current.context = errand.context
+        self.flags |= BUSY
+        self.current.own()
+        if not self.flags & (HALTED | PEER_DONE):
+            self.watch(READABLE)         # it may have caught up with a body that was halted
+        return 0
+
+    cdef object first_piece(self, AsyncSource source):
+        """Let a body be made by a coroutine: BUSY while that waits for the first piece, else the answer to give."""
+        cdef Core core = self.site.core
+        cdef Runner runner = core.runner
+        cdef Errand errand
+        if runner is None:
+            raise UsageError(NO_LOOP)
+        errand = runner.begin(
+            self, self.current,
+            core.open_flow(self, self.current, core.answer.status, core.answer.headers, source.pieces),
+            self.current.context)
+        if errand is not None:
+            return self.wait_for(errand)
+        runner.take_context()
+        return runner.take_result()
+
+    # --- the body of the request ----------------------------------------------------------------
 
     cdef int end_body(self, bytes error) except -1:
         """No more of the body that is being streamed; `error` is empty where it is complete."""
@@ -98,6 +149,13 @@ cdef class Exchange(Channel):
             core.answer.take(result)
             claim(core.answer.body)      # one that another answer is sending is not this one's to discard
             body = core.answer.body
+            if type(body) is AsyncSource:
+                result = self.first_piece(<AsyncSource> body)
+                if self.flags & (BUSY | GONE):
+                    return 0
+                core.answer.take(result)
+                claim(core.answer.body)
+                body = core.answer.body
             self.compose(core.answer.headers, body, core.answer.status, core.answer.content_type)
         except BaseException as problem:
             if isinstance(problem, KeyboardInterrupt):
@@ -234,6 +292,9 @@ cdef class Exchange(Channel):
         request = self.current
         self.current = None
         self.flags &= ~<uint16_t> HAS_ANSWER
+        # What is in a context may be the request itself, and no collector would see that circle.
+        if request.context is not None:
+            request.context = None
         core.requests.leave(request)     # sent and logged at once: nobody could look in between
         if core.access_log is not None:
             core.log_access(request)

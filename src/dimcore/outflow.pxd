@@ -31,4 +31,8 @@ cdef class Push(Outflow):
     cdef int drained(self) except -1
 
 
+cdef class AsyncSource(Outflow):
+    cdef object pieces               # the async iterable; a coroutine takes them and pushes them on
+
+
 cdef bint is_source(object body) noexcept

@@ -8,6 +8,7 @@ Framing is settled when the head is written: the Content-Length the handler
 gave, else chunks, else (HTTP/1.0) the end of the connection.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 
 from dimcore.errors import ResponseError
@@ -181,6 +182,14 @@ cdef class Push(Outflow):
             except BaseException as error:
                 import sys
                 sys.unraisablehook(_Unraisable(error, on_close))
+
+
+@cython.final
+cdef class AsyncSource(Outflow):
+    """A body an async iterable makes: it stands for the `Push` that follows once there is a first piece."""
+
+    def __init__(self, pieces):
+        self.pieces = pieces
 
 
 def stream_source(result):

@@ -1,9 +1,10 @@
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
 
 from typing_extensions import Buffer, disjoint_base
 
 from dimcore.headers import Headers, HeadPoint
+from dimcore.pieces import Pieces
 from dimcore.points import ConnectionPoint
 from dimcore.query import QueryParams
 
@@ -46,7 +47,7 @@ class RequestPoint(HeadPoint):
     def cookies(self) -> dict[str, str]: ...
     @property
     def body(self) -> bytes: ...
-    def stream(self) -> Iterator[bytes]: ...
+    def stream(self) -> Pieces: ...
     def json(self) -> Any: ...
     @property
     def params(self) -> dict[str, str]: ...

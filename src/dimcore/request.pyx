@@ -17,6 +17,7 @@ from libc.string cimport memchr, memcpy, memset
 
 from dimcore.cell cimport layer_of, spiral_of
 from dimcore.clock cimport monotonic_ns
+from dimcore.errand cimport is_async_iterable
 from dimcore.limits cimport MAX_HEAD_BYTES, METHODS, OTHER, RECEIVED
 from dimcore.headers cimport Headers
 from dimcore.parser cimport (
@@ -32,6 +33,7 @@ from dimcore.scan cimport scan_is_token, scan_setup
 from dimcore.compose import identity_vector as _identity_vector
 from dimcore.compose import z_value as _z_value
 from dimcore.errors import BadRequest, UsageError
+from dimcore.pieces import Pieces
 from dimcore.states import METHOD_NAMES as _METHOD_NAMES
 from dimcore.states import STAGE_NAMES as _STAGE_NAMES
 
@@ -180,6 +182,10 @@ cdef class RequestPoint(HeadPoint):
             self._body = None
         if self._source is not None:
             self._source = None
+        if self.errand is not None:
+            self.errand = None
+        if self.context is not None:
+            self.context = None
         if self._params is not None:
             self._params = None
         if self._query is not None:
@@ -323,19 +329,20 @@ cdef class RequestPoint(HeadPoint):
         return self._body
 
     def stream(self):
-        """The body in pieces: an iterator of `bytes`.
+        """The body in pieces of `bytes`, for `for` and, in a coroutine, `async for`.
 
         A body that is larger than what is held in memory is handed on as it arrives
         to a handler on a thread, which waits for each piece, and read from a
-        temporary file by any other.  While the handler lags, the socket is not read.
+        temporary file by any other.  To a handler registered with ``stream=True`` any
+        body is handed on as it arrives.  While the handler lags, the socket is not read.
 
         Raises:
             BadRequest: while iterating, when the peer leaves or breaks the framing.
         """
         if self._body is None and self._source is not None:
-            return iter(self._source)
+            return self._source if is_async_iterable(self._source) else Pieces(self._source)
         body = self.body
-        return iter((body,) if body else ())
+        return Pieces((body,) if body else ())
 
     cdef void take_body(self, object body) noexcept:
         """The body came apart from the head: `bytes`, or where to read it."""

@@ -11,6 +11,7 @@ class _Request(Protocol):
 class Route:
     handler: Callable[..., Any]
     blocking: bool
+    streaming: bool
     @property
     def method(self) -> str: ...
     @property

@@ -166,6 +166,7 @@ cdef class Route:
     Attributes:
         handler: the callable.
         blocking: whether the handler is to run on the thread pool.
+        streaming: whether the handler is to run before the request's body is there.
         method: the method's name.
         pattern: the pattern as it was given.
         exact: False for a prefix.

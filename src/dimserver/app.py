@@ -2,6 +2,7 @@
 
 A handler takes the `dimcore.RequestPoint` and returns ``(status, headers,
 body)``, a `Response`, ``bytes``, ``str``, or a ``dict`` or ``list`` (JSON).
+It may be an ``async def`` function, beside others that are not.
 """
 
 from __future__ import annotations
@@ -20,20 +21,16 @@ if TYPE_CHECKING:
     Handler = Callable[[RequestPoint], Any]
     H = TypeVar("H", bound=Handler)
 
-__all__ = ["App", "OptimizedDimensionalServer", "refuse_async"]
+__all__ = ["App", "OptimizedDimensionalServer", "is_async"]
 
 CO_ASYNC = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR of `inspect`, whose import costs more than this module
 
 
-def refuse_async(handler: object, where: str) -> None:
-    """Refuse what would answer every request with a coroutine.
+def is_async(handler: object) -> bool:
+    """Whether a handler is `async def`, itself or its ``__call__``, or marked as such.
 
     Args:
         handler: any callable.
-        where: its route, for the message.
-
-    Raises:
-        HandlerError: it is ``async def``, itself or its ``__call__``.
     """
     function = handler
     while (inner := getattr(function, "func", None)) is not None:  # functools.partial
@@ -41,8 +38,9 @@ def refuse_async(handler: object, where: str) -> None:
     method = function if hasattr(function, "__code__") else type(function).__call__
     code = getattr(method, "__code__", None)
     if code is not None and code.co_flags & CO_ASYNC:
-        name = getattr(function, "__qualname__", type(function).__qualname__)
-        raise HandlerError(f"{where}: the handler '{name}' is async; this version runs plain functions only")
+        return True
+    # `inspect.markcoroutinefunction`, and what compiled coroutine functions have instead of flags.
+    return any(getattr(function, mark, None) is not None for mark in ("_is_coroutine_mark", "_is_coroutine"))
 
 
 class App:
@@ -77,15 +75,18 @@ class App:
         methods: Iterable[str] = ("GET",),
         exact: bool = True,
         blocking: bool = False,
+        stream: bool = False,
     ) -> Any:
         """Register a handler, directly or as a decorator.
 
         Args:
             pattern: path; ``{name}`` matches one segment.
-            handler: None to use the call as a decorator.
+            handler: a function or an async one; None to use the call as a decorator.
             methods: GET also answers HEAD.
             exact: False makes `pattern` a prefix on a segment boundary.
             blocking: run on the thread pool, so that waiting does not hold up the loop.
+            stream: run as soon as the head of the request is there, and hand its body on as it arrives,
+                to ``request.stream()``; for handlers that can wait, async or blocking ones.
 
         Returns:
             The handler.
@@ -93,52 +94,61 @@ class App:
         Raises:
             dimcore.RoutePatternError: `pattern` cannot be read.
             dimcore.RouteConflict: it is taken already for one of `methods`.
-            HandlerError: `handler` is async.
+            HandlerError: `handler` is async and `blocking`, or neither and `stream`.
         """
         if handler is None:
-            return lambda decorated: self.route(pattern, decorated, methods=methods, exact=exact, blocking=blocking)
+            return lambda decorated: self.route(
+                pattern, decorated, methods=methods, exact=exact, blocking=blocking, stream=stream
+            )
         for method in (methods,) if isinstance(methods, str) else tuple(methods):
-            self._register(method, pattern, handler, exact, blocking)
+            self._register(method, pattern, handler, exact, blocking, stream)
         return handler
 
-    def get(self, pattern: str, *, exact: bool = True, blocking: bool = False) -> Callable[[H], H]:
+    def get(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
         """Decorator: answer GET and HEAD; see `route`."""
-        return self._method("GET", pattern, exact, blocking)
+        return self._method("GET", pattern, exact, blocking, stream)
 
-    def post(self, pattern: str, *, exact: bool = True, blocking: bool = False) -> Callable[[H], H]:
+    def post(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
         """Decorator: answer POST; see `route`."""
-        return self._method("POST", pattern, exact, blocking)
+        return self._method("POST", pattern, exact, blocking, stream)
 
-    def put(self, pattern: str, *, exact: bool = True, blocking: bool = False) -> Callable[[H], H]:
+    def put(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
         """Decorator: answer PUT; see `route`."""
-        return self._method("PUT", pattern, exact, blocking)
+        return self._method("PUT", pattern, exact, blocking, stream)
 
-    def delete(self, pattern: str, *, exact: bool = True, blocking: bool = False) -> Callable[[H], H]:
+    def delete(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
         """Decorator: answer DELETE; see `route`."""
-        return self._method("DELETE", pattern, exact, blocking)
+        return self._method("DELETE", pattern, exact, blocking, stream)
 
-    def patch(self, pattern: str, *, exact: bool = True, blocking: bool = False) -> Callable[[H], H]:
+    def patch(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
         """Decorator: answer PATCH; see `route`."""
-        return self._method("PATCH", pattern, exact, blocking)
+        return self._method("PATCH", pattern, exact, blocking, stream)
 
-    def options(self, pattern: str, *, exact: bool = True, blocking: bool = False) -> Callable[[H], H]:
+    def options(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
         """Decorator: answer OPTIONS; see `route`."""
-        return self._method("OPTIONS", pattern, exact, blocking)
+        return self._method("OPTIONS", pattern, exact, blocking, stream)
 
-    def head(self, pattern: str, *, exact: bool = True, blocking: bool = False) -> Callable[[H], H]:
+    def head(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
         """Decorator: answer HEAD, which otherwise runs the GET handler; see `route`."""
-        return self._method("HEAD", pattern, exact, blocking)
+        return self._method("HEAD", pattern, exact, blocking, stream)
 
-    def _method(self, method: str, pattern: str, exact: bool, blocking: bool) -> Callable[[H], H]:
+    def _method(self, method: str, pattern: str, exact: bool, blocking: bool, stream: bool) -> Callable[[H], H]:
         def register(handler: H) -> H:
-            self._register(method, pattern, handler, exact, blocking)
+            self._register(method, pattern, handler, exact, blocking, stream)
             return handler
 
         return register
 
-    def _register(self, method: str, pattern: str, handler: Handler, exact: bool, blocking: bool) -> None:
-        refuse_async(handler, f"{method} {pattern}")
-        self.request_manifold.register_route(method, pattern, handler, exact, blocking=blocking)
+    def _register(
+        self, method: str, pattern: str, handler: Handler, exact: bool, blocking: bool, stream: bool
+    ) -> None:
+        waits = is_async(handler)
+        if waits and blocking:
+            raise HandlerError(f"{method} {pattern}: an async handler runs on the loop; it cannot be blocking as well")
+        if stream and not waits and not blocking:
+            raise HandlerError(f"{method} {pattern}: stream is for handlers that can wait, async or blocking ones")
+        route = self.request_manifold.register_route(method, pattern, handler, exact, blocking=blocking)
+        route.streaming = stream
 
     def routes(self) -> Iterator[tuple[str, str, bool, bool, Handler]]:
         """``(method, pattern, exact, blocking, handler)`` of each route in the order of registration."""
@@ -156,7 +166,6 @@ class App:
 
         Raises:
             ConfigError: an unknown setting or a bad value.
-            HandlerError: a route registered past `route` has an async handler.
             StartError: the system refused, for example because the port is in use.
         """
         from dimserver.run.worker import serve

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from dimcore import ConnectionPoolManifold, RequestResponseManifold, RouteConflict, RoutePatternError
 from dimserver import App, OptimizedDimensionalServer
-from dimserver.app import refuse_async
+from dimserver.app import is_async
 from dimserver.errors import ConfigError, HandlerError
 
 
@@ -87,13 +88,33 @@ def test_a_route_that_cannot_be() -> None:
         functools.partial(functools.partial(AsyncCallable())),
     ],
 )  # fmt: skip
-def test_an_async_handler_is_refused(function: Any) -> None:
+def test_an_async_handler_is_known(function: Any) -> None:
+    assert is_async(function)
     app = App()
-    for register in (app.get("/a"), lambda given: app.route("/a", given), app.post("/a", blocking=True)):
-        with pytest.raises(HandlerError, match=r"^(GET|POST) /a: the handler '\w.*' is async; this version") as refused:
-            register(function)
-        assert "\n" not in str(refused.value)
-    assert list(app.routes()) == []
+    app.get("/a")(function)
+    with pytest.raises(HandlerError, match=r"^POST /a: an async handler runs on the loop") as refused:
+        app.post("/a", blocking=True)(function)
+    assert "\n" not in str(refused.value)
+    assert [path for _, path, *_ in app.routes()] == ["/a"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="inspect.markcoroutinefunction")
+def test_a_marked_handler_is_async() -> None:
+    import inspect
+
+    mark: Any = inspect.markcoroutinefunction  # type: ignore[attr-defined, unused-ignore]
+    assert is_async(mark(lambda request: coroutine(request)))
+
+
+def test_streaming_is_for_who_can_wait() -> None:
+    app = App()
+    with pytest.raises(HandlerError, match=r"^POST /a: stream is for handlers that can wait"):
+        app.post("/a", stream=True)(handler)
+    app.post("/a", stream=True)(coroutine)
+    app.post("/b", stream=True, blocking=True)(handler)
+    app.post("/c")(coroutine)
+    routes = app.request_manifold.router.routes()
+    assert [(route.streaming, route.blocking) for route in routes] == [(True, False), (True, True), (False, False)]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +122,7 @@ def test_an_async_handler_is_refused(function: Any) -> None:
     [handler, Callable(), Callable().method, functools.partial(handler), Callable, print, functools.lru_cache(handler)],
 )  # fmt: skip
 def test_any_other_callable_is_taken(function: Any) -> None:
-    refuse_async(function, "")
+    assert not is_async(function)
     App().get("/")(function)
 
 

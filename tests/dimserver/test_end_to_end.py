@@ -489,22 +489,15 @@ def test_a_syntax_error_in_the_users_module_is_shown(child: Start, shop: pathlib
     assert err.splitlines()[-1] == "dimserver: 'wrong' raised SyntaxError while it was loaded"
 
 
-def test_an_async_handler_is_refused(child: Start, shop: pathlib.Path) -> None:
+def test_an_async_handler_that_is_to_block_is_refused(child: Start, shop: pathlib.Path) -> None:
     (shop / "later.py").write_text(
-        "from dimserver import App, OptimizedDimensionalServer\n"
-        "app = OptimizedDimensionalServer()\n"
-        "async def handler(request): ...\n"
-        "app.request_manifold.register_route('GET', '/later', handler)\n"
-    )
-    line = "dimserver: GET /later: the handler 'handler' is async; this version runs plain functions only\n"
-    assert mistake(child, "run", "later", "--port", "0", cwd=shop) == (2, line)
-    (shop / "later.py").write_text(
-        "from dimserver import App\napp = App()\n@app.get('/later')\nasync def handler(request): ...\n"
+        "from dimserver import App\napp = App()\n"
+        "@app.get('/later', blocking=True)\nasync def handler(request): ...\n"
     )
     code, err = mistake(child, "run", "later", "--port", "0", cwd=shop)
     assert code == 1
     assert "later.py" in err  # the traceback leads to the line
-    assert "GET /later: the handler 'handler' is async" in err
+    assert "GET /later: an async handler runs on the loop; it cannot be blocking as well" in err
 
 
 def test_closed_standard_streams(child: Start, shop: pathlib.Path) -> None:

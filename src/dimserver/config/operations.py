@@ -22,6 +22,11 @@ OPERATIONS: tuple[Setting, ...] = (
         "A handler that does not wait is fastest on the loop: a hand-over to a thread costs more than most handlers.",
     ),
     Setting(
+        WORKERS, "loop", Choice("auto", "asyncio", "uvloop"), "auto",
+        "The asyncio loop of async handlers; auto takes uvloop where installed, and none for an app without such handlers.",
+        "uvloop is faster; a loop of asyncio's costs an app without coroutines time and gives it nothing.",
+    ),
+    Setting(
         LOGS, "access-log", Choice("off", "common", "combined", "json"), "off",
         "One line for each answer on standard output.",
         "Off: a line costs about as much as a small request.",

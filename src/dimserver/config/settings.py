@@ -127,6 +127,7 @@ class Settings:
     drain: float
     workers: int
     threads: int
+    loop: str
     access_log: str
     log_level: str
 

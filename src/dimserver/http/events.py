@@ -7,7 +7,7 @@ from dimserver.http.response import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
 __all__ = ["Event", "event_stream"]
 
@@ -65,22 +65,37 @@ class Event:
         return ("\n".join(lines) + "\n\n").encode()
 
 
-def event_stream(events: Iterable[Event | str], status: int = 200) -> Response:
+def event_stream(events: Iterable[Event | str] | AsyncIterable[Event | str], status: int = 200) -> Response:
     """An answer that sends each event as it comes.
 
     Args:
-        events: `Event` objects, or text for events with data alone.  A generator that
-            waits belongs into a handler registered with ``blocking=True``.
+        events: `Event` objects, or text for events with data alone.  An async generator may wait
+            for them; one that waits otherwise belongs into a handler registered with ``blocking=True``.
         status: of the answer.
     """
-    return Response(_encoded(events), status, HEADERS)
+    source = _encoded(events) if hasattr(events, "__iter__") else _encoded_later(events)
+    return Response(source, status, HEADERS)
+
+
+def _bytes_of(event: Event | str) -> bytes:
+    return (Event(event) if isinstance(event, str) else event).encode()
 
 
 def _encoded(events: Iterable[Event | str]) -> Iterator[bytes]:
     try:
         for event in events:
-            yield (Event(event) if isinstance(event, str) else event).encode()
+            yield _bytes_of(event)
     finally:
         close = getattr(events, "close", None)
         if close is not None:
             close()
+
+
+async def _encoded_later(events: AsyncIterable[Event | str]) -> AsyncIterator[bytes]:
+    try:
+        async for event in events:
+            yield _bytes_of(event)
+    finally:
+        close = getattr(events, "aclose", None)
+        if close is not None:
+            await close()

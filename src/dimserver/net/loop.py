@@ -21,6 +21,9 @@ from time import monotonic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from dimcore import Runner
 
 __all__ = ["Loop"]
 
@@ -84,10 +87,14 @@ class Loop:
     Attributes:
         selector: where descriptors are registered, with a callable taking the event mask as data.
         wake_descriptor: write a byte to it to wake the loop; also fit for `signal.set_wakeup_fd`.
+        asyncio, runner: the asyncio loop around this one and what runs coroutines on it; None here, see `AsyncLoop`.
 
     Thread-safety: `call_from_thread` and `stop` from any thread and from a signal
         handler; all else from the loop's thread.
     """
+
+    asyncio: Any = None
+    runner: Runner | None = None
 
     def __init__(self, trouble: Callable[[Exception], object] = _raise) -> None:
         self.selector = Selector()

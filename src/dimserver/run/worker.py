@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 
 from dimcore import Connection, Core, RouteConflict, Router, Site, tick
-from dimserver.app import App, refuse_async
+from dimserver.app import App, is_async
 from dimserver.errors import ConfigError, StartError
 from dimserver.http.deferred import Deferred
 from dimserver.log import Log
@@ -57,7 +57,6 @@ def serve(app: App | None, settings: Settings, target: str) -> int:
     Raises:
         StartError: the system refused, for example because the port is in use.
         ConfigError: the directory of static files cannot be served.
-        HandlerError: a route has an async handler.
     """
     worker = Worker(app, settings)
     if settings.workers != 1:
@@ -127,7 +126,7 @@ class Worker:
         pools, pipeline, settings, started, workers, version: what it serves with.
 
     Raises:
-        StartError, ConfigError, HandlerError: as for `serve`; nothing is left open.
+        StartError, ConfigError: as for `serve`; nothing is left open.
 
     Thread-safety: `stop` from any thread; all else from the one that calls `run`.
     """
@@ -164,11 +163,9 @@ class Worker:
         self._sockets: Sockets | None = None
         self._doors: Sequence[Door] = doors or ()
         self.on_signal: dict[int, Callable[[], object]] = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop}
-        self.loop = Loop(self._trouble)
+        self.loop = self._make_loop()
         self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self.loop, running)
         try:
-            for route in self.app.request_manifold.router.routes():
-                refuse_async(route.handler, f"{route.method} {route.pattern}")
             self._core = self._make_core()
             self.operations = self._join(Place() if place is None else place)
             self._attach()
@@ -183,6 +180,14 @@ class Worker:
         self.urls = [listener.url for listener in self._listeners]
 
     # --- start ----------------------------------------------------------------------------------
+
+    def _make_loop(self) -> Loop:
+        routes = self.app.request_manifold.router.routes()
+        if self.settings.loop == "auto" and not any(is_async(route.handler) for route in routes):
+            return Loop(self._trouble)
+        from dimserver.net.asyncloop import AsyncLoop
+
+        return AsyncLoop(self.settings.loop, self._trouble, self.log.error)
 
     def _make_core(self) -> Core:
         settings = self.settings
@@ -243,6 +248,7 @@ class Worker:
             open_stream=self._open_stream,
             report=self._report,
             access_log=log,
+            **self._coroutines(),
         )
 
     def _listen(self, builtin_only: bool) -> None:
@@ -260,7 +266,7 @@ class Worker:
             self._add_api(api)
         if settings.threads:
             for route in self.app.request_manifold.router.routes():
-                route.blocking = True
+                route.blocking = not is_async(route.handler)
         main = Site(self._core, self.app.request_manifold.router, api)
         if not self._doors:
             self._sockets = Sockets(settings)
@@ -436,6 +442,18 @@ class Worker:
         from dimserver.http.bodystream import BodyStream
 
         return BodyStream(connection.pause_body, partial(self.loop.call_from_thread, connection.resume_body))
+
+    def _coroutines(self) -> dict[str, Any]:
+        loop = self.loop
+        if loop.runner is None:
+            return {}
+        from dimserver.http.asyncbody import AsyncBody
+        from dimserver.net.asyncstream import send_stream
+
+        def open_body(connection: Connection) -> AsyncBody:
+            return AsyncBody(loop.asyncio, connection.pause_body, connection.resume_body)
+
+        return {"runner": loop.runner, "open_flow": partial(send_stream, loop.asyncio), "open_body": open_body}
 
     def _report(self, message: str, request: RequestPoint | None, error: BaseException | None) -> None:
         where = "" if request is None else f": {request.method} {request.raw_target}"

@@ -12,12 +12,20 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dimserver.net import loop as module
+from dimserver.net.asyncloop import AsyncLoop
 from dimserver.net.loop import Loop
 
 
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
+@pytest.fixture(params=["own", "asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
+    """Each of the loops a worker may have: what is asked of one is asked of all."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+
+    def fail(*told: object) -> None:
+        raise AssertionError(told)
+
+    made = Loop() if request.param == "own" else AsyncLoop(request.param, fail, fail)
     yield made
     made.close()
 

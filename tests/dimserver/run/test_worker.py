@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import os
 import pathlib
 import signal
@@ -19,7 +21,7 @@ from dimcore import ConnectionPoint
 from dimcore.pools import PoolFull
 from dimserver import App, OptimizedDimensionalServer, Response
 from dimserver.config import BY_ATTRIBUTE, Settings
-from dimserver.errors import ConfigError, HandlerError, StartError
+from dimserver.errors import ConfigError, StartError
 from dimserver.run import worker as module
 from dimserver.run.worker import Worker
 
@@ -146,6 +148,31 @@ def set_workers(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> N
 
 def set_threads(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     assert serve(app, threads=2).connect().get("/thread").answer()[2] == b"dimserver-0"
+
+
+def set_loop(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    def running(request: Any) -> str:
+        try:
+            return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        except RuntimeError:
+            return "none"
+
+    app.get("/loop")(running)
+    assert serve(app).connect().get("/loop").answer()[2] == b"none"
+    assert serve(app, loop="asyncio").connect().get("/loop").answer()[2] == b"asyncio"
+    have_uvloop = importlib.util.find_spec("uvloop") is not None
+    if have_uvloop:
+        assert serve(app, loop="uvloop").connect().get("/loop").answer()[2] == b"uvloop"
+    else:
+        with pytest.raises(ConfigError, match=r"pip install 'dimserver\[uvloop\]'"):
+            serve(app, loop="uvloop")
+
+    async def handler(request: Any) -> str:
+        return running(request)
+
+    app.get("/async")(handler)
+    expected = b"uvloop" if have_uvloop else b"asyncio"
+    assert serve(app).connect().get("/async").answer()[2] == expected
 
 
 def set_max_connections(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
@@ -442,12 +469,14 @@ def test_the_summary_counts_a_connection_once(serve: Serve, app: App) -> None:
     assert cut == "2 requests (1 failed) on 2 connections, 3 cut off at the end in 2.0 s"
 
 
-def test_an_async_handler_is_refused_however_it_was_registered(app: App) -> None:
-    async def handler(request: object) -> None: ...
+def test_an_async_handler_runs_however_it_was_registered(serve: Serve, app: App) -> None:
+    async def handler(request: object) -> str:
+        return threading.current_thread().name
 
     app.request_manifold.register_route("GET", "/async", handler)
-    with pytest.raises(HandlerError, match=r"^GET /async: the handler '.*handler' is async"):
-        Worker(app, Settings(port=0))
+    wire = serve(app, threads=2).connect()
+    assert wire.get("/async").answer()[2] == b"server under test"  # on the loop, whatever `threads` says
+    assert wire.get("/thread").answer()[2] == b"dimserver-0"
 
 
 def test_points_of_the_apps_own(serve: Serve, app: App) -> None:
