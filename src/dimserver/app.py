@@ -104,31 +104,45 @@ class App:
             self._register(method, pattern, handler, exact, blocking, stream)
         return handler
 
-    def get(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
+    def get(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
         """Decorator: answer GET and HEAD; see `route`."""
         return self._method("GET", pattern, exact, blocking, stream)
 
-    def post(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
+    def post(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
         """Decorator: answer POST; see `route`."""
         return self._method("POST", pattern, exact, blocking, stream)
 
-    def put(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
+    def put(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
         """Decorator: answer PUT; see `route`."""
         return self._method("PUT", pattern, exact, blocking, stream)
 
-    def delete(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
+    def delete(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
         """Decorator: answer DELETE; see `route`."""
         return self._method("DELETE", pattern, exact, blocking, stream)
 
-    def patch(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
+    def patch(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
         """Decorator: answer PATCH; see `route`."""
         return self._method("PATCH", pattern, exact, blocking, stream)
 
-    def options(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
+    def options(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
         """Decorator: answer OPTIONS; see `route`."""
         return self._method("OPTIONS", pattern, exact, blocking, stream)
 
-    def head(self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False) -> Callable[[H], H]:
+    def head(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
         """Decorator: answer HEAD, which otherwise runs the GET handler; see `route`."""
         return self._method("HEAD", pattern, exact, blocking, stream)
 
@@ -139,9 +153,7 @@ class App:
 
         return register
 
-    def _register(
-        self, method: str, pattern: str, handler: Handler, exact: bool, blocking: bool, stream: bool
-    ) -> None:
+    def _register(self, method: str, pattern: str, handler: Handler, exact: bool, blocking: bool, stream: bool) -> None:
         waits = is_async(handler)
         if waits and blocking:
             raise HandlerError(f"{method} {pattern}: an async handler runs on the loop; it cannot be blocking as well")

@@ -74,7 +74,7 @@ class Caller:
 
 
 @pytest.fixture
-def play(serve: Serve) -> Iterator[Callable[..., Any]]:
+def play(serve: Serve) -> Callable[..., Any]:
     """``play(routes, script)`` runs ``script(caller, runner)`` beside a server of these routes."""
     rigs: list[Any] = []
 
@@ -103,7 +103,7 @@ def play(serve: Serve) -> Iterator[Callable[..., Any]]:
         asyncio.run(main(), debug=True)
         return rigs[-1]
 
-    yield run
+    return run
 
 
 async def forever() -> None:
@@ -111,7 +111,7 @@ async def forever() -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what is waited for is the server's, and sets no event
         await asyncio.sleep(0.001)
 
 
@@ -187,7 +187,7 @@ def test_a_timeout_that_begins_in_the_first_step(play: Any) -> None:
         return "?"
 
     async def early(request: Any) -> str:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10):  # noqa: ASYNC100 - that it goes out of use without waiting is the point
             return "early"
 
     async def script(caller: Caller, runner: Runner) -> None:
@@ -226,7 +226,7 @@ class Kept:
 
     strong: list[Any] = []  # noqa: RUF012
     done: list[Any] = []  # noqa: RUF012
-    weak: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+    weak: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # noqa: RUF012
 
     @staticmethod
     def strongly(task: Any) -> None:

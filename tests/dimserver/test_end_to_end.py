@@ -491,8 +491,7 @@ def test_a_syntax_error_in_the_users_module_is_shown(child: Start, shop: pathlib
 
 def test_an_async_handler_that_is_to_block_is_refused(child: Start, shop: pathlib.Path) -> None:
     (shop / "later.py").write_text(
-        "from dimserver import App\napp = App()\n"
-        "@app.get('/later', blocking=True)\nasync def handler(request): ...\n"
+        "from dimserver import App\napp = App()\n@app.get('/later', blocking=True)\nasync def handler(request): ...\n"
     )
     code, err = mistake(child, "run", "later", "--port", "0", cwd=shop)
     assert code == 1

@@ -23,7 +23,7 @@ OPERATIONS: tuple[Setting, ...] = (
     ),
     Setting(
         WORKERS, "loop", Choice("auto", "asyncio", "uvloop"), "auto",
-        "The asyncio loop of async handlers; auto takes uvloop where installed, and none for an app without such handlers.",
+        "The asyncio loop of async handlers; auto takes uvloop where installed, and none where no handler is async.",
         "uvloop is faster; a loop of asyncio's costs an app without coroutines time and gives it nothing.",
     ),
     Setting(

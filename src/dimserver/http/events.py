@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
+
 from dimcore import ResponseError
 from dimserver.http.response import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
 __all__ = ["Event", "event_stream"]
 
@@ -73,8 +75,9 @@ def event_stream(events: Iterable[Event | str] | AsyncIterable[Event | str], sta
             for them; one that waits otherwise belongs into a handler registered with ``blocking=True``.
         status: of the answer.
     """
-    source = _encoded(events) if hasattr(events, "__iter__") else _encoded_later(events)
-    return Response(source, status, HEADERS)
+    if isinstance(events, AsyncIterable):
+        return Response(_encoded_later(events), status, HEADERS)
+    return Response(_encoded(events), status, HEADERS)
 
 
 def _bytes_of(event: Event | str) -> bytes:

@@ -33,7 +33,7 @@ class RequestTask(asyncio.Task[None]):
     to it (a callback, a cancellation, a name, an attribute) belongs to one request.
     """
 
-    def add_done_callback(self, fn: Callable[[asyncio.Task[None]], object], /, *, context: Context | None = None) -> None:
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
         self._touch()
         super().add_done_callback(fn, context=context)
 
@@ -82,7 +82,7 @@ class AsyncLoop(Loop):
         except BaseException:
             self.asyncio.close()
             raise
-        self.runner = Runner(self.asyncio, RequestTask)
+        self.runner: Runner = Runner(self.asyncio, RequestTask)
         self._report = report
         self.asyncio.set_exception_handler(self._uncaught)
         self._tick: Callable[[], object] = _nothing
@@ -205,7 +205,9 @@ class AsyncLoop(Loop):
             done, left = await asyncio.wait(tasks, timeout=ENDING)
             for task in done:
                 if not task.cancelled() and (error := task.exception()) is not None:
-                    self._uncaught(self.asyncio, {"message": "a task failed while it was cancelled", "exception": error})
+                    self._uncaught(
+                        self.asyncio, {"message": "a task failed while it was cancelled", "exception": error}
+                    )
             for task in left:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is told here
                 self._report(f"a task did not end within {ENDING:g} s of its cancellation: {task!r}", None)

@@ -16,9 +16,7 @@ def play(script: Callable[[AsyncBody, list[str]], Awaitable[None]]) -> list[str]
     calls: list[str] = []
 
     async def main() -> None:
-        body = AsyncBody(
-            asyncio.get_running_loop(), lambda: calls.append("pause"), lambda: calls.append("resume")
-        )
+        body = AsyncBody(asyncio.get_running_loop(), lambda: calls.append("pause"), lambda: calls.append("resume"))
         await asyncio.wait_for(script(body, calls), 20)
 
     asyncio.run(main(), debug=True)

@@ -125,9 +125,7 @@ def test_a_task_of_the_apps_that_fails_is_reported(loop: AsyncLoop, told: Told) 
 
     loop.call_from_thread(begin)
     loop.run(nothing)
-    assert [(message, type(error)) for message, error in told] == [
-        ("Task exception was never retrieved", LookupError)
-    ]
+    assert [(message, type(error)) for message, error in told] == [("Task exception was never retrieved", LookupError)]
 
 
 def test_closing_ends_what_still_runs(loop: AsyncLoop, told: Told) -> None:
@@ -232,10 +230,10 @@ def test_a_task_tells_when_it_is_changed(change: Callable[[Any], object]) -> Non
         def touch(self) -> None:
             self.touched += 1
 
-        def send(self, value: object) -> None:
+        def send(self, value: object) -> None:  # noqa: ARG002
             raise StopIteration
 
-        def throw(self, *error: object) -> None:
+        def throw(self, *error: object) -> None:  # noqa: ARG002
             raise asyncio.CancelledError
 
         def close(self) -> None: ...

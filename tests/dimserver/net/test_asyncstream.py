@@ -78,7 +78,7 @@ async def plain() -> AsyncIterator[bytes | str]:
 PLAIN = chunks(b"one", "twö".encode(), b"three")
 
 
-@pytest.mark.parametrize("wrap", [lambda: plain(), lambda: Response.stream(plain()), lambda: (200, {}, plain())])
+@pytest.mark.parametrize("wrap", [plain, lambda: Response.stream(plain()), lambda: (200, {}, plain())])
 def test_the_pieces_in_order_and_the_connection_goes_on(start: Serve, wrap: Callable[[], Any]) -> None:
     wire = start(serving(wrap)).connect()
     for _ in range(3):
