@@ -29,6 +29,7 @@ from dimcore.channel cimport (
     UNFRAMED, WORKING, WRITABLE,
 )
 from dimcore.core cimport Core, Site, detach_request
+from dimcore.errand cimport Errand
 from dimcore.exchange cimport Exchange, discard_unsent
 from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new, inbox_size
 from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, KIB, OTHER, PARSED, POOL_API, RECEIVED
@@ -299,7 +300,7 @@ cdef class Connection(Exchange):
         """The peer sends no more; it still gets the answer to what it asked in full."""
         self.flags |= PEER_DONE
         if self.flags & (BUSY | STREAMING):
-            if self.current.errand is not None:
+            if type(self.current.coroutine) is Errand:
                 # There is no other sign of a peer that left, and a coroutine that waits is to be told so.
                 self.drop()
                 return 0
@@ -653,10 +654,9 @@ cdef class Connection(Exchange):
                 core.tell("the stream of a request body failed", request, error)
             request.reader = None
             self.current = None
-            if request.errand is not None:
-                errand, request.errand = request.errand, None
-                errand.cancel()
-            request.context = None       # see `release_request`
+            coroutine, request.coroutine = request.coroutine, None   # see `release_request`
+            if type(coroutine) is Errand:
+                (<Errand> coroutine).cancel()
             core.requests.leave(request)
             detach_request(request)      # it may be kept, and its bytes may lie in the inbox
             if self.flags & HAS_ANSWER and core.access_log is not None:

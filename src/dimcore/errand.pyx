@@ -229,7 +229,6 @@ cdef class Errand:
         runner.alive.discard(self)
         self.coroutine = None
         self.task = None
-        self.context = None
         if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
             owner.close()
             return 0
@@ -240,6 +239,7 @@ cdef class Errand:
         except UsageError:
             # A connection is being served, further up the stack: somebody runs the loop within a handler.
             runner.loop.call_soon(owner.complete, request, result, error)
+        self.context = None          # not before: a body that the coroutine left to be made is made in it
         return 0
 
     def __getattr__(self, name):

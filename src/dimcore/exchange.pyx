@@ -82,13 +82,12 @@ cdef class Exchange(Channel):
         errand = runner.begin(self, self.current, awaitable, None)
         if errand is not None:
             return self.wait_for(errand)
-        self.current.context = runner.take_context()
+        self.current.coroutine = runner.take_context()
         return runner.take_result()
 
     cdef int wait_for(self, Errand errand) except -1:
         """The answer comes later; a peer that leaves meanwhile ends the coroutine."""
-        self.current.errand = errand
-        self.current.context = errand.context
+        self.current.coroutine = errand
         self.flags |= BUSY
         self.current.own()
         if not self.flags & (HALTED | PEER_DONE):
@@ -102,10 +101,13 @@ cdef class Exchange(Channel):
         cdef Errand errand
         if runner is None:
             raise UsageError(NO_LOOP)
+        context = self.current.coroutine     # a generator sees what the handler that made it has set
+        if type(context) is Errand:
+            context = (<Errand> context).context
         errand = runner.begin(
             self, self.current,
             core.open_flow(self, self.current, core.answer.status, core.answer.headers, source.pieces),
-            self.current.context)
+            context)
         if errand is not None:
             return self.wait_for(errand)
         runner.take_context()
@@ -293,8 +295,8 @@ cdef class Exchange(Channel):
         self.current = None
         self.flags &= ~<uint16_t> HAS_ANSWER
         # What is in a context may be the request itself, and no collector would see that circle.
-        if request.context is not None:
-            request.context = None
+        if request.coroutine is not None:
+            request.coroutine = None
         core.requests.leave(request)     # sent and logged at once: nobody could look in between
         if core.access_log is not None:
             core.log_access(request)

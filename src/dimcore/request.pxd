@@ -1,7 +1,6 @@
 from libc.stdint cimport int64_t
 
 from dimcore.bodyreader cimport BodyReader
-from dimcore.errand cimport Errand
 from dimcore.headers cimport HeadPoint
 from dimcore.parser cimport Head
 from dimcore.router cimport Route
@@ -25,8 +24,7 @@ cdef class RequestPoint(HeadPoint):
     cdef object _path
     cdef object _headers
     cdef object _body
-    cdef Errand errand           # its handler, or what makes the body of its answer, if that waits; or None
-    cdef object context          # contextvars of its handler, where that is a coroutine
+    cdef object coroutine        # the Errand its handler or its body waits in; the context of one that did not; or None
     cdef BodyReader reader       # while the body is arriving, or None
     cdef object _source          # where a body comes from that is not in memory: a Spool, or a live stream; or None
     cdef object _params

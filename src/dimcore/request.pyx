@@ -182,10 +182,8 @@ cdef class RequestPoint(HeadPoint):
             self._body = None
         if self._source is not None:
             self._source = None
-        if self.errand is not None:
-            self.errand = None
-        if self.context is not None:
-            self.context = None
+        if self.coroutine is not None:
+            self.coroutine = None
         if self._params is not None:
             self._params = None
         if self._query is not None:

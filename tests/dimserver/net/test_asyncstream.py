@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 import struct
 import time
@@ -340,3 +341,30 @@ def test_stopping_ends_a_body_that_has_no_end(start: Serve, capfd: Any) -> None:
     assert seen == ["closed"]
     assert not rest(wire).endswith(b"0\r\n\r\n")
     assert capfd.readouterr().err == ""
+
+
+def test_a_source_sees_the_context_of_its_handler(start: Serve) -> None:
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
+    app = App()
+
+    async def source() -> AsyncIterator[str]:
+        yield name.get()
+        await asyncio.sleep(0.001)
+        yield name.get()
+
+    @app.get("/{name}/{wait}")
+    async def handler(request: Any) -> Response:
+        assert name.get() == "nobody"
+        name.set(request.params["name"])
+        if request.params["wait"] == "wait":
+            await asyncio.sleep(0)
+        return Response.stream(source())
+
+    app.get("/plain")(lambda request: Response.stream(source()))
+    wire = start(app).connect()
+    for path, expected in (("/a/now", b"a"), ("/b/wait", b"b"), ("/c/now", b"c"), ("/plain", b"nobody")):
+        wire.get(path).answer()
+        while not wire.left.endswith(b"0\r\n\r\n"):
+            wire.left += wire.sock.recv(1000)
+        assert wire.left == chunks(expected, expected)
+        wire.left = b""
