@@ -190,7 +190,14 @@ class AsyncLoop(Loop):
             return
         try:
             self.runner.close()
-            self.asyncio.run_until_complete(self._wind_up())
+            ending = self.asyncio.create_task(self._wind_up())
+            while not ending.done():
+                try:
+                    self.asyncio.run_until_complete(ending)
+                except RuntimeError:
+                    # uvloop remembers the stop of a run that an interrupt ended, and stops the next one too.
+                    if ending.done():
+                        raise
         finally:
             super().close()
             self.asyncio.close()
