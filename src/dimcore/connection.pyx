@@ -225,6 +225,15 @@ cdef class Connection(Exchange):
         """The RequestPoint in flight, or None.  It stays valid for as long as it is kept."""
         return self.current
 
+    @property
+    def closing(self):
+        """Whether it ends with the answer at hand, or has ended.
+
+        A source of an endless answer may ask before each piece, on whichever thread, and say goodbye: once the
+        server is told to stop it has the time of `drain`, and is ended with a GeneratorExit if it goes on.
+        """
+        return self.flags & (CLOSE | GONE) != 0 or self.site.core.draining
+
     cdef void fail(self, object error) noexcept:
         # A fault of ours (or no memory): this connection ends, no other notices.
         cdef RequestPoint request = self.current

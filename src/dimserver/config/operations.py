@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.kinds import Choice, Integer, Workers
+from dimserver.kinds import HOUR, SECOND, Choice, Duration, Flag, GiB, Integer, Path, Size, Workers
 
 __all__ = ["OPERATIONS"]
 
@@ -25,6 +25,36 @@ OPERATIONS: tuple[Setting, ...] = (
         WORKERS, "loop", Choice("auto", "asyncio", "uvloop"), "auto",
         "The asyncio loop of async handlers; auto takes uvloop where installed, and none where no handler is async.",
         "uvloop is faster; a loop of asyncio's costs an app without coroutines time and gives it nothing.",
+    ),
+    Setting(
+        WORKERS, "worker-timeout", Duration(0, 24 * HOUR), 300 * SECOND,
+        "A worker whose loop is held up for so long, by one handler, is killed and replaced; with 0 never.",
+        "After five minutes nobody waits for the answer; longer work is for a thread, which holds nobody else up.",
+    ),
+    Setting(
+        WORKERS, "recycle-age", Duration(0, 8760 * HOUR), 0.0,
+        "A worker is replaced once it is this old, give or take a quarter; with 0 never.",
+        "Off: a server that does not leak needs no renewal.",
+    ),
+    Setting(
+        WORKERS, "recycle-requests", Integer(0, 1_000_000_000, "requests", zero="never"), 0,
+        "A worker is replaced once it has served so many requests, give or take a quarter; with 0 never.",
+        "Off: as for recycle-age.",
+    ),
+    Setting(
+        WORKERS, "recycle-memory", Size(0, 1024 * GiB), 0,
+        "A worker is replaced once it takes more resident memory than this; with 0 never.",
+        "Off: how much is right is the app's affair.",
+    ),
+    Setting(
+        WORKERS, "pidfile", Path("FILE"), None,
+        "File that holds the process id to be signalled, while the server runs.",
+        "Off: service managers know the process without it.",
+    ),
+    Setting(
+        WORKERS, "reload", Flag(), False,
+        "For development: new code as soon as a .py file of the current directory changes.",
+        "Off: in production a reload is an operator's decision.",
     ),
     Setting(
         LOGS, "access-log", Choice("off", "common", "combined", "json"), "off",

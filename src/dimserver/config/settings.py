@@ -128,6 +128,12 @@ class Settings:
     workers: int
     threads: int
     loop: str
+    worker_timeout: float
+    recycle_age: float
+    recycle_requests: int
+    recycle_memory: int
+    pidfile: str | None
+    reload: bool
     access_log: str
     log_level: str
 

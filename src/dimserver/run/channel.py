@@ -5,8 +5,8 @@ A message is a tuple of plain values, a word first.  The words are all here:
     worker → supervisor                            supervisor → worker
     ("loaded", settings of the app)                ("serve", number of workers, [(admin, kept) of each socket])
     ("ready",)                                     ("drain", linger seconds, last)
-    ("failed", exit code, text, traceback)         ("ping",)
-    ("leave", reason)                              ("reopen",)
+    ("failed", exit code, text, traceback)         ("reopen",)
+    ("leave", reason)                              ("ping",)
     ("stop",)
     ("pong",)
     ("ended", counts)

@@ -17,6 +17,7 @@ from dimserver.config import Settings, check_paths, merge
 from dimserver.errors import AppImportError, DimserverError
 from dimserver.net.sockets import Door
 from dimserver.run.loader import load_app
+from dimserver.run.recycle import Recycling
 from dimserver.run.worker import Worker, freeze
 
 TYPE_CHECKING = False
@@ -89,11 +90,24 @@ def work(channel: Channel, target: str, values: dict[str, object], place: Place 
         return 1
     if worker is None:
         return 0
+    _show_stacks()
+    # From here on it ends in order: what comes once it has stopped serving must not cut its last words.
+    signal.signal(signal.SIGTERM, _pass)
     Link(channel, worker)
     freeze()
     worker.run(signals=True)
     channel.send("ended", worker.counts())
     return 0
+
+
+def _show_stacks() -> None:
+    """Have every thread's stack written to standard error when compiled code fails, or the worker hangs (SIGABRT)."""
+    import faulthandler
+
+    try:
+        faulthandler.enable()
+    except (OSError, ValueError, AttributeError):
+        pass  # no standard error to write to
 
 
 def _pass(number: int, frame: FrameType | None) -> None:
@@ -159,12 +173,16 @@ class Link:
         self._worker = worker
         self._acts: dict[object, Callable[..., object]] = {
             "drain": worker.stop,
+            "reopen": worker.reopen_logs,
             "ping": partial(channel.send, "pong"),
         }
+        self._recycling = Recycling(worker.settings)
         worker.loop.selector.register(channel.fileno(), 1, self._heard)
         worker.on_signal = {signal.SIGTERM: self._leave}
         worker.operations.drain_server = partial(channel.send, "stop")
         worker.loop.call_later(0, partial(channel.send, "ready"))
+        if self._recycling.interval:
+            worker.loop.call_later(self._recycling.interval, self._look)
 
     def _heard(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
         messages, more = self._channel.receive()
@@ -178,3 +196,10 @@ class Link:
     def _leave(self) -> None:
         # One worker is to go, not the server: the supervisor has another one ready first.
         self._worker.loop.call_from_thread(partial(self._channel.send, "leave", "it got a SIGTERM"))
+
+    def _look(self) -> None:
+        reason = self._recycling.reason(self._worker.counts()["requests"])
+        if reason:
+            self._channel.send("leave", reason)
+        else:
+            self._worker.loop.call_later(self._recycling.interval, self._look)

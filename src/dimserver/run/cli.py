@@ -31,6 +31,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 USAGE = """\
 usage: dimserver run [APP] [options]    serve APP; without one the built-in API and static files
+       dimserver reload                 have a running server take up new code and configuration
        dimserver routes APP             print the route table of APP
        dimserver config                 print every setting with type, unit, default and reason
        dimserver config --check FILE    check a TOML file of settings
@@ -162,7 +163,7 @@ def _run(words: list[str]) -> int:
 
     from dimserver.run.supervisor import supervise
 
-    return int(supervise(loaded.app or "", values))
+    return int(supervise(loaded.app or "", values, [] if sources.file is None else [sources.file]))
 
 
 def _add_settings(parser: _Parser) -> None:
@@ -184,6 +185,26 @@ def _add_settings(parser: _Parser) -> None:
 def _check_platform() -> None:
     if not sys.platform.startswith(("linux", "darwin")):
         raise DimserverError(f"this platform ({sys.platform}) is not supported yet; Linux and macOS are")
+
+
+# reload
+
+
+def _reload(words: list[str]) -> int:
+    parser = _Parser("reload", "reload --pid N | --pidfile FILE", "Have a running server take up new code.")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--pid", metavar="N", help="process id, as in the line printed at the start")
+    which.add_argument("--pidfile", metavar="FILE", help="file with the process id, as given to dimserver run")
+    given = parser.parse(words)
+
+    from dimserver.run.pidfile import hang_up, read_pid
+
+    if given.pid is not None and not (given.pid.isascii() and given.pid.isdigit() and 1 < int(given.pid) < 1 << 31):
+        raise ConfigError(f"--pid: '{given.pid}' is no process id")
+    pid = int(given.pid) if given.pid is not None else read_pid(given.pidfile)
+    hang_up(pid)
+    sys.stdout.write(f"dimserver: reload asked of process {pid}; its log says how it went\n")
+    return 0
 
 
 # routes
@@ -311,4 +332,4 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
 
 
-COMMANDS = {"run": _run, "routes": _routes, "config": _config}
+COMMANDS = {"run": _run, "reload": _reload, "routes": _routes, "config": _config}

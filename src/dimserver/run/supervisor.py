@@ -22,16 +22,19 @@ from dimserver.log import Log
 from dimserver.net.loop import Loop
 from dimserver.net.peers import make_directory, remove_directory
 from dimserver.net.sockets import Sockets
+from dimserver.run.autoreload import Watcher, check_library
 from dimserver.run.channel import Channel
 from dimserver.run.child import become_worker, work
 from dimserver.run.exits import explain, last_words
+from dimserver.run.notify import Notifier, passed_sockets
 from dimserver.run.operations import Place
+from dimserver.run.pidfile import PidFile
 from dimserver.run.slots import Event, Generation, Process, Slot, State
 from dimserver.run.worker import LAST_REQUEST, say, served, summary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import FrameType
     from typing import Any
 
@@ -42,7 +45,9 @@ OVERTIME = 1.0  # seconds after the drain limit before a worker that did not end
 HANDSHAKE = 1.0  # seconds: connections that have begun to come to a slot that is closed have come by then
 AT_ONCE = 0.5  # seconds after a second signal
 MOST_WORKERS = 512  # at a time, those that drain included; each takes 12 KiB of the board, once it is there
-FIXED = ("host", "port", "uds", "uds_mode", "fd", "admin", "admin_mode")  # settings that name what is open already
+SELDOM = 60.0  # seconds between two looks at whether a setting has changed
+# Settings whose work is done at the start.
+FIXED = ("host", "port", "uds", "uds_mode", "fd", "admin", "admin_mode", "pidfile", "reload")
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
@@ -51,19 +56,21 @@ SIGNALS = {
     signal.SIGTERM: "stop",
     signal.SIGINT: "stop",
     signal.SIGHUP: "reload",
+    signal.SIGUSR1: "reopen",
     signal.SIGTTIN: "add_worker",
     signal.SIGTTOU: "remove_worker",
     signal.SIGCHLD: "reap",
 }
 
 
-def supervise(target: str, read: Callable[[], dict[str, object]]) -> int:
+def supervise(target: str, read: Callable[[], dict[str, object]], files: Sequence[str] = ()) -> int:
     """Serve with worker processes until SIGINT or SIGTERM.
 
     Args:
         target: APP as on the command line; "" serves the built-in endpoints and static files.
         read: called at the start and at each reload; returns the values of the configuration's
             sources by attribute name, or raises ConfigError.
+        files: those the configuration is read from; with `reload` a change of them counts too.
 
     Returns:
         The exit code.
@@ -72,25 +79,30 @@ def supervise(target: str, read: Callable[[], dict[str, object]]) -> int:
         ConfigError: a bad value.
         StartError: the system refused, for example because the port is in use.
     """
-    return Supervisor(target, read).run()
+    return Supervisor(target, read, files).run()
 
 
 class Supervisor:
     """See the module.
 
     Args:
-        target, read: as for `supervise`.
+        target, read, files: as for `supervise`.
 
     Thread-safety: the main thread of a process without other threads: it forks.
     """
 
-    def __init__(self, target: str, read: Callable[[], dict[str, object]]) -> None:
+    def __init__(self, target: str, read: Callable[[], dict[str, object]], files: Sequence[str] = ()) -> None:
         self._target = target
         self._read = read
+        self._files = files
         self._generation = Generation(1, read())
         self._settings = Settings(**self._generation.values)
         self._log = Log(self._settings.log_level)
+        self._pidfile: PidFile | None = None
+        self._watcher: Watcher | None = None
         self._loop = Loop(self._trouble)
+        self._notifier = Notifier()
+        self._passed = passed_sockets()
         self._sockets: Sockets | None = None
         self._board = Board(MOST_WORKERS)
         self._directory = make_directory()
@@ -99,6 +111,7 @@ class Supervisor:
         self._processes: dict[int, Process] = {}
         self._leader: Process | None = None  # the first worker of a generation that is tried
         self._again = False  # another reload was asked for meanwhile
+        self._reloading = False
         self._announced = False
         self._stopping = False
         self._error: DimserverError | None = None
@@ -127,6 +140,11 @@ class Supervisor:
                 self._sockets.close(self._log)
             if self._directory is not None:
                 remove_directory(self._directory)
+            if self._watcher is not None:
+                self._watcher.close()
+            if self._pidfile is not None:
+                self._pidfile.remove()
+            self._notifier.close()
             self._loop.close()
         if self._error is not None:
             raise self._error
@@ -188,18 +206,24 @@ class Supervisor:
         return process
 
     def _in_child(self, ours: Channel, theirs: Channel, generation: Generation, record: int) -> int:
+        ours.close()
+        self._leave_behind()
+        if self._watcher is not None:
+            os.close(self._watcher.fileno())
+        return work(theirs, self._target, generation.values, Place(self._board, record, self._directory))
+
+    def _leave_behind(self) -> None:
+        """In a child: give up what is the supervisor's."""
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        ours.close()
         for process in self._processes.values():
             process.channel.close()
         if self._sockets is not None:
             self._sockets.forget()
         self._loop.close()
-        place = Place(self._board, record, self._directory)
-        return work(theirs, self._target, generation.values, place)
+        self._notifier.close()
 
     def _replace(self, slot: Slot) -> None:
         """Start a worker for a slot that has none, or whose worker is to be renewed."""
@@ -233,8 +257,8 @@ class Supervisor:
             if generation.settings is None:
                 generation.settings = self._settle(Settings(**merge(defaults, generation.values)))
             if self._sockets is None:
-                self._sockets = Sockets(generation.settings, grouped=True)
-            doors = self._sockets.doors(process.slot.number)
+                self._open(generation.settings)
+            doors = [] if self._sockets is None else self._sockets.doors(process.slot.number)
         except DimserverError as error:
             process.failure = ("failed", error.exit_code, str(error), "")
             _kill(process, signal.SIGKILL)
@@ -243,6 +267,15 @@ class Supervisor:
             "serve", self._wanted(generation), [(door.admin, door.kept) for door in doors],
             descriptors=[door.sock.fileno() for door in doors],
         )  # fmt: skip
+
+    def _open(self, settings: Settings) -> None:
+        """What is opened once, when the first worker has said what its app wants."""
+        if settings.reload:
+            check_library()
+        if settings.pidfile is not None:
+            self._pidfile = PidFile(settings.pidfile)
+            self._pidfile.write()
+        self._sockets = Sockets(settings, grouped=True, passed=self._passed)
 
     def _settle(self, settings: Settings) -> Settings:
         """The settings of a new generation, with what cannot change while the server runs."""
@@ -299,6 +332,7 @@ class Supervisor:
         self._settings = generation.settings or self._settings
         self._log = Log(self._settings.log_level)
         if not first:
+            self._log.info("reload: the new worker serves; the others follow")
             self._board.tally("reloads")
             if self._sockets is not None:
                 self._sockets.set_backlog(self._settings.backlog)
@@ -323,6 +357,9 @@ class Supervisor:
             if old and slot.coming is None and not slot.waiting:
                 self._replace(slot)
                 coming += 1
+        if self._announced and coming == 0 and self._reloading:
+            self._reloading = False
+            self._notifier.ready(self._status())
         if self._announced and coming == 0 and self._again:
             self._again = False
             self._reload(signal.SIGHUP)
@@ -333,14 +370,33 @@ class Supervisor:
         if not self._announced or self._leader is not None or any(slot.coming for slot in self._slots):
             self._again = True
             return
+        self._reloading = True
+        self._notifier.reloading()
         try:
             values = self._read()
             Settings(**values)
         except DimserverError as error:
+            self._reloading = False
+            self._notifier.ready(self._status())
             self._log.error(f"reload: {error}; everything stays as it was")
             return
         self._log.info("reload: a worker with the new configuration and code is started")
         self._leader = self._start(self._slots[0], Generation(self._generation.number + 1, values))
+        if self._leader is None:
+            self._go_on()
+
+    def _reopen(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
+        reopen = getattr(self._log, "reopen", None)
+        if reopen is not None:
+            reopen()
+        for process in self._processes.values():
+            if process.state is not State.IMPORTING:  # it has not opened any yet
+                process.channel.send("reopen")
+
+    def _status(self) -> str:
+        number = len(self._slots)
+        urls = ", ".join(self._sockets.urls) if self._sockets is not None else ""
+        return f"serving {served(self._target, self._settings)} on {urls} with {number} worker{'s' * (number > 1)}"
 
     def _announce(self) -> None:
         self._announced = True
@@ -351,6 +407,52 @@ class Supervisor:
             f"(pid {os.getpid()}{f', {number} workers' if number > 1 else ''})",
             self._out(),
         )
+        self._notifier.ready(self._status())
+        if self._notifier.interval:
+            self._keep_alive()
+        if self._settings.reload:
+            self._watch()
+        self._look_after()
+
+    def _look_after(self) -> None:
+        """Ask each worker whether its loop turns, and end those that did not answer in time."""
+        limit = self._settings.worker_timeout
+        now = monotonic()
+        for process in self._processes.values():
+            if process.state is not State.SERVING or not limit:
+                continue
+            if not process.pinged:
+                process.pinged = now
+                process.channel.send("ping")
+            elif now - process.pinged >= limit:
+                process.killed = f"was killed: its loop was held up for more than {limit:g} s (worker-timeout)"
+                _kill(process, signal.SIGABRT)  # which has it write every thread's stack
+                self._loop.call_later(AT_ONCE, partial(self._end, process, process.killed))
+        # An idle worker is woken once in a quarter of the limit, which is also how exactly it is kept.
+        self._loop.call_later(max(1.0, limit / 4) if limit else SELDOM, self._look_after)
+
+    def _keep_alive(self) -> None:
+        self._notifier.alive()
+        self._loop.call_later(self._notifier.interval, self._keep_alive)
+
+    def _watch(self) -> None:
+        try:
+            self._watcher = Watcher([os.getcwd()], self._files, self._leave_behind)
+        except OSError as error:
+            self._log.error(f"--reload: cannot watch for changes: {error.strerror}")
+            return
+        self._loop.selector.register(self._watcher.fileno(), 1, self._changed)
+
+    def _changed(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
+        if self._watcher is None:
+            return
+        changes = self._watcher.changes()
+        if changes is None:
+            self._loop.selector.unregister(self._watcher.fileno())
+            self._log.error("--reload: the process that watches for changes has ended; changes go unnoticed")
+        elif changes:
+            self._log.info(f"changed: {changes[-1]}")
+            self._reload(signal.SIGHUP)
 
     # --- number of workers ----------------------------------------------------------------------
 
@@ -449,6 +551,8 @@ class Supervisor:
             self._start_failed(process, status)
         elif process is self._leader:
             self._leader = None
+            self._reloading = False
+            self._notifier.ready(self._status())
             self._show_failure(process, status, "reload")
             self._log.error("reload: the new worker did not start; everything stays as it was")
         else:
@@ -476,6 +580,8 @@ class Supervisor:
 
     def _start_failed(self, process: Process, status: int) -> None:
         """The server cannot start: nothing is tried again."""
+        if self._error is not None:
+            return
         if process.failure is not None:
             _, code, text, traceback = process.failure
             sys.stderr.write(str(traceback))
@@ -483,6 +589,7 @@ class Supervisor:
             self._error.exit_code = int(code)  # type: ignore[call-overload]
         else:
             self._error = StartError(f"a worker {explain(status)} before it served")
+        self._notifier.failed(f"not started: {self._error}")
         self._stop(0)
 
     # --- the end of all -------------------------------------------------------------------------
@@ -493,6 +600,8 @@ class Supervisor:
         if not self._stopping:
             self._stopping = True
             self._board.draining = True
+            if self._announced:
+                self._notifier.stopping()
             if not self._announced and number:
                 self._code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
             for process in list(self._processes.values()):

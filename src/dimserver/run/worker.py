@@ -40,6 +40,8 @@ BLOCKING_THREADS = 8  # for routes marked blocking when `threads` is 0
 THREADS_END = 1.0  # seconds
 NO_ROOM_FOR_BODY = "a request body could not be kept"  # as the core says it
 DRAIN_STEP = 0.05  # seconds between two looks at what is left
+CUT_BEFORE = 1.0  # seconds before the drain limit: streams are ended, so that their sources have time to clean up
+RESPONSE_READY = 5  # the stage of a request whose answer is being sent
 LAST_REQUEST = 0.2  # seconds: a stop waits so long for a request that is on its way on an idle connection
 
 
@@ -372,14 +374,28 @@ class Worker:
 
     def _drain(self) -> None:
         now = monotonic()
+        if now >= self._drain_ends - min(CUT_BEFORE, self.settings.drain / 4):
+            # Their peers see that something is missing; their generators, on whichever thread, a GeneratorExit.
+            self._cut_off += self._end_streams()
         if now >= self._linger_ends:
             # Whoever is not in the middle of a request has nothing to lose; who lingers has an answer to read yet.
             # Not at once: a client may be sending its next request at this very moment, and would lose it.
             self._close_connections(NEW, HANDSHAKE, IDLE)
-        if now >= self._drain_ends or not self._has_connections():
+        if now >= self._drain_ends or not (self._threads.in_flight or self._has_connections()):
             self.loop.stop()
         else:
             self.loop.call_later(DRAIN_STEP, self._drain)
+
+    def _end_streams(self) -> int:
+        ended = 0
+        index = self.pipeline.index
+        for spiral in range(index.spirals):
+            for request in index.get_at(spiral, RESPONSE_READY):
+                connection = getattr(request, "connection", None)
+                if isinstance(connection, Connection):
+                    connection.close()
+                    ended += 1
+        return ended
 
     def _close(self) -> None:
         for listener in self._listeners:
@@ -389,7 +405,7 @@ class Worker:
         for door in self._doors:
             door.sock.close()
         index = self.pools.index
-        self._cut_off = sum(index.count_at(spiral, ACTIVE) for spiral in range(index.spirals))
+        self._cut_off += sum(index.count_at(spiral, ACTIVE) for spiral in range(index.spirals))
         self._close_connections(*LAYERS)
         core: Core | None = getattr(self, "_core", None)  # None: the start failed before there was one
         if core is not None:
@@ -420,6 +436,13 @@ class Worker:
                     for connection in index.get_at(spiral, layer):
                         if isinstance(connection, Connection):  # the app may keep points of its own there
                             connection.close()
+
+    def reopen_logs(self) -> None:
+        """Open log files anew, whose names belong to other files since they were rotated."""
+        for log in (self.log, self._access_log):
+            reopen = getattr(log, "reopen", None)
+            if reopen is not None:
+                reopen()
 
     def counts(self) -> dict[str, int]:
         """What was served: requests, errors, connections, and those cut_off in the middle of a request at the end."""

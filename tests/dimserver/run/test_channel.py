@@ -36,16 +36,16 @@ def test_messages_come_whole_and_in_order(pair: Pair) -> None:
 def test_a_message_may_come_in_pieces() -> None:
     left, right = socket.socketpair()
     channel = Channel(right)
-    data = marshal.dumps(("pong", "x" * 1000))
+    data = marshal.dumps(("ready", "x" * 1000))
     whole = module.HEADER.pack(len(data)) + data
     for at in range(0, len(whole), 7):
         left.sendall(whole[at : at + 7])
         messages, more = channel.receive()
         assert more
-    assert messages == [("pong", "x" * 1000)]
+    assert messages == [("ready", "x" * 1000)]
     left.sendall(whole + whole[:9])
     left.close()
-    assert channel.receive() == ([("pong", "x" * 1000)], False)
+    assert channel.receive() == ([("ready", "x" * 1000)], False)
     channel.close()
     channel.close()
 

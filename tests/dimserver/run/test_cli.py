@@ -83,7 +83,7 @@ def run(*words: str, cwd: pathlib.Path | None = None) -> subprocess.CompletedPro
 
 MISTAKES: list[tuple[list[str], str]] = [
     (["rnu"], "unknown command 'rnu'; did you mean 'run'?"),
-    (["zzz"], "unknown command 'zzz'; allowed: run, routes, config"),
+    (["zzz"], "unknown command 'zzz'; allowed: run, reload, routes, config"),
     (["shop:app"], "unknown command 'shop:app'; did you mean 'dimserver run shop:app'?"),
     (["--port", "1"], "'--port' before a command; write: dimserver run --port"),
     (["run", "--prot", "80"], "unknown option '--prot'; did you mean '--port'?"),
@@ -112,6 +112,9 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["routes", "shop:"], "'shop:' is no APP; write module:attribute or path/file.py:attribute"),
     (["routes", "os:pth"], "module 'os' has no attribute 'pth'; did you mean 'path'?"),
     (["routes", "two\nlines"], "'two\\nlines': 'two\\nlines' is not the name of a module"),
+    (["reload"], "one of the arguments --pid --pidfile is required; see dimserver reload --help"),
+    (["reload", "--pid", "me"], "--pid: 'me' is no process id"),
+    (["reload", "--pid", "1", "--pidfile", "x"], "--pidfile: not allowed with argument --pid"),
     (["routes"], "the following arguments are required: APP; see dimserver routes --help"),
     (["run", "--config", "nowhere.toml"], "--config: no such file: 'nowhere.toml'"),
     (["run", "--config"], "--config: expected one argument; see dimserver run --help"),

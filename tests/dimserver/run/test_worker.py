@@ -26,6 +26,7 @@ from dimserver.run import worker as module
 from dimserver.run.worker import Worker
 
 Serve = Callable[..., Any]
+SOURCES = pathlib.Path(module.__file__).parents[2]
 SOON = 5.0  # seconds; far above any limit set here, far below every default
 
 
@@ -39,6 +40,11 @@ def app() -> App:
     app.route("/fail", lambda request: 1 / 0)
     app.get("/slow", blocking=True)(lambda request: time.sleep(1.5))
     return app
+
+
+def child_environment() -> dict[str, str]:
+    """The variables for a process that runs in another directory."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCES), os.environ.get("PYTHONPATH", "")])}
 
 
 def closed_within(wire: Any, seconds: float) -> bool:
@@ -173,6 +179,90 @@ def set_loop(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None
     app.get("/async")(handler)
     expected = b"uvloop" if have_uvloop else b"asyncio"
     assert serve(app).connect().get("/async").answer()[2] == expected
+
+
+def run_until(
+    tmp_path: pathlib.Path, wanted: str, *words: str, act: Callable[[Any], object] = lambda process: None
+) -> str:
+    """Run a server of its own until it says what is wanted on standard error."""
+    (tmp_path / "own.py").write_text(
+        "import time\nfrom dimserver import App\napp = App()\napp.get('/hang')(lambda request: time.sleep(60))\n"
+    )
+    command = [sys.executable, "-m", "dimserver", "run", "own", "--uds", "s", *words]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        act(process)
+        seen = ""
+        while wanted not in seen:
+            line = process.stderr.readline()
+            assert line, seen
+            seen += line
+        process.terminate()
+        process.communicate()
+    return seen
+
+
+def set_worker_timeout(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    held = []
+
+    def hang(process: Any) -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(tmp_path / "s"))
+        sock.sendall(b"GET /hang HTTP/1.1\r\nHost: test\r\n\r\n")
+        held.append(sock)
+
+    wanted = "was killed: its loop was held up for more than 0.5 s (worker-timeout); it is replaced"
+    seen = run_until(tmp_path, wanted, "--worker-timeout", "500ms", act=hang)
+    assert "own.py" in seen  # where it hung
+    held[0].close()
+
+
+def set_recycle_age(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    run_until(tmp_path, "is replaced: it is ", "--recycle-age", "100ms")
+
+
+def set_recycle_requests(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    def ask(process: Any) -> None:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(tmp_path / "s"))
+            sock.sendall(b"GET /none HTTP/1.1\r\nHost: test\r\n\r\n" * 3)
+            sock.recv(1000)
+
+    run_until(tmp_path, "is replaced: it has served ", "--recycle-requests", "2", act=ask)
+
+
+def set_recycle_memory(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    run_until(tmp_path, "is replaced: it takes ", "--recycle-memory", "1")
+
+
+def set_pidfile(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    def reload(process: Any) -> None:
+        assert (tmp_path / "pid").read_text() == f"{process.pid}\n"
+        words = [sys.executable, "-m", "dimserver", "reload", "--pidfile", "pid"]
+        done = subprocess.run(words, cwd=tmp_path, env=child_environment(), capture_output=True, text=True, check=True)
+        assert done.stdout == f"dimserver: reload asked of process {process.pid}; its log says how it went\n"
+
+    run_until(tmp_path, "info: reload: ", "--pidfile", "pid", act=reload)
+    assert not (tmp_path / "pid").exists()
+
+
+def set_reload(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    pytest.importorskip("watchfiles")
+    done = threading.Event()
+
+    def change(process: Any) -> None:
+        def write() -> None:
+            while not done.wait(0.2):
+                (tmp_path / "other.py").write_text(str(time.monotonic()))
+
+        threading.Thread(target=write, daemon=True).start()
+
+    run_until(tmp_path, "info: changed: ", "--reload", act=change)
+    done.set()
 
 
 def set_max_connections(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
