@@ -24,7 +24,7 @@ from dimserver.kinds import Choice, Duration, Endpoint, Flag, Integer, Kind, Mod
 from dimserver.run.worker import Worker
 
 # A value of each setting that is not its default, as text: by name where its kind does not tell one.
-OTHER = {"static": ".", "spool-dir": ".", "port": "1", "fd": "7"}
+OTHER = {"static": ".", "spool-dir": ".", "port": "1", "fd": "7", "pidfile": "./pid"}
 OF_A_KIND: dict[type[Kind], str] = {
     Duration: "700ms",
     Size: "4KiB",

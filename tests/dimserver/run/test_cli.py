@@ -43,7 +43,7 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[
     """Calls of the supervisor, which is replaced; the module app_for_cli can be imported."""
     calls: Served = []
 
-    def supervise(target: str, read: Callable[[], dict[str, object]]) -> int:
+    def supervise(target: str, read: Callable[[], dict[str, object]], files: list[str]) -> int:
         calls.append((target, Settings(**read())))
         return 0
 
