@@ -20,11 +20,12 @@ MEANINGS = {
 }
 
 
-def explain(status: int) -> str:
+def explain(status: int, out_of_memory: bool = False) -> str:
     """What a wait status says, to be put behind the name of a process.
 
     Args:
         status: as from `os.waitpid`.
+        out_of_memory: whether the kernel has killed a process of this control group meanwhile.
 
     Returns:
         For example ``ended with exit code 3`` or ``was killed by SIGSEGV (a fault in compiled code)``.
@@ -37,6 +38,8 @@ def explain(status: int) -> str:
     except ValueError:
         return f"was killed by signal {-code}"
     meaning = MEANINGS.get(number)
+    if number is signal.SIGKILL and out_of_memory:
+        meaning = "the kernel was out of memory for its control group"
     return f"was killed by {number.name}" + (f" ({meaning})" if meaning else "")
 
 

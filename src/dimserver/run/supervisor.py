@@ -23,6 +23,7 @@ from dimserver.net.loop import Loop
 from dimserver.net.peers import make_directory, remove_directory
 from dimserver.net.sockets import Sockets
 from dimserver.run.autoreload import Watcher, check_library
+from dimserver.run.cgroup import oom_kills, usable_cpus
 from dimserver.run.channel import Channel
 from dimserver.run.child import become_worker, work
 from dimserver.run.exits import explain, last_words
@@ -103,6 +104,7 @@ class Supervisor:
         self._loop = Loop(self._trouble)
         self._notifier = Notifier()
         self._passed = passed_sockets()
+        self._oom_kills = oom_kills()
         self._sockets: Sockets | None = None
         self._board = Board(MOST_WORKERS)
         self._directory = make_directory()
@@ -340,8 +342,6 @@ class Supervisor:
         self._go_on()
 
     def _wanted(self, generation: Generation) -> int:
-        from dimserver.run.cgroup import usable_cpus
-
         return (generation.settings or self._settings).workers or usable_cpus()
 
     def _go_on(self) -> None:
@@ -563,15 +563,21 @@ class Supervisor:
         served_for = monotonic() - process.since if before is State.SERVING else 0.0
         if before is State.SERVING:
             self._board.tally("crashes")
-            end = f"{process.killed or explain(status)}{last_words(in_flight)}"
+            end = f"{process.killed or self._explain(status)}{last_words(in_flight)}"
             self._log.error(f"worker {process.pid} {end}; it is replaced")
         else:
             self._show_failure(process, status, "a new worker")
         self._replace_later(process.slot, process.slot.lost(served_for))
 
+    def _explain(self, status: int) -> str:
+        kills = oom_kills()
+        more = kills > self._oom_kills >= 0
+        self._oom_kills = kills
+        return explain(status, more)
+
     def _show_failure(self, process: Process, status: int, what: str) -> None:
         if process.failure is None:
-            self._log.error(f"{what}: worker {process.pid} {explain(status)} before it served")
+            self._log.error(f"{what}: worker {process.pid} {self._explain(status)} before it served")
             return
         _, _, text, traceback = process.failure
         if traceback:
@@ -588,7 +594,7 @@ class Supervisor:
             self._error = DimserverError(str(text))
             self._error.exit_code = int(code)  # type: ignore[call-overload]
         else:
-            self._error = StartError(f"a worker {explain(status)} before it served")
+            self._error = StartError(f"a worker {self._explain(status)} before it served")
         self._notifier.failed(f"not started: {self._error}")
         self._stop(0)
 

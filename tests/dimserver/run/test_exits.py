@@ -25,6 +25,12 @@ def test_explain(status: int, words: str) -> None:
     assert explain(int(status)) == words
 
 
+def test_want_of_memory_explains_a_kill_and_nothing_else() -> None:
+    words = "was killed by SIGKILL (the kernel was out of memory for its control group)"
+    assert explain(int(signal.SIGKILL), out_of_memory=True) == words
+    assert explain(int(signal.SIGTERM), out_of_memory=True) == "was killed by SIGTERM"
+
+
 def test_of_a_real_process() -> None:
     pid = os.fork()
     if pid == 0:
