@@ -159,10 +159,10 @@ def workers(options: argparse.Namespace, directory: Path) -> None:
     """Two workers on all CPUs, with wrk on the same ones."""
     rates: dict[str, list[float]] = {name: [] for name in ("dimserver", "nginx", "granian", "gunicorn")}
     for _ in range(options.rounds):
-        for name in rates:
+        for name, measured in rates.items():
             port = free_port()
             with running(command_of(name, options, directory, port), directory, port):
-                rates[name].append(pressed(port, options.seconds))
+                measured.append(pressed(port, options.seconds))
     nginx = statistics.median(rates["nginx"])
     for name, samples in rates.items():
         rate = statistics.median(samples)
