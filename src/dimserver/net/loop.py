@@ -145,11 +145,10 @@ class Loop:
         later = self._later
         idle = False
         while not self._stopping:
-            timeout = ROUND
+            timeout = FOREVER if idle and quiet() else ROUND
             if later:
-                timeout = max(0.0, min(ROUND, later[0][0] - monotonic()))
-            elif idle and quiet():
-                timeout = FOREVER
+                due = max(0.0, later[0][0] - monotonic())
+                timeout = due if timeout == FOREVER else min(timeout, due)
             events = poll(timeout, BATCH)
             now = monotonic() if later else 0.0
             tick()
