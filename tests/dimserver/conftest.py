@@ -149,13 +149,13 @@ class Local:
 
 
 class Child:
-    """A server in a process of its own, started as a user would."""
+    """A server in a process of its own, started as a user would, in development mode and with warnings as errors."""
 
     def __init__(
         self,
         *words: str,
         cwd: pathlib.Path | None = None,
-        python: tuple[str, ...] = (),
+        python: tuple[str, ...] = ("-X", "dev", "-W", "error"),
         module: tuple[str, ...] = ("-m", "dimserver"),
         announced: bool = True,
         variables: dict[str, str] | None = None,

@@ -50,6 +50,8 @@ def check_chunked(text: bytes, choices: bytes, limit: int, expected: Any) -> Non
     assert native.body(cut(text, choices), limit) == expected
     if len(text) <= BYTEWISE:
         assert native.body(bytewise(text), limit) == expected
+    for to_file in (False, True):
+        assert native.reader(cut(text, choices), limit, -1, choices[1] >> 2, to_file) == expected
 
 
 def check_sized(text: bytes, choices: bytes) -> None:
@@ -60,6 +62,8 @@ def check_sized(text: bytes, choices: bytes) -> None:
     expected = (text[:length], min(len(text), length), len(text) >= length)
     assert native.body([text], 0, length) == expected
     assert native.body(cut(text, choices), 0, length) == expected
+    for to_file in (False, True):
+        assert native.reader(cut(text, choices), 0, length, choices[1] >> 2, to_file) == expected
 
 
 def check_route(

@@ -10,11 +10,15 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from dimcore.body cimport (
-    BODY_DONE, BODY_FAILED, BODY_PIECE, Body, BodyResult, body_start_chunked, body_start_length, body_step,
+    BODY_DONE, BODY_FAILED, BODY_MORE, BODY_PIECE, Body, BodyResult, body_start_chunked, body_start_length, body_step,
 )
+from dimcore.bodyreader cimport BodyReader
 from dimcore.limits cimport OTHER
 from dimcore.parser cimport HEAD_PARTIAL, Head, HeadInfo, HeadLimits, fault_status, fault_text, head_parse, head_reset
 from dimcore.router cimport Route, Router
+from dimcore.spool cimport Spool
+
+from os import memfd_create
 
 from dimcore.states import METHOD_NAMES
 
@@ -105,6 +109,63 @@ def body(list pieces, limit, length=-1):
         if result == BODY_DONE:
             return b"".join(decoded), total, True
     return b"".join(decoded), total, False
+
+
+class Sink:
+    """Who takes a body as it comes."""
+
+    def __init__(self):
+        self.pieces = []
+
+    def feed(self, piece):
+        self.pieces.append(piece)
+
+
+def reader(list pieces, limit, length, size_t memory, bint to_file):
+    """The same through a `BodyReader` that holds `memory` bytes, and gives what is more to a file or to a sink.
+
+    Returns:
+        As `body`.
+    """
+    cdef BodyReader state = BodyReader.__new__(BodyReader)
+    cdef BodyResult result = BODY_MORE
+    cdef bytes piece
+    cdef char *block
+    cdef size_t size, used = 0, total = 0
+    if length < 0:
+        body_start_chunked(&state.body, limit)
+    else:
+        body_start_length(&state.body, length)
+    sink = Sink()
+    for piece in pieces:
+        size = PyBytes_GET_SIZE(piece)
+        block = _copied(PyBytes_AS_STRING(piece), size)
+        used = 0
+        try:
+            result = state.take(block, size, &used)
+        finally:
+            free(block)
+        if result == BODY_FAILED:
+            return fault_status(state.body.fault), fault_text(state.body.fault).decode()
+        total += used
+        if result == BODY_DONE:
+            break
+        if state.size > memory and state.sink is None and state.spool is None:
+            if to_file:
+                state.spill(Spool(memfd_create("fuzz")))
+            else:
+                state.pour(sink)
+            if state.size or state.data != NULL:
+                raise AssertionError("what was given away is still held")
+    if state.sink is not None:
+        found = b"".join(sink.pieces)
+    else:
+        found = state.whole()
+        if isinstance(found, Spool):
+            if b"".join(found) != found.read() or len(found.read()) != found.size:
+                raise AssertionError("a file that reads differently each time")
+            found = found.read()
+    return found, total, result == BODY_DONE
 
 
 def route(Router router, bytes method, bytes path):

@@ -141,7 +141,9 @@ def test_settings_of_the_app_count_below_the_command_line(child: Start, shop: pa
 
 def test_a_worker_that_dies_while_it_starts_is_a_start_that_failed(child: Start, shop: pathlib.Path) -> None:
     (shop / "dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    code, out, err = child("run", "dies", "--port", "0", "--workers", "4", cwd=shop, announced=False).end(0)
+    words = ("run", "dies", "--port", "0", "--workers", "4")
+    # Not in development mode, in which the dying process would say more.
+    code, out, err = child(*words, cwd=shop, announced=False, python=("-W", "error")).end(0)
     assert (code, out) == (1, "")
     assert err == "dimserver: a worker was killed by SIGSEGV (a fault in compiled code) before it served\n"
 
