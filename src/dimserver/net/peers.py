@@ -39,7 +39,7 @@ LONGEST_DIRECTORY = 80  # bytes: with the number of a worker it has to fit 104, 
 
 def make_directory() -> str | None:
     """A new directory for the sockets of the workers, which nobody else may enter; None if there is no place for it."""
-    name = f"dimserver-{os.urandom(8).hex()}"
+    name = f"dimsock-{os.urandom(8).hex()}"
     for place in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):  # noqa: S108 - mode, name
         if place and len(os.fsencode(place)) + len(name) < LONGEST_DIRECTORY:
             path = os.path.join(place, name)

@@ -245,7 +245,7 @@ def test_a_directory_whose_name_is_too_long_for_a_socket_is_passed_over(monkeypa
     monkeypatch.setenv("TMPDIR", "/tmp/" + "x" * 80)
     made = make_directory()
     assert made is not None
-    assert made.startswith("/tmp/dimserver-")
+    assert made.startswith("/tmp/dimsock-")
     remove_directory(made)
 
 
