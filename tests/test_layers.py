@@ -26,6 +26,7 @@ CORE = (
     ("pipeline",),
     ("core",),
     ("channel", "board"),
+    ("websocket",),
     ("exchange",),
     ("connection",),
     ("acceptor", "deadlines"),

@@ -26,6 +26,7 @@ WHOLE = {
     "dimserver/test_async": "async handlers from the socket to the answer, on each asyncio loop",
     "dimserver/test_operations": "several processes, and what an operator sees of them and does to them",
     "dimserver/test_reload": "supervisor, workers and clients together",
+    "dimserver/test_websocket": "WebSockets from the decorator to another implementation's client",
     "dimserver/test_streaming": "bodies in and out, from the socket to the handler and back",
 }
 

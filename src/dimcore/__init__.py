@@ -41,6 +41,7 @@ from dimcore.query import QueryParams
 from dimcore.request import RequestPoint, parse_request
 from dimcore.router import Route, Router, RouteSubstrate
 from dimcore.stream import Composite, FileBody
+from dimcore.websocket import Endpoint, WebSocket
 from dimcore.writer import format_head
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "DimcoreError",
     "DimensionalConnectionIndex",
     "DuplicatePoint",
+    "Endpoint",
     "Entry",
     "FileBody",
     "HeadParser",
@@ -85,6 +87,7 @@ __all__ = [
     "Snapshot",
     "UnknownPoint",
     "UsageError",
+    "WebSocket",
     "WebSocketError",
     "affinity",
     "apply_mask",

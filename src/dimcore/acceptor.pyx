@@ -11,7 +11,7 @@ from libc.stdint cimport uint16_t
 from dimcore.channel cimport COUNTED, READABLE
 from dimcore.connection cimport Connection, open_connection
 from dimcore.core cimport Core, Site, points_before
-from dimcore.limits cimport IDLE, POOL_ADMIN
+from dimcore.limits cimport IDLE, POOL_ADMIN, POOL_WEBSOCKET
 from dimcore.stream cimport STREAM_EXHAUSTED, Peer, stream_accept
 
 from dimcore.errors import UsageError
@@ -101,6 +101,8 @@ cdef class Acceptor:
         cdef Core core = self.site.core
         cdef int spiral, closed = 0
         for spiral in range(core.connection_index.spirals):
+            if spiral == POOL_WEBSOCKET:     # its client would lose a state, not just a round trip
+                continue
             for connection in points_before(core.connection_index, spiral, IDLE, core.now_ns, Connection, EVICTED):
                 (<Connection> connection).drop()
                 closed += 1

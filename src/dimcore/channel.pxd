@@ -27,6 +27,7 @@ cdef enum ConnectionFlag:
     HALTED = 1024            # the handler lags behind the body it is sent
     UNFRAMED = 2048          # nothing but the end of the connection ends the answer
     COUNTED = 4096           # among the connections of its address
+    UPGRADED = 8192          # a WebSocket: `ConnectionPoint.named` has it
 
 
 cdef class Channel(ConnectionPoint):

@@ -121,7 +121,8 @@ cdef class Channel(ConnectionPoint):
             if self.outbox.flow is not None:
                 # The time before was the source's: the peer's grace period begins now.
                 core.requests.step(self.current, STAGE_PROGRESS, core.clock())
-        return self.watch(WRITABLE)
+        # A WebSocket is read on: its own mark for what may wait is further away.
+        return self.watch(WRITABLE | READABLE if self.flags & UPGRADED else WRITABLE)
 
     cdef int64_t delivered(self) noexcept:
         """Bytes the peer has.  Not those the kernel took: it takes megabytes at once, and then none for as long as a

@@ -26,17 +26,15 @@ cdef class Connection(Exchange):
     cdef int run(self, const char *data, size_t size) except -1
     cdef int run_inbox(self) except -1
     cdef size_t step(self, const char *data, size_t size) except? 0
-    cdef int open_request(self) except -1
     cdef int half_head(self, Head *head) except -1
-    cdef void tell_method(self, const Head *head) noexcept
     cdef size_t begin(self, const char *data, size_t size, int length) except? 0
-    cdef int start_body(self, bint chunked) except -1
-    cdef int call_for_body(self) except -1
     cdef size_t take_body(self, const char *data, size_t size) except? 0
     cdef int divert(self, BodyReader reader) except -1
     cdef int turn_away(self, bytes why) except -1
     # output
     cdef int settle(self) except -1
+    # a WebSocket
+    cdef int open_socket(self, const char *data, size_t size) except -1
     # the end
     cdef int finish(self) except -1
     cdef void bury(self) noexcept

@@ -17,35 +17,36 @@ bytes and what is left to send stay until the event is through (`bury`).
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free
 from libc.stdint cimport int64_t, uint16_t, uint32_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp
 
-from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_MORE, BodyResult, body_start_chunked, body_start_length
+from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_MORE, BodyResult
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
     AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HALTED, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING,
-    UNFRAMED, WORKING, WRITABLE,
+    UNFRAMED, UPGRADED, WORKING, WRITABLE,
 )
 from dimcore.core cimport Core, Site, detach_request
 from dimcore.errand cimport Errand
 from dimcore.exchange cimport Exchange, discard_unsent
 from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new, inbox_size
-from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, KIB, OTHER, PARSED, POOL_API, RECEIVED
+from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, KIB, PARSED, POOL_API
 from dimcore.outflow cimport Outflow, Push
 from dimcore.parser cimport (
-    CHUNKED, EXPECT_CONTINUE, EXPECT_OTHER, FAULT_BODY_LENGTH, FAULT_CUT, FAULT_EXPECTATION, FAULT_TIMEOUT,
+    CHUNKED, EXPECT_OTHER, FAULT_BODY_LENGTH, FAULT_CUT, FAULT_EXPECTATION, FAULT_TIMEOUT,
     HEAD_PARTIAL, Head, fault_status, fault_text, head_is_blank, head_parse, head_reset,
 )
 from dimcore.request cimport RequestPoint
 from dimcore.spool cimport Spool
 from dimcore.states cimport (
-    ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, HANDLER_FOUND, REQUEST_BEGUN, STAGE_PROGRESS,
+    ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, ESTABLISHED, HANDLER_FOUND, REQUEST_BEGUN,
 )
 from dimcore.stream cimport (
     STREAM_BROKEN, Peer, stream_close, stream_half_close, stream_receive, stream_reset,
 )
+from dimcore.websocket cimport WebSocket
 
 from dimcore.errors import UsageError
 
@@ -56,7 +57,6 @@ cdef enum:
     OUTPUT_BYTES = 64 * KIB      # answers gathered before one send
     AT_DOOR_MOST = 256           # told 503 and waited for, at a time; further ones are told and closed
 
-cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 cdef dict RETRY = {"Retry-After": "1"}
 
 
@@ -182,22 +182,6 @@ cdef class Connection(Exchange):
         finally:
             self.through()
 
-    def pause_body(self):
-        """Read no more of the body that arrives, until `resume_body`: its handler lags."""
-        if self.current is not None and self.current.reader is not None:
-            self.flags |= HALTED
-            self.watch(0)
-
-    def resume_body(self):
-        """Go on after `pause_body`."""
-        if self.flags & (GONE | HALTED) == HALTED:
-            self.flags &= ~<uint16_t> HALTED
-            if self.current is not None:
-                # A new grace period: the time before was the handler's.
-                self.site.core.requests.step(self.current, STAGE_PROGRESS, self.site.core.clock())
-            if self.flags & BUSY:
-                self.watch(READABLE)
-
     cdef void through(self) noexcept:
         """An event is served: what closed meanwhile can be given back."""
         self.flags &= ~<uint16_t> WORKING
@@ -214,7 +198,12 @@ cdef class Connection(Exchange):
         return 0
 
     def close(self):
-        """Close now; while it is being served, as by its own handler, after the answer."""
+        """Close now; while it is being served, as by its own handler, after the answer.
+
+        A WebSocket is told, and closed when its peer agrees; called again it is closed at once.
+        """
+        if self.flags & UPGRADED and not self.flags & GONE and (<WebSocket> self.named).depart():
+            return
         if self.flags & WORKING:
             self.flags |= CLOSE
         else:
@@ -264,7 +253,10 @@ cdef class Connection(Exchange):
         size = stream_receive(self.fd, core.inbuf, room)
         if size > 0:
             self.bytes_in += size
-            if waiting or self.flags & (LINGERING | CLOSE):
+            if waiting or self.flags & (LINGERING | CLOSE | UPGRADED):
+                if self.flags & (LINGERING | CLOSE | UPGRADED) == UPGRADED:
+                    (<WebSocket> self.named).take(core.inbuf, size)
+                    return self.settle()
                 if waiting and not self.flags & (CLOSE | GONE):
                     if self.inbox == NULL:
                         self.inbox = inbox_new()
@@ -352,7 +344,7 @@ cdef class Connection(Exchange):
         cdef Head *head
         cdef size_t at = 0
         cdef int length
-        while not self.flags & (BUSY | CLOSE | GONE) and self.outbox is None:
+        while not self.flags & (BUSY | CLOSE | GONE | UPGRADED) and self.outbox is None:
             if self.current is not None and self.current.reader is not None:
                 at += self.take_body(data + at, size - at)
                 if self.current is not None and self.current.reader is not None:
@@ -387,29 +379,13 @@ cdef class Connection(Exchange):
             at += self.begin(data + at, size - at, length)
             if core.writer.size >= OUTPUT_BYTES:
                 self.flush()
-        if self.flags & CLOSE:
-            if at < size or size == RECEIVE_BYTES:
+        if self.flags & (CLOSE | UPGRADED):
+            if self.flags & UPGRADED:
+                self.open_socket(data + at, size - at)
+            elif at < size or size == RECEIVE_BYTES:
                 self.flags |= LINGER     # what follows the last answer is dropped, and may not be all
             return size
         return at
-
-    cdef int open_request(self) except -1:
-        """A request at stage *received*, of which nothing is known yet."""
-        cdef Core core = self.site.core
-        cdef RequestPoint request = core.take_request()
-        memset(&request.info, 0, sizeof(request.info))
-        request.info.content_length = -1
-        request.info.method = OTHER      # until it is known
-        request.spiral = OTHER
-        request.connection = self
-        request.started_ns = core.now_ns
-        request.finished_ns = 0
-        core.requests.enter(request, RECEIVED, core.now_ns)
-        core.requests.totals.requests += 1
-        self.current = request
-        if self.layer != ACTIVE:
-            self.move(REQUEST_BEGUN)
-        return 0
 
     cdef int half_head(self, Head *head) except -1:
         """Half a head is here: a request at stage *received*, and the parser's state kept for the rest."""
@@ -426,11 +402,6 @@ cdef class Connection(Exchange):
         if self.inbox.head == NULL:
             inbox_keep_head(self.inbox, head)
         return 0
-
-    cdef void tell_method(self, const Head *head) noexcept:
-        """Of a head that is not whole: what is answered to a HEAD has no body, a refusal too (RFC 9110 9.3.2)."""
-        if head.info.method_length:
-            self.current.info.method = head.info.method
 
     # --- a request ------------------------------------------------------------------------------
 
@@ -502,24 +473,6 @@ cdef class Connection(Exchange):
             self.dispatch()
         return length
 
-    cdef int start_body(self, bint chunked) except -1:
-        """Collect a body that is still on its way; the head is copied first."""
-        cdef RequestPoint request = self.current
-        request.own()
-        request.reader = BodyReader.__new__(BodyReader)
-        if chunked:
-            body_start_chunked(&request.reader.body, self.site.core.max_body)
-        else:
-            body_start_length(&request.reader.body, request.info.content_length)
-        request.marked_bytes = 0
-        return 0
-
-    cdef int call_for_body(self) except -1:
-        """Nothing of the body is here and the handler wants it: say so (RFC 9110 10.1.1)."""
-        if self.current.info.flags & EXPECT_CONTINUE:
-            self.site.core.writer.append(PyBytes_AS_STRING(CONTINUE), PyBytes_GET_SIZE(CONTINUE))
-        return 0
-
     cdef size_t take_body(self, const char *data, size_t size) except? 0:
         """Take in more of the body; the number of bytes that were its own."""
         cdef size_t used = 0
@@ -577,6 +530,21 @@ cdef class Connection(Exchange):
         self.flush()
         return self.settle()
 
+    # --- a WebSocket ----------------------------------------------------------------------------
+
+    cdef int open_socket(self, const char *data, size_t size) except -1:
+        """The handler said 101; `data` is what has come of the other protocol."""
+        cdef WebSocket socket = <WebSocket> self.named
+        self.move(ESTABLISHED)
+        socket.opened()
+        if self.flags & GONE:
+            return 0
+        self.release_request()           # while its bytes are where they were
+        if self.flags & GONE:            # the access log's doing
+            return 0
+        self.move(ANSWERED)
+        return socket.take(<char *> data, size)
+
     # --- output ---------------------------------------------------------------------------------
 
     cdef int writable(self) except -1:
@@ -596,6 +564,8 @@ cdef class Connection(Exchange):
                 return 0
         self.outbox = None
         self.release_request()
+        if self.flags & UPGRADED:
+            (<WebSocket> self.named).drained()
         return self.go_on()
 
     # --- the end --------------------------------------------------------------------------------
@@ -680,6 +650,10 @@ cdef class Connection(Exchange):
             if flow is not None:
                 (<Outflow> flow).release()
         self.free_inbox()
+        if self.flags & UPGRADED:
+            socket = self.named
+            self.named = None
+            (<WebSocket> socket).gone()
 
     cdef void free_inbox(self) noexcept:
         inbox_free(self.inbox)
@@ -691,7 +665,12 @@ cdef class Connection(Exchange):
             return
         self.flags |= WORKING
         try:
-            if self.current is None or self.flags & (BUSY | CLOSE | HAS_ANSWER):
+            if self.flags & UPGRADED:
+                if not (<WebSocket> self.named).is_alive():
+                    if self.outbox is not None and self.outbox.pending:
+                        stream_reset(self.fd)
+                    self.drop()
+            elif self.current is None or self.flags & (BUSY | CLOSE | HAS_ANSWER):
                 if self.outbox is not None and self.outbox.pending:
                     stream_reset(self.fd)    # else the kernel keeps what is not read, and the peer never learns of it
                 self.drop()

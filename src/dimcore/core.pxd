@@ -44,6 +44,7 @@ cdef class Core:
     cdef int64_t max_body
     cdef size_t body_memory          # of a body, before it goes to a file or is handed on as it comes
     cdef int64_t layer_limit_ns[LAYERS + 1]
+    cdef int64_t socket_limit_ns[LAYERS + 1]     # the layers of the pool of WebSockets
     cdef int64_t stage_limit_ns[LAYERS + 1]
     cdef int64_t body_rate           # bytes a second
     cdef int64_t send_rate
@@ -51,6 +52,7 @@ cdef class Core:
     cdef int64_t admin_reserve
     cdef uint32_t max_per_address    # 0: nobody counts
     cdef readonly bint draining
+    cdef readonly int farewell       # code that WebSockets are closed with when their connection is
     # What the shell does for the core.
     cdef object register
     cdef object modify

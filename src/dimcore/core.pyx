@@ -14,7 +14,7 @@ from dimcore.addresses cimport Addresses
 from dimcore.clock cimport monotonic_ns
 from dimcore.index cimport Index, Point
 from dimcore.limits cimport (
-    CLOSING, HANDSHAKE, IDLE, KIB, MAX_FIELDS, MAX_HEAD_BYTES, MAX_SPIRALS, MIB, NEW, PARSED, POOL_ADMIN,
+    ACTIVE, CLOSING, HANDSHAKE, IDLE, KIB, MAX_FIELDS, MAX_HEAD_BYTES, MAX_SPIRALS, MIB, NEW, PARSED, POOL_ADMIN,
     POOL_HTTP, RECEIVED, RESPONSE_READY, ROUTED,
 )
 from dimcore.points cimport ConnectionPoint
@@ -64,6 +64,7 @@ cdef list NOBODY = []
 
 # names of `Core.configure`'s time limits: what cell or stage each belongs to
 cdef dict LAYER_LIMITS = {"connect": NEW, "handshake": HANDSHAKE, "idle": IDLE, "linger": CLOSING}
+cdef dict SOCKET_LIMITS = {"ws_ping": IDLE, "ws_timeout": ACTIVE, "ws_close": CLOSING}
 cdef dict STAGE_LIMITS = {"head": RECEIVED, "body_grace": PARSED, "handler": ROUTED, "send_grace": RESPONSE_READY}
 
 
@@ -104,6 +105,7 @@ cdef class Core:
         self.max_body = 16 * MIB
         self.body_memory = 1 * MIB
         self.max_connections = 10000
+        self.farewell = 1001
         self.register = self.modify = self.unregister = None
         self.offload = _refuse_offload
         self.open_spool = _open_spool
@@ -177,7 +179,8 @@ cdef class Core:
             fields: header fields, at most 100.
             body_rate, send_rate: bytes a second that must move in each grace period.
             seconds: time limits by name, 0 for none: connect, handshake, idle,
-                linger, head, body_grace, send_grace, handler.
+                linger, head, body_grace, send_grace, handler; of WebSockets ws_ping (nothing came
+                for so long: ask), ws_timeout (no sign of life after that), ws_close.
 
         Raises:
             UsageError: a value out of range or an unknown name; nothing was changed.
@@ -211,8 +214,8 @@ cdef class Core:
         for name, value in (seconds or {}).items():
             if not 0 <= value <= LONGEST:
                 raise UsageError(f"limit {name} is {value} seconds; 0 to {LONGEST} is allowed")
-            if name not in LAYER_LIMITS and name not in STAGE_LIMITS:
-                known = ", ".join([*LAYER_LIMITS, *STAGE_LIMITS])
+            if name not in LAYER_LIMITS and name not in SOCKET_LIMITS and name not in STAGE_LIMITS:
+                known = ", ".join([*LAYER_LIMITS, *SOCKET_LIMITS, *STAGE_LIMITS])
                 raise UsageError(f"no time limit is called {name!r}; there are {known}")
         self.head_limits = limits
         self.max_connections = connections
@@ -225,6 +228,8 @@ cdef class Core:
         for name, value in (seconds or {}).items():
             if name in LAYER_LIMITS:
                 self.layer_limit_ns[<int> LAYER_LIMITS[name]] = <int64_t> (value * SECOND)
+            elif name in SOCKET_LIMITS:
+                self.socket_limit_ns[<int> SOCKET_LIMITS[name]] = <int64_t> (value * SECOND)
             else:
                 self.stage_limit_ns[<int> STAGE_LIMITS[name]] = <int64_t> (value * SECOND)
 
@@ -233,9 +238,14 @@ cdef class Core:
         """Connections that were told there is no room and did not leave yet; they are in no pool."""
         return self.doorway.total
 
-    def drain(self):
-        """From now on every answer closes its connection, and nobody is kept at the door; again is fine."""
+    def drain(self, int farewell=1001):
+        """From now on every answer closes its connection, and nobody is kept at the door; again is fine.
+
+        Args:
+            farewell: code that a WebSocket is closed with: 1001 going away, 1012 back in a moment.
+        """
         self.draining = True
+        self.farewell = farewell
         while self.doorway.total:
             (<ConnectionPoint> self.doorway.first(0, CLOSING)).release()
 

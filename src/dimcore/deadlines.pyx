@@ -17,7 +17,7 @@ from dimcore.clock cimport monotonic_ns
 from dimcore.connection cimport Connection
 from dimcore.core cimport Core, points_before
 from dimcore.index cimport Index, Point
-from dimcore.limits cimport CLOSING, LAYERS, METHODS, PARSED, RESPONSE_READY, ROUTED
+from dimcore.limits cimport CLOSING, LAYERS, METHODS, PARSED, POOL_WEBSOCKET, RESPONSE_READY, ROUTED
 from dimcore.request cimport RequestPoint
 
 cdef extern from "time.h" nogil:
@@ -83,11 +83,12 @@ def held_up(Core core not None, int64_t limit_ns):
 cdef int sweep(Core core, int64_t now_ns) except -1:
     """End what is past its limit; returns how many points were looked at."""
     cdef int spiral, layer, seen = 0
+    cdef int64_t limit
     for layer in range(1, LAYERS + 1):
-        if core.layer_limit_ns[layer]:
-            for spiral in range(core.connection_index.spirals):
-                seen += _sweep_connections(
-                    core.connection_index, spiral, layer, now_ns - core.layer_limit_ns[layer])
+        for spiral in range(core.connection_index.spirals):
+            limit = core.socket_limit_ns[layer] if spiral == POOL_WEBSOCKET else core.layer_limit_ns[layer]
+            if limit:
+                seen += _sweep_connections(core.connection_index, spiral, layer, now_ns - limit)
         if core.stage_limit_ns[layer]:
             for spiral in range(METHODS):
                 seen += _sweep_requests(core, spiral, layer, now_ns - core.stage_limit_ns[layer])

@@ -1,9 +1,14 @@
 from dimcore.channel cimport Channel
+from dimcore.parser cimport Head
 from dimcore.errand cimport Errand
 from dimcore.outflow cimport AsyncSource
 
 
 cdef class Exchange(Channel):
+    cdef int open_request(self) except -1
+    cdef void tell_method(self, const Head *head) noexcept
+    cdef int start_body(self, bint chunked) except -1
+    cdef int call_for_body(self) except -1
     cdef int dispatch(self) except -1
     cdef object first_step(self, object awaitable)
     cdef int wait_for(self, Errand errand) except -1

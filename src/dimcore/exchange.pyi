@@ -1,3 +1,20 @@
-from dimcore.channel import Channel
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-class Exchange(Channel): ...
+from dimcore.channel import Channel
+from dimcore.request import RequestPoint
+from dimcore.websocket import Endpoint
+
+class Exchange(Channel):
+    def pause_body(self) -> None: ...
+    def resume_body(self) -> None: ...
+    def upgrade(
+        self,
+        request: RequestPoint,
+        endpoint: Endpoint,
+        handler: Any,
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        protocol: str | None = None,
+        codec: Any = None,
+    ) -> bool: ...

@@ -1,4 +1,4 @@
-"""The answering half of a connection: from a request that is whole to its answer in the writer.
+"""The answering half of a connection: from a request that begins to its answer in the writer.
 
     dispatch -> handler -> answer -> compose -> send_body
 
@@ -11,32 +11,80 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.string cimport memset
 
+from dimcore.body cimport body_start_chunked, body_start_length
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
-    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, PEER_DONE, READABLE, UNFRAMED, Channel,
+    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, PEER_DONE, READABLE, UNFRAMED, UPGRADED, WORKING,
+    Channel,
 )
 from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand, Runner, is_awaitable
-from dimcore.limits cimport CLOSING, HEAD, OTHER
+from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OTHER, POOL_WEBSOCKET, RECEIVED
 from dimcore.outflow cimport AsyncSource, Outflow
-from dimcore.parser cimport ASTERISK_FORM, KEEP_ALIVE
+from dimcore.parser cimport ASTERISK_FORM, EXPECT_CONTINUE, KEEP_ALIVE, Head
 from dimcore.record cimport count_answer, set_line
 from dimcore.request cimport RequestPoint
 from dimcore.router cimport Route
-from dimcore.states cimport ANSWER_COMPOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED
+from dimcore.states cimport (
+    ANSWER_COMPOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED, REQUEST_BEGUN, STAGE_PROGRESS, UPGRADE_BEGUN,
+)
 from dimcore.stream cimport Composite, FileBody, discard_body
+from dimcore.websocket cimport Endpoint, open_websocket
 from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body
 
 from dimcore.errors import PeerError, ResponseError, UsageError
 
 cdef str NO_LOOP = "this worker runs no asyncio loop: register an async function, or set loop to asyncio"
+cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 cdef dict PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
 
 @cython.no_gc
 cdef class Exchange(Channel):
     """Base of `Connection`; not for use by itself."""
+
+    cdef int open_request(self) except -1:
+        """A request at stage *received*, of which nothing is known yet."""
+        cdef Core core = self.site.core
+        cdef RequestPoint request = core.take_request()
+        memset(&request.info, 0, sizeof(request.info))
+        request.info.content_length = -1
+        request.info.method = OTHER      # until it is known
+        request.spiral = OTHER
+        request.connection = self
+        request.started_ns = core.now_ns
+        request.finished_ns = 0
+        core.requests.enter(request, RECEIVED, core.now_ns)
+        core.requests.totals.requests += 1
+        self.current = request
+        if self.layer != ACTIVE:
+            self.move(REQUEST_BEGUN)
+        return 0
+
+    cdef void tell_method(self, const Head *head) noexcept:
+        """Of a head that is not whole: what is answered to a HEAD has no body, a refusal too (RFC 9110 9.3.2)."""
+        if head.info.method_length:
+            self.current.info.method = head.info.method
+
+    cdef int start_body(self, bint chunked) except -1:
+        """Collect a body that is still on its way; the head is copied first."""
+        cdef RequestPoint request = self.current
+        request.own()
+        request.reader = BodyReader.__new__(BodyReader)
+        if chunked:
+            body_start_chunked(&request.reader.body, self.site.core.max_body)
+        else:
+            body_start_length(&request.reader.body, request.info.content_length)
+        request.marked_bytes = 0
+        return 0
+
+    cdef int call_for_body(self) except -1:
+        """Nothing of the body is here and the handler wants it: say so (RFC 9110 10.1.1)."""
+        if self.current.info.flags & EXPECT_CONTINUE:
+            self.site.core.writer.append(PyBytes_AS_STRING(CONTINUE), PyBytes_GET_SIZE(CONTINUE))
+        return 0
 
     cdef int dispatch(self) except -1:
         """The request is whole: run its handler here, or hand it over."""
@@ -130,13 +178,31 @@ cdef class Exchange(Channel):
                 self.watch(READABLE)
         return 0
 
+    def pause_body(self):
+        """Read no more of the body that arrives, until `resume_body`: its handler lags."""
+        if self.current is not None and self.current.reader is not None:
+            self.flags |= HALTED
+            self.watch(0)
+
+    def resume_body(self):
+        """Go on after `pause_body`."""
+        if self.flags & (GONE | HALTED) == HALTED:
+            self.flags &= ~<uint16_t> HALTED
+            if self.current is not None:
+                # A new grace period: the time before was the handler's.
+                self.site.core.requests.step(self.current, STAGE_PROGRESS, self.site.core.clock())
+            if self.flags & BUSY:
+                self.watch(READABLE)
+
     # --- the answer -----------------------------------------------------------------------------
 
     cdef int answer(self, object result, object error) except -1:
         """Answer `current`: with what the handler returned, or what its exception means."""
         cdef Core core = self.site.core
         cdef object body = None
-        if self.flags & GONE:            # the handler closed its own connection through the pools
+        if self.flags & (GONE | UPGRADED):   # the handler closed its own connection, or it is answered with 101
+            if error is not None:
+                core.tell("a handler failed", self.current, error)
             return 0
         if self.current.reader is not None:      # answered before its body was read: the framing ends here
             self.flags |= CLOSE | LINGER
@@ -225,6 +291,52 @@ cdef class Exchange(Channel):
         request.body_sent = 0 if flags & HEAD_ONLY or has_no_body(status) else length
         count_answer(&core.requests.totals, core.now_ns - request.started_ns, status >= 500)
         return 0
+
+    def upgrade(self, RequestPoint request not None, Endpoint endpoint not None, handler, *, headers=None,
+                protocol=None, codec=None):
+        """Answer a request with 101; from then on the connection is a WebSocket.
+
+        To be called by the handler of the request, on the loop; what that returns is not looked at any more.
+
+        Args:
+            request: the one being handled.
+            endpoint: what the sockets of the route have in common.
+            handler: whom `endpoint`'s events are for.
+            headers: mapping or pairs, Upgrade and Sec-WebSocket-Accept among them.
+            protocol: the subprotocol agreed on, or None.
+            codec: compresses messages, see `MessageReader`; or None.
+
+        Returns:
+            False where the server is about to stop or the pool has no room: the request is still to be answered.
+
+        Raises:
+            UsageError: the request is not the one being handled, or is answered already.
+            ResponseError: headers that must not be sent; nothing was changed.
+        """
+        cdef Core core = self.site.core
+        cdef size_t written = core.writer.size
+        if (
+            self.current is not request or request.reader is not None
+            or self.flags & (BUSY | GONE | HAS_ANSWER | UPGRADED | WORKING) != WORKING
+        ):
+            raise UsageError("only the handler of a request can make a WebSocket of its connection, and only once")
+        if core.draining:
+            return False
+        core.writer.switch(headers)
+        core.clock()
+        if not core.pools.transfer(self, POOL_WEBSOCKET, core.now_ns):
+            core.writer.size = written
+            return False
+        self.named = open_websocket(self, endpoint, handler, request, protocol, codec)
+        self.flags |= UPGRADED | HAS_ANSWER
+        self.move(UPGRADE_BEGUN)
+        core.requests.step(request, HANDLER_DONE, core.now_ns)
+        core.requests.step(request, ANSWER_COMPOSED, core.now_ns)
+        request.finished_ns = core.now_ns
+        request.status = 101
+        request.body_sent = 0
+        count_answer(&core.requests.totals, core.now_ns - request.started_ns, False)
+        return True
 
     cdef int send_body(self, object body) except -1:
         """Write a small body behind its head; a large one is sent from where it lies, a file by the kernel."""

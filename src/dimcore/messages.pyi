@@ -1,11 +1,11 @@
-from typing import Protocol, Self, final
+from typing import Protocol, Self
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 class _Inflater(Protocol):
     def inflate(self, piece: bytes, room: int, final: bool, /) -> bytes: ...
 
-@final
+@disjoint_base
 class MessageReader:
     def __new__(
         cls,

@@ -42,8 +42,8 @@ cdef bint may_close_with(int code) noexcept nogil:
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
-@cython.final
-@cython.no_gc_clear
+# Outside the collector: an inflater has no way back to its reader.
+@cython.no_gc
 cdef class MessageReader:
     """Takes the bytes of one direction of a connection apart.
 

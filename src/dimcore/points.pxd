@@ -4,7 +4,7 @@ from dimcore.index cimport Point
 
 # 96 bytes: | Point, 80 | named | created |, and no header of the collector: see points.pyx
 cdef class ConnectionPoint(Point):
-    cdef tuple named             # None, or (connection_id, socket, address) as the caller gave them
+    cdef object named            # None, (connection_id, socket, address) as given, or what a live one was upgraded to
     cdef int64_t created_ns      # clock.monotonic_ns()
 
     # What a live connection overrides.

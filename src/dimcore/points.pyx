@@ -53,10 +53,10 @@ cdef class ConnectionPoint(Point):
         self.named = (connection_id, socket, address)
 
     cdef str name(self):
-        return None if self.named is None else <str>self.named[0]
+        return <str> (<tuple> self.named)[0] if type(self.named) is tuple else None
 
     cdef object client_address(self):
-        return None if self.named is None else self.named[2]
+        return (<tuple> self.named)[2] if type(self.named) is tuple else None
 
     cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept:
         requests[0] = 0
@@ -65,9 +65,9 @@ cdef class ConnectionPoint(Point):
 
     cdef void release(self) noexcept:
         cdef object socket
-        if self.named is None:
+        if type(self.named) is not tuple:
             return
-        socket = self.named[1]
+        socket = (<tuple> self.named)[1]
         if socket is None:
             return
         self.named = (self.named[0], None, self.named[2])
@@ -96,8 +96,9 @@ cdef class ConnectionPoint(Point):
 
     @property
     def socket(self):
-        """What the caller gave, or None; None once the point was closed or archived."""
-        return None if self.named is None else self.named[1]
+        """What the caller gave, or the WebSocket of a live connection that became one, or None; None once the point
+        was closed or archived."""
+        return (<tuple> self.named)[1] if type(self.named) is tuple else self.named
 
     @property
     def address(self):

@@ -34,5 +34,6 @@ cdef class Writer:
         int64_t length, uint32_t flags, int status,
     ) except? 0xFFFFFFFF
     cdef int head(self, int status, object headers, int64_t length, uint32_t flags, const char *content_type) except -1
+    cdef int switch(self, object headers) except -1
 
 cdef bint has_no_body(int status) noexcept nogil

@@ -229,6 +229,25 @@ cdef class Writer:
             raise
         return <int> flags
 
+    cdef int switch(self, object headers) except -1:
+        """Write the head of 101, after which another protocol is spoken.  What it raises leaves nothing written."""
+        cdef size_t start = self.size
+        cdef uint32_t given = 0
+        self.declared = -1
+        try:
+            self._text(b"HTTP/1.1 101 Switching Protocols\r\n")
+            # Framed like a 204: no Content-Length, no Transfer-Encoding (RFC 9110 8.6, RFC 9112 6.1).
+            self._fields(headers, 0, 0, 204, &given)
+            if not given & GAVE_SERVER:
+                self.append(self.stamp, self.server_size)
+            if not given & GAVE_DATE:
+                self.append(self.stamp + self.server_size, self.stamp_size - self.server_size)
+            self._text(b"Connection: upgrade\r\n\r\n")
+        except BaseException:
+            self.size = start
+            raise
+        return 0
+
     cdef int _text(self, const char *text) except -1:
         cdef size_t size = 0
         while text[size]:

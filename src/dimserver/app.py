@@ -146,6 +146,50 @@ class App:
         """Decorator: answer HEAD, which otherwise runs the GET handler; see `route`."""
         return self._method("HEAD", pattern, exact, blocking, stream)
 
+    def websocket(
+        self,
+        pattern: str,
+        handler: Any = None,
+        *,
+        origins: Iterable[str] | None = None,
+        subprotocols: Iterable[str] = (),
+        exact: bool = True,
+    ) -> Any:
+        """Register the handler of a WebSocket, directly or as a decorator.
+
+        Args:
+            pattern: path; ``{name}`` matches one segment.
+            handler: a class, of which each socket gets an instance, or an object for all; with any of
+                ``on_open(ws)``, ``on_message(ws, message)``, ``on_close(ws, code, reason)``, ``on_drain(ws)``, all
+                called on the loop, and ``on_request(request)``, which may answer the handshake otherwise.
+            origins: values of the Origin field that are let in, for example ``https://example.org``; None for all.
+            subprotocols: names of those spoken.
+            exact: False makes `pattern` a prefix on a segment boundary.
+
+        Returns:
+            The handler.
+
+        Raises:
+            dimcore.RoutePatternError: `pattern` cannot be read.
+            dimcore.RouteConflict: it is taken already for GET.
+            dimcore.UsageError: the handler has none of the methods.
+            HandlerError: one of them is async.
+        """
+        if handler is None:
+            return lambda decorated: self.websocket(
+                pattern, decorated, origins=origins, subprotocols=subprotocols, exact=exact
+            )
+        from dimserver.ws.route import WebSocketRoute
+
+        for name in ("on_request", "on_open", "on_message", "on_close", "on_drain"):
+            method = getattr(handler, name, None)
+            if method is not None and is_async(method):
+                raise HandlerError(
+                    f"WebSocket {pattern}: {name} is async; the methods of a WebSocket's handler are not"
+                )
+        self._register("GET", pattern, WebSocketRoute(handler, origins, subprotocols), exact, False, False)
+        return handler
+
     def _method(self, method: str, pattern: str, exact: bool, blocking: bool, stream: bool) -> Callable[[H], H]:
         def register(handler: H) -> H:
             self._register(method, pattern, handler, exact, blocking, stream)

@@ -231,8 +231,9 @@ class Rig:
             self.selector.unregister(listener)
             listener.close()
         self.core.drain()
-        for connection in self.connections():
-            connection.close()
+        for _ in range(2):  # a WebSocket is told first
+            for connection in self.connections():
+                connection.close()
         self.selector.close()
 
 

@@ -83,6 +83,21 @@ LIMITS: tuple[Setting, ...] = (
         "Forms and JSON fit, so that few requests touch a disk; a thousand uploads at once take 1 GiB.",
     ),
     Setting(
+        SIZES, "ws-max-message", Size(1, 1 * GiB), 16 * MiB,
+        "Largest message of a WebSocket, after decompression; a larger one closes it with 1009.",
+        "A message is held in memory for its handler, as a body is.",
+    ),
+    Setting(
+        SIZES, "ws-max-frames", Integer(1, 16_777_216, "frames"), 262_144,
+        "Most frames of a WebSocket's message; more close it with 1009.",
+        "Room for 16 MiB in pieces of 64 bytes; empty pieces cost time and bring nothing.",
+    ),
+    Setting(
+        SIZES, "ws-buffer", Size(1 * KiB, 1 * GiB), 1 * MiB,
+        "What may wait for a WebSocket's slow reader before ws-slow applies.",
+        "A second of a fast line; a thousand slow readers take 1 GiB.",
+    ),
+    Setting(
         SIZES, "spool-dir", Path("DIR"), None,
         "Directory of the temporary files of large bodies; the system's when not given.",
         "The system's is there and is writable.",
@@ -132,6 +147,21 @@ LIMITS: tuple[Setting, ...] = (
         "A handler that has not answered after this long, and each time that has doubled, is logged with its stack; "
         "0 for never.",
         "Off: how long a handler may take is the app's affair, and watching takes a thread.",
+    ),
+    Setting(
+        DEADLINES, "ws-ping", Duration(0, 24 * HOUR), 20 * SECOND,
+        "A WebSocket from which nothing came for this long is sent a ping; 0 for never.",
+        "Below the 30 to 60 s after which routers and proxies forget a silent connection.",
+    ),
+    Setting(
+        DEADLINES, "ws-timeout", _DEADLINE, 20 * SECOND,
+        "A WebSocket that gives no sign of life this long after a ping is closed.",
+        "A mobile line may be away for some seconds; a dead peer is found within 40 s.",
+    ),
+    Setting(
+        DEADLINES, "ws-close", _DEADLINE, 5 * SECOND,
+        "A WebSocket's peer answers a close frame within this time; else the connection is cut.",
+        "One round trip, behind what is still on its way.",
     ),
     Setting(
         DEADLINES, "drain", Duration(0, 1 * HOUR), 30 * SECOND,

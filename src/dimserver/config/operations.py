@@ -8,6 +8,7 @@ from dimserver.kinds import HOUR, SECOND, Choice, Duration, Flag, GiB, Integer, 
 __all__ = ["OPERATIONS"]
 
 WORKERS = "Workers"
+SOCKETS = "WebSockets"
 LOGS = "Logs"
 
 OPERATIONS: tuple[Setting, ...] = (
@@ -55,6 +56,17 @@ OPERATIONS: tuple[Setting, ...] = (
         WORKERS, "reload", Flag(), False,
         "For development: new code as soon as a .py file of the current directory changes.",
         "Off: in production a reload is an operator's decision.",
+    ),
+    Setting(
+        SOCKETS, "ws-slow", Choice("wait", "drop", "close-1008", "close-1013"), "wait",
+        "What happens to a WebSocket whose reader is slow: wait reads nothing from it and takes up to four times as "
+        "much, drop loses messages, the others close it with that code.",
+        "An app that heeds what send returns loses nothing; one that does not is bounded.",
+    ),
+    Setting(
+        SOCKETS, "ws-deflate", Flag(), False,
+        "Compress the messages of WebSockets whose peer can (permessage-deflate).",
+        "Off: it costs about 43 KiB a socket and many times the CPU of a small message.",
     ),
     Setting(
         LOGS, "access-log", Choice("off", "common", "combined", "json"), "off",

@@ -114,6 +114,9 @@ class Settings:
     limit_fields: int
     limit_body: int
     body_memory: int
+    ws_max_message: int
+    ws_max_frames: int
+    ws_buffer: int
     spool_dir: str | None
     timeout: float
     timeout_connect: float
@@ -124,6 +127,9 @@ class Settings:
     rate_send: int
     rate_grace: float
     watchdog: float
+    ws_ping: float
+    ws_timeout: float
+    ws_close: float
     drain: float
     workers: int
     threads: int
@@ -134,6 +140,8 @@ class Settings:
     recycle_memory: int
     pidfile: str | None
     reload: bool
+    ws_slow: str
+    ws_deflate: bool
     access_log: str
     log_level: str
 

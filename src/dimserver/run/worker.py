@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "serve"]
 
 ADMIN_POOL = 3
-NEW, HANDSHAKE, ACTIVE, IDLE = 1, 2, 3, 4
+WEBSOCKET_POOL = 1
+NEW, HANDSHAKE, ACTIVE, IDLE, CLOSING = 1, 2, 3, 4, 5
+GOING_AWAY, SERVICE_RESTART = 1001, 1012  # codes of RFC 6455 section 7.4 and its registry
 LAYERS = range(1, 8)
 BLOCKING_THREADS = 8  # for routes marked blocking when `threads` is 0
 THREADS_END = 1.0  # seconds
@@ -214,6 +216,9 @@ class Worker:
                 "head": settings.timeout_head,
                 "body_grace": settings.rate_grace if settings.rate_body else 0,
                 "send_grace": settings.rate_grace if settings.rate_send else 0,
+                "ws_ping": settings.ws_ping,
+                "ws_timeout": settings.ws_timeout,
+                "ws_close": settings.ws_close,
             },
         )
         self.pools.set_cap("http", settings.max_http or None)
@@ -266,8 +271,12 @@ class Worker:
             api.add("GET", "/", files, exact=False)
         if builtin_only or settings.api:
             self._add_api(api)
-        if settings.threads:
-            for route in self.app.request_manifold.router.routes():
+        for route in self.app.request_manifold.router.routes():
+            # Not by its type: who has no WebSocket does not pay for the import.
+            configure = getattr(route.handler, "configure_websocket", None)
+            if configure is not None:
+                configure(settings)
+            elif settings.threads:
                 route.blocking = not is_async(route.handler)
         main = Site(self._core, self.app.request_manifold.router, api)
         if not self._doors:
@@ -358,7 +367,7 @@ class Worker:
             self.loop.call_from_thread(partial(self._begin_drain, linger, last))
 
     def _begin_drain(self, linger: float, last: bool) -> None:
-        self._core.drain()
+        self._core.drain(GOING_AWAY if last else SERVICE_RESTART)
         self.operations.entry.enter("draining")
         if self._sockets is not None:
             self._sockets.unlink(self.log)
@@ -381,6 +390,7 @@ class Worker:
             # Whoever is not in the middle of a request has nothing to lose; who lingers has an answer to read yet.
             # Not at once: a client may be sending its next request at this very moment, and would lose it.
             self._close_connections(NEW, HANDSHAKE, IDLE)
+            self._close_connections(ACTIVE, spirals=(WEBSOCKET_POOL,))  # asked whether they are alive
         if now >= self._drain_ends or not (self._threads.in_flight or self._has_connections()):
             self.loop.stop()
         else:
@@ -407,6 +417,7 @@ class Worker:
         index = self.pools.index
         self._cut_off += sum(index.count_at(spiral, ACTIVE) for spiral in range(index.spirals))
         self._close_connections(*LAYERS)
+        self._close_connections(CLOSING)  # WebSockets, which were told but not waited for
         core: Core | None = getattr(self, "_core", None)  # None: the start failed before there was one
         if core is not None:
             core.drain()  # those that were turned away and still read why
@@ -428,9 +439,9 @@ class Worker:
         cells = ((spiral, layer) for spiral in range(index.spirals) for layer in LAYERS)
         return any(isinstance(point, Connection) for cell in cells for point in index.get_at(*cell))
 
-    def _close_connections(self, *layers: int) -> None:
+    def _close_connections(self, *layers: int, spirals: Sequence[int] = ()) -> None:
         index = self.pools.index
-        for spiral in range(index.spirals):
+        for spiral in spirals or range(index.spirals):
             for layer in layers:
                 if index.count_at(spiral, layer):
                     for connection in index.get_at(spiral, layer):

@@ -1,0 +1,70 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+
+from dimcore.channel cimport Channel
+from dimcore.messages cimport MessageReader
+from dimcore.request cimport RequestPoint
+
+cdef enum Hook:
+    ON_OPEN = 1
+    ON_MESSAGE = 2
+    ON_CLOSE = 4
+    ON_DRAIN = 8
+
+cdef enum Slow:
+    SLOW_WAIT = 0            # read nothing from the peer, and take what is sent up to a second mark
+    SLOW_DROP = 1            # lose messages
+    SLOW_CLOSE = 2           # end it
+
+cdef enum SocketFlag:
+    CLOSE_SENT = 1           # nothing is sent after it
+    CLOSE_TOLD = 2           # the program knows
+    LAGS = 4                 # the mark was passed: `on_drain` is owed
+    KEEPS_REQUEST = 8        # the program asked for the request while it was there
+
+
+cdef class Endpoint:
+    cdef readonly object handler
+    cdef readonly int64_t max_message
+    cdef readonly int64_t max_frames
+    cdef readonly int64_t high_water     # bytes that may wait for a slow peer
+    cdef uint16_t slow_code
+    cdef uint8_t hooks                   # Hook
+    cdef uint8_t slow                    # Slow
+
+
+# 112 bytes: | MessageReader, 56 | connection | endpoint | handler | asked | protocol | marked | flags |, and no
+# header of the collector: what it refers to lets go of it when the connection ends.
+cdef class WebSocket(MessageReader):
+    cdef readonly Channel connection
+    cdef Endpoint endpoint
+    cdef object handler
+    cdef RequestPoint asked
+    cdef object protocol
+    cdef int64_t marked                  # what the peer had taken when it was asked for a sign of life
+    cdef uint8_t flags                   # SocketFlag
+
+    # what the connection does with it
+    cdef int opened(self) except -1
+    cdef int take(self, char *data, size_t size) except -1
+    cdef int drained(self) except -1
+    cdef bint is_alive(self) except -1
+    cdef bint depart(self) except -1
+    cdef void gone(self) noexcept
+    # in
+    cdef int deliver(self, object message) except -1
+    cdef int peer_closed(self, str reason) except -1
+    cdef int fail_peer(self, int code, str reason) except -1
+    cdef int handler_failed(self, object error) except -1
+    cdef int tell_close(self, int code, str reason) except -1
+    # out
+    cdef bint may_send(self) except -1
+    cdef int put(self, int opcode, const char *data, size_t size, object held) except -1
+    cdef int put_late(self, bytes frame) except -1
+    cdef bint weigh(self) except -1
+    cdef int64_t backlog(self) noexcept
+    cdef int goodbye(self, int code, str reason) except -1
+
+
+cdef WebSocket open_websocket(
+    Channel connection, Endpoint endpoint, object handler, RequestPoint request, object protocol, object codec
+)

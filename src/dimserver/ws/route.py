@@ -1,0 +1,123 @@
+"""The handler behind a WebSocket's route: looks at the handshake, accepts it or says why not."""
+
+from __future__ import annotations
+
+from dimcore import Endpoint, UsageError
+from dimserver.ws.deflate import DeflateOptions, accept_deflate
+from dimserver.ws.extensions import parse_offers
+from dimserver.ws.handshake import HandshakeRefused, check_handshake, choose_subprotocol, is_websocket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Protocol
+
+    from dimcore import RequestPoint
+    from dimserver.ws.deflate import Deflate
+
+    class Limits(Protocol):
+        """The settings a route looks at."""
+
+        ws_max_message: int
+        ws_max_frames: int
+        ws_buffer: int
+        ws_slow: str
+        ws_deflate: bool
+
+
+__all__ = ["WebSocketRoute"]
+
+TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+UPGRADE = {**TEXT, "Upgrade": "websocket", "Connection": "Upgrade"}
+
+
+class WebSocketRoute:
+    """Makes WebSockets of the requests of one route.
+
+    Args:
+        handler: see `dimcore.Endpoint`; beside its events it may have ``on_request(request)``, called before the
+            handshake is answered: None accepts, anything else is the answer, as any handler would return it.
+        origins: values of the Origin field that are let in, for example ``https://example.org``; None for all.
+            A request without that field, as programs other than browsers send, is let in.
+        subprotocols: names of those spoken here.
+
+    Raises:
+        UsageError: `handler` has no event, or a text was given where several are meant.
+    """
+
+    def __init__(self, handler: Any, origins: Iterable[str] | None = None, subprotocols: Iterable[str] = ()) -> None:
+        for name, given in (("origins", origins), ("subprotocols", subprotocols)):
+            if isinstance(given, str):
+                raise UsageError(f"{name} is one text, {given!r:.80}; give a list of them")
+        self.handler = handler
+        self.origins = None if origins is None else frozenset(origin.lower().rstrip("/") for origin in origins)
+        self.subprotocols = tuple(subprotocols)
+        self._endpoint = Endpoint(handler)
+        self._asks = callable(getattr(handler, "on_request", None))
+        self._deflate: DeflateOptions | None = None
+
+    def configure_websocket(self, limits: Limits) -> None:
+        """Take the settings over; sockets that are open keep theirs."""
+        self._endpoint = Endpoint(
+            self.handler,
+            max_message=limits.ws_max_message,
+            max_frames=limits.ws_max_frames,
+            high_water=limits.ws_buffer,
+            slow=limits.ws_slow,
+        )
+        self._deflate = DeflateOptions() if limits.ws_deflate else None
+
+    def __call__(self, request: RequestPoint) -> Any:
+        """Answer a handshake; what is returned counts only where it was refused."""
+        try:
+            return self._answer(request)
+        except HandshakeRefused as refused:
+            return refused.status, {**TEXT, **refused.headers}, f"{refused}\n"
+
+    def _answer(self, request: RequestPoint) -> Any:
+        if not is_websocket(request):
+            return 426, UPGRADE, "this is a WebSocket: ask for an upgrade\n"
+        headers = {"Upgrade": "websocket", "Sec-WebSocket-Accept": check_handshake(request)}
+        if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+            raise HandshakeRefused("a handshake has no body")
+        self._check_origin(request)
+        protocol = self._choose_subprotocol(request)
+        if protocol is not None:
+            headers["Sec-WebSocket-Protocol"] = protocol
+        codec = self._agree(request, headers)
+        endpoint = self._endpoint
+        handler = endpoint.make()
+        if self._asks:
+            answer = handler.on_request(request)
+            if answer is not None:
+                return answer
+        connection: Any = request.connection
+        if connection.upgrade(request, endpoint, handler, headers=headers, protocol=protocol, codec=codec):
+            return None
+        return 503, {**TEXT, "Retry-After": "1"}, "no room for another WebSocket\n"
+
+    def _check_origin(self, request: RequestPoint) -> None:
+        if self.origins is None:
+            return
+        for origin in request.headers.getall("origin"):
+            if origin.lower() not in self.origins:
+                raise HandshakeRefused("this origin is not let in", 403)
+
+    def _choose_subprotocol(self, request: RequestPoint) -> str | None:
+        if not self.subprotocols:
+            return None
+        return choose_subprotocol(",".join(request.headers.getall("sec-websocket-protocol")), self.subprotocols)
+
+    def _agree(self, request: RequestPoint, headers: dict[str, str]) -> Deflate | None:
+        """The compression agreed on; adds it to the headers of the answer."""
+        offered = request.headers.getall("sec-websocket-extensions")
+        if self._deflate is None or not offered:
+            return None
+        try:
+            agreed = accept_deflate(parse_offers(",".join(offered)), self._deflate)
+        except ValueError as error:
+            raise HandshakeRefused(str(error)) from None
+        if agreed is None:
+            return None
+        headers["Sec-WebSocket-Extensions"] = agreed[0]
+        return agreed[1]

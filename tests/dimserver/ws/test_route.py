@@ -1,0 +1,141 @@
+"""What a WebSocket's route makes of a handshake; a connection that only notes what it is asked for stands in."""
+# ruff: noqa: ARG002 - handlers take what they do not need
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dimcore import Endpoint, UsageError, parse_request
+from dimserver.ws.route import WebSocketRoute
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+USUAL = (
+    "Host: h", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13",
+)  # fmt: skip
+
+
+class Silent:
+    def on_message(self, ws: Any, message: Any) -> None:
+        pass
+
+
+class Asked:
+    """Stands for a request and its connection."""
+
+    def __init__(self, *fields: str, room: bool = True, method: str = "GET") -> None:
+        parsed = parse_request("\r\n".join([f"{method} / HTTP/1.1", *USUAL, *fields, "", ""]).encode())
+        assert parsed is not None
+        self.request = parsed[0]
+        self.connection = self
+        self.room = room
+        self.upgraded: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.request, name)
+
+    def upgrade(self, request: Any, endpoint: Endpoint, handler: Any, **more: Any) -> bool:
+        self.upgraded = {"endpoint": endpoint, "handler": handler, **more}
+        return self.room
+
+
+class Settings:
+    ws_max_message = 1000
+    ws_max_frames = 10
+    ws_buffer = 2000
+    ws_slow = "drop"
+    ws_deflate = True
+
+
+def ask(route: WebSocketRoute, *fields: str, **more: Any) -> tuple[Any, dict[str, Any]]:
+    asked = Asked(*fields, **more)
+    request: Any = asked
+    return route(request), asked.upgraded
+
+
+def test_a_handshake_is_accepted() -> None:
+    answer, upgraded = ask(WebSocketRoute(Silent))
+    assert answer is None
+    assert type(upgraded["handler"]) is Silent
+    assert upgraded["headers"] == {"Upgrade": "websocket", "Sec-WebSocket-Accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="}
+    assert (upgraded["protocol"], upgraded["codec"]) == (None, None)
+
+
+def test_an_object_serves_all_sockets() -> None:
+    shared = Silent()
+    assert ask(WebSocketRoute(shared))[1]["handler"] is shared
+
+
+def test_no_room() -> None:
+    assert ask(WebSocketRoute(Silent), room=False)[0][0] == 503
+
+
+def test_what_asks_for_no_upgrade() -> None:
+    plain = parse_request(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert plain is not None
+    status, headers, _ = WebSocketRoute(Silent)(plain[0])
+    assert (status, headers["Upgrade"], headers["Connection"]) == (426, "websocket", "Upgrade")
+
+
+@pytest.mark.parametrize("fields", [["Content-Length: 1"], ["Transfer-Encoding: chunked"]])
+def test_a_handshake_with_a_body(fields: list[str]) -> None:
+    assert ask(WebSocketRoute(Silent), *fields)[0][0] == 400
+
+
+def test_origins() -> None:
+    route = WebSocketRoute(Silent, origins=["https://Example.org/"])
+    assert ask(route, "Origin: https://example.org")[0] is None
+    assert ask(route)[0] is None  # no browser
+    for origin in ("https://example.org.evil.test", "http://example.org", "null", "https://example.org:8443"):
+        (status, _, text), upgraded = ask(route, f"Origin: {origin}")
+        assert (status, text, upgraded) == (403, "this origin is not let in\n", {})
+    assert ask(WebSocketRoute(Silent), "Origin: https://anywhere.test")[0] is None
+
+
+def test_subprotocols() -> None:
+    route = WebSocketRoute(Silent, subprotocols=["chat.v2", "chat.v1"])
+    _, upgraded = ask(route, "Sec-WebSocket-Protocol: other, chat.v1, chat.v2")
+    assert (upgraded["protocol"], upgraded["headers"]["Sec-WebSocket-Protocol"]) == ("chat.v1", "chat.v1")
+    _, upgraded = ask(route, "Sec-WebSocket-Protocol: other")
+    assert upgraded["protocol"] is None
+    assert "Sec-WebSocket-Protocol" not in upgraded["headers"]
+
+
+def test_compression_is_agreed_on_when_it_is_on() -> None:
+    route = WebSocketRoute(Silent)
+    offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
+    assert ask(route, offer)[1]["codec"] is None
+    route.configure_websocket(Settings())
+    _, upgraded = ask(route, offer)
+    assert upgraded["headers"]["Sec-WebSocket-Extensions"].startswith("permessage-deflate")
+    assert upgraded["codec"] is not None
+    assert ask(route)[1]["codec"] is None
+    assert ask(route, "Sec-WebSocket-Extensions: other")[1]["codec"] is None
+    assert ask(route, "Sec-WebSocket-Extensions: a b")[0][0] == 400
+
+
+def test_limits_are_the_settings() -> None:
+    route = WebSocketRoute(Silent)
+    route.configure_websocket(Settings())
+    endpoint = ask(route)[1]["endpoint"]
+    assert (endpoint.max_message, endpoint.max_frames, endpoint.high_water) == (1000, 10, 2000)
+
+
+def test_on_request_may_answer_otherwise() -> None:
+    class Members(Silent):
+        def on_request(self, request: Any) -> Any:
+            return None if request.headers.get("authorization") == "yes" else (401, {"WWW-Authenticate": "Basic"}, "no")
+
+    route = WebSocketRoute(Members)
+    assert ask(route) == ((401, {"WWW-Authenticate": "Basic"}, "no"), {})
+    assert ask(route, "Authorization: yes")[0] is None
+
+
+def test_handlers_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="has no method of"):
+        WebSocketRoute(object())
+    with pytest.raises(UsageError, match="origins is one text"):
+        WebSocketRoute(Silent, origins="https://example.org")
+    with pytest.raises(UsageError, match="subprotocols is one text"):
+        WebSocketRoute(Silent, subprotocols="chat")
