@@ -23,7 +23,7 @@ CORE = (
     ("addresses", "headers", "headparser", "points", "router", "body", "outflow", "inbox", "query", "spool"),
     ("pools", "answer", "bodyreader"),
     ("request",),
-    ("pipeline",),
+    ("pipeline", "logline"),
     ("core",),
     ("channel", "board"),
     ("websocket",),
@@ -34,7 +34,8 @@ CORE = (
 
 # Packages; a module may also import those of its own package, as long as that is no circle.
 SHELL = (
-    ("errors", "kinds", "log"),
+    ("errors", "kinds", "logfile"),
+    ("log",),
     ("config",),
     ("net",),
     ("http",),

@@ -32,6 +32,7 @@ from dimcore.frames import apply_mask, encode_frame
 from dimcore.headers import Headers
 from dimcore.headparser import HeadParser
 from dimcore.index import DimensionalConnectionIndex, Index, Point
+from dimcore.logline import AccessLines
 from dimcore.messages import MessageReader, close_payload
 from dimcore.outflow import Outflow, Push, stream_source
 from dimcore.pipeline import RequestResponseManifold, RequestSubstrate
@@ -46,6 +47,7 @@ from dimcore.writer import format_head
 
 __all__ = [
     "Acceptor",
+    "AccessLines",
     "BadRequest",
     "Board",
     "BoardFull",

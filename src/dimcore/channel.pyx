@@ -53,6 +53,9 @@ cdef class Channel(ConnectionPoint):
     cdef object client_address(self):
         return peer_address(&self.peer)
 
+    cdef object forwarding(self):
+        return self.site.core.forwarded
+
     cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept:
         requests[0] = self.requests
         bytes_in[0] = self.bytes_in

@@ -421,6 +421,7 @@ cdef class Connection(Exchange):
             request = core.take_request()
             request.adopt(head, data)
             request.connection = self
+            request.head_us = 0
             core.requests.enter(request, PARSED, now)
             core.requests.totals.requests += 1
             self.current = request
@@ -429,9 +430,11 @@ cdef class Connection(Exchange):
             request.forget()
             request.connection = self
             core.requests.classify(request, head.info.method, now)
+            request.head_us = <uint32_t> min((now - request.started_ns) // 1000, <int64_t> 0xffffffff)
             request.adopt(head, data)
         core.head = &core.heads[head == &core.heads[0]]
         request.started_ns = now
+        request.routed_ns = request.body_size = 0
         path = request.path_bytes(&path_size)
         if self.layer != ACTIVE:
             self.move(REQUEST_BEGUN)
@@ -480,6 +483,7 @@ cdef class Connection(Exchange):
         cdef BodyResult result
         try:
             result = reader.take(data, size, &used)
+            self.current.body_size = <Py_ssize_t> reader.body.total
             if result == BODY_MORE and (self.current.route.streaming
                                         or reader.size > self.site.core.body_memory):
                 self.divert(reader)
@@ -643,7 +647,7 @@ cdef class Connection(Exchange):
                     if self.outbox.flow is not None:
                         request.body_sent = (<Outflow> self.outbox.flow).sent
                     request.body_sent = max(<int64_t> 0, request.body_sent - self.outbox.pending)
-                core.log_access(request)
+                core.log_access(request, &self.peer)
         if self.outbox is not None:
             flow = self.outbox.flow
             self.outbox = None

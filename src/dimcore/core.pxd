@@ -11,6 +11,7 @@ from dimcore.pools cimport ConnectionPoolManifold
 from dimcore.record cimport Line
 from dimcore.request cimport RequestPoint
 from dimcore.router cimport Router
+from dimcore.stream cimport Peer
 from dimcore.writer cimport Writer
 
 
@@ -65,6 +66,7 @@ cdef class Core:
     cdef object open_body
     cdef object report
     cdef object access_log
+    cdef object forwarded            # resolves what trusted proxies say, or None
 
     cdef int enter(self) except -1
     cdef void leave(self) noexcept
@@ -72,7 +74,7 @@ cdef class Core:
     cdef int64_t clock(self) noexcept
     cdef bint has_room(self, int spiral) noexcept
     cdef void tell(self, str message, RequestPoint request, object error) noexcept
-    cdef void log_access(self, RequestPoint request) noexcept
+    cdef void log_access(self, RequestPoint request, const Peer *peer) noexcept
 
 
 # Own what lies in a buffer of the worker's, or, without memory, become an empty request.

@@ -3,6 +3,7 @@ from typing import Any, Self, final
 
 from dimcore.addresses import Addresses
 from dimcore.errand import Runner
+from dimcore.logline import AccessLines
 from dimcore.pipeline import RequestSubstrate
 from dimcore.pools import ConnectionPoolManifold
 from dimcore.request import RequestPoint
@@ -32,7 +33,8 @@ class Core:
         open_spool: Callable[[], int] | None = None,
         open_stream: Callable[[Any], Any] | None = None,  # (Connection)
         report: Callable[[str, RequestPoint | None, BaseException | None], object] | None = None,
-        access_log: Callable[[RequestPoint, int, int, int], object] | None = None,
+        access_log: AccessLines | Callable[[RequestPoint, int, int, int], object] | None = None,
+        forwarded: Callable[[Any, Any], tuple[str | None, str | None, str | None, str | None]] | None = None,
         runner: Runner | None = None,
         open_flow: Callable[..., Any] | None = None,
         open_body: Callable[[Any], Any] | None = None,  # (Connection)

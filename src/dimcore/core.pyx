@@ -17,6 +17,7 @@ from dimcore.limits cimport (
     ACTIVE, CLOSING, HANDSHAKE, IDLE, KIB, MAX_FIELDS, MAX_HEAD_BYTES, MAX_SPIRALS, MIB, NEW, PARSED, POOL_ADMIN,
     POOL_HTTP, RECEIVED, RESPONSE_READY, ROUTED,
 )
+from dimcore.logline cimport AccessLines
 from dimcore.points cimport ConnectionPoint
 from dimcore.writer cimport LARGE_ROOM
 
@@ -118,7 +119,7 @@ cdef class Core:
         PyMem_Free(self.inbuf)
 
     def attach(self, *, register, modify, unregister, offload=None, open_spool=None, open_stream=None, report=None,
-               access_log=None, Runner runner=None, open_flow=None, open_body=None):
+               access_log=None, forwarded=None, Runner runner=None, open_flow=None, open_body=None):
         """Connect the core with the loop that drives it.
 
         Args:
@@ -141,8 +142,12 @@ cdef class Core:
             open_body: as `open_stream`, for a handler that is a coroutine and registered
                 to take its body as it arrives.  Needed with `runner`.
             report: called with ``(message, request or None, exception or None)``.
-            access_log: called with ``(request, status, body bytes, nanoseconds)``
-                after each answer; None costs nothing.
+            access_log: `AccessLines`, or called with ``(request, status, body bytes,
+                nanoseconds)`` after each answer; None costs nothing.
+
+            forwarded: called with ``(address, headers)`` when a handler or the access log
+                asks a request who it is from; returns client address, scheme, host and
+                request id, each text or None.  The connection's own when None.
 
         What `report` or `access_log` raises is reported and goes no further.
         """
@@ -161,6 +166,7 @@ cdef class Core:
         self.runner = runner
         self.open_flow = open_flow
         self.open_body = open_body
+        self.forwarded = forwarded
 
     def configure(self, *, max_connections=None, admin_reserve=None, max_per_address=None, max_body=None,
                   body_memory=None, request_line=None, head=None, field=None, fields=None, body_rate=None,
@@ -269,7 +275,19 @@ cdef class Core:
         """Report; what the reporter raises itself ends in ``sys.unraisablehook``."""
         self.report(message, request, error)
 
-    cdef void log_access(self, RequestPoint request) noexcept:
+    cdef void log_access(self, RequestPoint request, const Peer *peer) noexcept:
+        if type(self.access_log) is AccessLines:
+            if self.forwarded is None:
+                (<AccessLines> self.access_log).record(request, peer, self.now_ns, False, None, request._id)
+                return
+            client = name = None
+            try:
+                client = request.client_ip
+                name = request.request_id
+            except BaseException as error:
+                self.tell("the client of a request could not be told", request, error)
+            (<AccessLines> self.access_log).record(request, peer, self.now_ns, True, client, name)
+            return
         try:
             self.access_log(request, request.status, request.body_sent, request.finished_ns - request.started_ns)
         except BaseException as error:

@@ -55,7 +55,9 @@ cdef class Exchange(Channel):
         request.spiral = OTHER
         request.connection = self
         request.started_ns = core.now_ns
-        request.finished_ns = 0
+        request.routed_ns = request.finished_ns = 0
+        request.head_us = 0
+        request.body_size = 0
         core.requests.enter(request, RECEIVED, core.now_ns)
         core.requests.totals.requests += 1
         self.current = request
@@ -91,6 +93,7 @@ cdef class Exchange(Channel):
         cdef Core core = self.site.core
         cdef RequestPoint request = self.current
         cdef Route route = request.route
+        request.routed_ns = core.now_ns
         if request.reader is None:       # else the body is still arriving, and its limit holds
             core.requests.step(request, HANDLER_FOUND, core.now_ns)
         try:
@@ -411,7 +414,7 @@ cdef class Exchange(Channel):
             request.coroutine = None
         core.requests.leave(request)     # sent and logged at once: nobody could look in between
         if core.access_log is not None:
-            core.log_access(request)
+            core.log_access(request, &self.peer)
         if (<PyObject *> request).ob_refcnt == 1:
             request.forget()
             core.spare = request

@@ -79,6 +79,9 @@ cdef class ConnectionPoint(Point):
         except OSError:      # the peer was faster
             pass
 
+    cdef object forwarding(self):
+        return None
+
     cdef str host(self):
         cdef object address = self.client_address()
         if isinstance(address, (tuple, list)) and address:

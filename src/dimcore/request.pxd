@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from dimcore.bodyreader cimport BodyReader
 from dimcore.headers cimport HeadPoint
@@ -9,13 +9,15 @@ from dimcore.router cimport Route
 # Outside the collector: nothing it refers to refers back for longer than the request lives.
 cdef class RequestPoint(HeadPoint):
     cdef const char *body_at     # body in the receive buffer, or NULL
-    cdef Py_ssize_t body_size
+    cdef Py_ssize_t body_size    # bytes of the body that came, wherever they are
     cdef int64_t body_missing    # bytes of the body that never came; 0 once it is whole
-    cdef int64_t started_ns
+    cdef int64_t started_ns      # head complete
+    cdef int64_t routed_ns       # handler begun; 0 where none was
     cdef int64_t finished_ns     # 0 until answered
     cdef int64_t marked_bytes    # what had moved when the grace period of its stage began
     cdef int64_t body_sent       # bytes of the answer's body, for the log
     cdef int status              # of the answer
+    cdef uint32_t head_us        # its head took to arrive, microseconds; 0 where it came at once
     cdef readonly object connection   # ConnectionPoint or None
     cdef Route route             # None until routed
     # Decoded on first use.
@@ -30,11 +32,13 @@ cdef class RequestPoint(HeadPoint):
     cdef object _params
     cdef object _query
     cdef object _cookies
+    cdef tuple _origin           # what trusted proxies say: client address, scheme, host, request id
 
     cdef void adopt(self, Head *head, const char *base) noexcept
     cdef int own(self) except -1
     cdef void take_body(self, object body) noexcept
     cdef void forget(self) noexcept
+    cdef tuple origin(self)
     cdef const char *path_bytes(self, Py_ssize_t *size) noexcept
 
 

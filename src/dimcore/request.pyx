@@ -20,6 +20,7 @@ from dimcore.clock cimport monotonic_ns
 from dimcore.errand cimport is_async_iterable
 from dimcore.limits cimport MAX_HEAD_BYTES, METHODS, OTHER, RECEIVED
 from dimcore.headers cimport Headers
+from dimcore.points cimport ConnectionPoint
 from dimcore.parser cimport (
     CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, Field, HeadInfo, fault_status, fault_text,
     head_parse, head_reset,
@@ -190,6 +191,8 @@ cdef class RequestPoint(HeadPoint):
             self._query = None
         if self._cookies is not None:
             self._cookies = None
+        if self._origin is not None:
+            self._origin = None
         self.base = NULL
         self.fields = NULL
         self.body_at = NULL
@@ -213,9 +216,13 @@ cdef class RequestPoint(HeadPoint):
 
     @property
     def request_id(self):
-        """Unique within the process: hexadecimal text, or the id given by the maker."""
+        """Unique within the process: hexadecimal text, or the id given by the maker or by a trusted proxy."""
+        cdef tuple origin
         global serial
         if self._id is None:
+            origin = self.origin()
+            if origin is not None and origin[3] is not None:
+                return origin[3]
             if self.number:
                 return format(self.number, "x")
             serial += 1
@@ -224,7 +231,9 @@ cdef class RequestPoint(HeadPoint):
 
     @property
     def id(self):
-        """The same as `request_id`; what the index calls every point's id."""
+        """What the index calls this point: `request_id`, but for an id a proxy gave."""
+        if self._id is None and self.number:
+            return format(self.number, "x")
         return self.request_id
 
     @property
@@ -292,7 +301,10 @@ cdef class RequestPoint(HeadPoint):
 
     @property
     def host(self):
-        """Host and port the request is for: of the target if it is absolute, else of the Host field; else ``None``."""
+        """Host and port the request is for: as a trusted proxy, an absolute target or the Host field says, or None."""
+        cdef tuple origin = self.origin()
+        if origin is not None and origin[2] is not None:
+            return origin[2]
         if self.info.host_length == 0:
             return self.headers.get("host")
         return PyUnicode_DecodeLatin1(self.base + self.info.host_at, self.info.host_length, NULL)
@@ -380,9 +392,30 @@ cdef class RequestPoint(HeadPoint):
 
     @property
     def client_ip(self):
-        """The peer's address as text, or ``None`` (Unix socket, or a request made by hand)."""
+        """The address of whoever asks, as text: the peer's, or what trusted proxies say.
+
+        ``None`` for a Unix socket, for a request made by hand, and where a proxy does not say.
+        """
+        cdef tuple origin = self.origin()
+        if origin is not None:
+            return origin[0]
         address = getattr(self.connection, "address", None)
         return address[0] if isinstance(address, tuple) and address else None
+
+    @property
+    def scheme(self):
+        """``"https"`` where a trusted proxy says that its client came so, else ``"http"``."""
+        cdef tuple origin = self.origin()
+        return "http" if origin is None or origin[1] is None else origin[1]
+
+    cdef tuple origin(self):
+        """What trusted proxies say of it; None where there are none."""
+        cdef object resolve
+        if self._origin is None and isinstance(self.connection, ConnectionPoint):
+            resolve = (<ConnectionPoint> self.connection).forwarding()
+            if resolve is not None:
+                self._origin = resolve((<ConnectionPoint> self.connection).client_address(), self.headers)
+        return self._origin
 
     @property
     def stage_name(self):

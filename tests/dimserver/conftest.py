@@ -20,11 +20,33 @@ import pytest
 import dimserver
 from dimserver import App
 from dimserver.config import SETTINGS, Setting, Settings
-from dimserver.kinds import Choice, Duration, Endpoint, Flag, Integer, Kind, Mode, Name, Size, SocketPath, Token
+from dimserver.kinds import (
+    Choice,
+    Duration,
+    Endpoint,
+    FieldName,
+    Flag,
+    Integer,
+    Kind,
+    Mode,
+    Name,
+    Networks,
+    Size,
+    SocketPath,
+    Token,
+)
 from dimserver.run.worker import Worker
 
 # A value of each setting that is not its default, as text: by name where its kind does not tell one.
-OTHER = {"static": ".", "spool-dir": ".", "port": "1", "fd": "7", "pidfile": "./pid"}
+OTHER = {
+    "static": ".",
+    "spool-dir": ".",
+    "port": "1",
+    "fd": "7",
+    "pidfile": "./pid",
+    "access-log-file": "./log",
+    "log-file": "./log",
+}
 OF_A_KIND: dict[type[Kind], str] = {
     Duration: "700ms",
     Size: "4KiB",
@@ -33,6 +55,8 @@ OF_A_KIND: dict[type[Kind], str] = {
     Endpoint: "[::1]:9",
     SocketPath: "./x",
     Token: "secret",
+    Networks: "10.0.0.0/8,unix",
+    FieldName: "X-Request-Id",
 }
 FIXED: set[str] = set()  # settings with one value only
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -121,7 +122,7 @@ def test_a_fault_of_a_handler_is_a_500_without_detail_and_a_traceback_in_the_log
     assert ask(server.urls[0], "/")[0] == 200
     _, out, err = server.end()
     assert "2 requests (1 failed)" in out
-    assert "error: a handler failed: GET /broken\n" in err
+    assert re.search(r"error: a handler failed: GET /broken \(request [0-9a-f]+\)\n", err)
     assert "RuntimeError: secret detail" in err
     assert "shop.py" in err
 
@@ -530,7 +531,7 @@ def test_the_access_log(child: Start, shop: pathlib.Path, form: str) -> None:
     assert "dimserver: stopped;" in err
     if form == "json":
         first, second = map(json.loads, lines)
-        assert (first["method"], first["target"], first["status"], first["bytes"]) == ("GET", "/?q=%22", 200, 5)
+        assert (first["method"], first["target"], first["status"], first["bytes_out"]) == ("GET", "/?q=%22", 200, 5)
         assert (first["user_agent"], first["referer"], first["client"]) == ('tes"ter', "r", "127.0.0.1")
         assert (second["method"], second["status"], second["user_agent"]) == ("POST", 404, None)
     else:
@@ -538,6 +539,54 @@ def test_the_access_log(child: Start, shop: pathlib.Path, form: str) -> None:
         assert '] "GET /?q=%22 HTTP/1.1" 200 5' in lines[0]
         assert '] "POST /none HTTP/1.1" 404 10' in lines[1]
         assert ('"r" "tes\\"ter"' in lines[0]) == (form == "combined")
+
+
+@pytest.mark.parametrize("how", ["asked for", "noticed"])
+def test_rotation_of_the_access_log_under_load(child: Start, shop: pathlib.Path, how: str) -> None:
+    path = shop / "access.log"
+    words = ("--access-log", "json", "--access-log-file", "access.log", "--workers", "2")
+    server = child("run", "shop", "--port", "0", *words, cwd=shop)
+    asked = 0
+    begun = time.monotonic()
+    wires = [server.connect() for _ in range(6)]  # on both workers, as good as always
+    for rotation in range(5 if how == "asked for" else 1):
+        path.rename(shop / f"access.log.{rotation}")
+        if how == "asked for":
+            server.hint(signal.SIGUSR1)
+        rounds = 0
+        while rounds < 5 or not path.exists():
+            rounds += 1
+            for wire in wires:
+                for _ in range(50):
+                    wire.get(f"/n/{asked}")
+                    asked += 1
+            for wire in wires:
+                for _ in range(50):
+                    wire.answer()
+            assert time.monotonic() - begun < 60
+    for wire in wires:
+        wire.close()
+    assert server.end()[0] == 0
+    found = [json.loads(line) for file in shop.glob("access.log*") for line in file.read_text().splitlines()]
+    assert sorted(line["target"] for line in found) == sorted(f"/n/{number}" for number in range(asked))
+
+
+def test_a_reader_of_the_access_log_that_does_not_read(child: Start, shop: pathlib.Path) -> None:
+    server = child("run", "shop", "--port", "0", "--access-log", "json", cwd=shop)
+    with server.connect() as wire:
+        for _ in range(600):  # 5 MB of lines, more than the pipe and the server keep
+            wire.send(b"GET /%s HTTP/1.1\r\nHost: test\r\n\r\n" % (b"x" * 900) * 10)
+            for _ in range(10):
+                assert wire.answer()[0] == 404
+        assert ask(server.urls[0], "/")[2] == b"index"
+    server.hint()
+    code, out, err = server.end(0)
+    assert code == 0
+    lines = [json.loads(line) for line in out.splitlines() if line.endswith("}")]
+    dropped = sum(line.get("dropped", 0) for line in lines)
+    assert "warning: whatever takes the access log does not keep up; lines are dropped" in err
+    assert 0 < sum("status" in line for line in lines) < 6001
+    assert dropped or len(lines) < 6001
 
 
 def test_a_line_of_the_access_log_does_not_wait_for_the_next_request(child: Start, shop: pathlib.Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import pathlib
 import re
+import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -83,6 +87,7 @@ def test_a_reader_that_does_not_read_holds_nobody_up() -> None:
     assert b" 0 xxx" in taken
     assert b" 1999 xxx" not in taken
     log.info("after")
+    assert taken.endswith(b"\n")
     note, last = os.read(reader, 1 << 20).decode().splitlines()[-2:]
     assert re.search(r"warning: \d+ messages were lost here$", note)
     assert last.endswith("info: after")
@@ -114,3 +119,197 @@ def test_lines_of_detail_are_indented_and_clean(fd: int, path: pathlib.Path) -> 
     first, *rest = path.read_text().splitlines()
     assert first.endswith(" warning: what")
     assert rest == ["    line\\x1b one", "  line two"]
+
+
+class Asked:
+    """A request as messages name it."""
+
+    request_id = "1f"
+    method = "GET"
+    raw_target = "/x\n"
+    client_ip = "192.0.2.1"
+
+
+def failure() -> ZeroDivisionError:
+    try:
+        raise ZeroDivisionError('a "b"\x1b\x7f\n\udcff')
+    except ZeroDivisionError as error:
+        return error
+
+
+def test_the_request_is_named(fd: int, path: pathlib.Path) -> None:
+    log = Log("info", fd)
+    log.error("failed", request=Asked())
+    assert lines(path) == [("error", "failed: GET /x\\n (request 1f)")]
+
+
+def test_json(fd: int, path: pathlib.Path) -> None:
+    log = Log("info", fd, "json", worker=3)
+    log.info('he said "x"\n\x7f')
+    log.error("failed", error=failure(), request=Asked())
+    log.warning("slow", detail="one\n  two\x1b")
+    assert path.read_text().isascii()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", path.read_text())
+    first, second, third = map(json.loads, path.read_text().splitlines())
+    assert (third["level"], third["detail"]) == ("warning", "one\n  two\x1b")
+    assert list(first) == ["time", "level", "worker", "pid", "message"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first["time"])
+    assert (first["level"], first["worker"], first["pid"]) == ("info", 3, os.getpid())
+    assert first["message"] == 'he said "x"\n\x7f'
+    assert second["request"] == {"id": "1f", "method": "GET", "target": "/x\n", "client": "192.0.2.1"}
+    assert second["error"] == "ZeroDivisionError"
+    assert second["traceback"].startswith("Traceback (most recent call last):")
+    assert "in failure" in second["traceback"]
+
+
+def test_json_stays_within_bounds(fd: int, path: pathlib.Path) -> None:
+    class Long(Asked):
+        raw_target = "/" + "x" * 100_000
+
+    for form in ("text", "json"):
+        Log("info", fd, form).error("x", ValueError("a" * 1_000_000), Long())
+    assert path.stat().st_size < 4 * MAX_TRACEBACK
+
+
+def test_an_unknown_form() -> None:
+    with pytest.raises(ValueError, match="not in tuple"):
+        Log("info", 2, "xml")
+
+
+def test_rotation(path: pathlib.Path) -> None:
+    log = Log("info", str(path))
+    log.info("one")
+    path.rename(path.with_name("log.1"))
+    log.info("two")
+    log.reopen()
+    log.info("three")
+    log.close()
+    log.close()
+    log.info("after the end: nowhere, and no harm")
+    assert [text for _, text in lines(path.with_name("log.1"))] == ["one", "two"]
+    assert [text for _, text in lines(path)] == ["three"]
+
+
+def test_rotation_that_fails_says_so_in_the_old_file(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = Log("info", str(folder / "log"))
+    folder.rename(tmp_path / "moved")
+    log.reopen()
+    log.info("on")
+    log.close()
+    first, second = lines(tmp_path / "moved/log")
+    expected = f"cannot reopen the log '{folder}/log': No such file or directory; the old file stays in use"
+    assert first == ("error", expected)
+    assert second == ("info", "on")
+
+
+def test_what_was_cut_does_not_swallow_the_next_message() -> None:
+    reader, writer = os.pipe()
+    log = Log("info", writer)
+    log.error("first", error=ValueError("x" * 200_000))  # more than the pipe holds
+    taken = os.read(reader, 1 << 20)
+    while len(taken) < 60_000:
+        taken += os.read(reader, 1 << 20)
+    log.info("second")
+    log.close()
+    os.close(writer)
+    while chunk := os.read(reader, 1 << 20):
+        taken += chunk
+    os.close(reader)
+    assert re.search(rb"\n\d{4}-[^\n]* info: second\n$", taken)
+
+
+def test_the_stream_of_others_stays_blocking() -> None:
+    reader, writer = os.pipe()
+    log = Log("info", writer)
+    log.info("x")
+    assert os.get_blocking(writer)
+    log.close()
+    log.info("y")  # still to the descriptor that was given
+    assert os.read(reader, 1 << 20).count(b"info:") == 2
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_socket() -> None:
+    # What systemd gives as standard error.
+    ours, theirs = socket.socketpair()
+    log = Log("info", ours.fileno())
+    begun = time.monotonic()
+    for _ in range(5000):
+        log.info("x" * 500)
+    assert time.monotonic() - begun < 10
+    assert b"info: xxx" in theirs.recv(1 << 20)
+    assert ours.getblocking()
+    log.close()
+    ours.close()
+    theirs.close()
+
+
+class Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("dimserver")
+    yield logger
+    logger.handlers.clear()
+    logger.filters.clear()
+    logger.setLevel(logging.NOTSET)
+
+
+def test_a_handler_on_the_logger_takes_over(logger: logging.Logger, fd: int, path: pathlib.Path) -> None:
+    log = Log("info", fd)
+    log.info("ours")
+    kept = Kept()
+    logger.addHandler(kept)
+    log.debug("below the level")
+    log.info("100 %s")
+    log.error("failed", error=failure(), request=Asked())
+    logger.setLevel(logging.ERROR)
+    log.warning("below theirs")
+    logger.handlers.clear()
+    log.info("ours again")
+    first, second = kept.records
+    assert (first.name, first.levelname, first.getMessage()) == ("dimserver", "INFO", "100 %s")
+    assert second.getMessage() == "failed: GET /x\n (request 1f)"
+    assert second.exc_info
+    assert second.exc_info[0] is ZeroDivisionError
+    assert vars(second)["request_id"] == "1f"
+    assert [text for _, text in lines(path)] == ["ours", "ours again"]
+
+
+def test_the_apps_own_logging_changes_nothing(fd: int, path: pathlib.Path, logger: logging.Logger) -> None:
+    root = Kept()
+    logging.getLogger().addHandler(root)
+    try:
+        Log("info", fd).error("x")
+    finally:
+        logging.getLogger().removeHandler(root)
+    assert root.records == []
+    assert lines(path) == [("error", "x")]
+
+
+def test_a_filter_that_fails_costs_nothing(logger: logging.Logger, fd: int, path: pathlib.Path) -> None:
+    def fails(record: logging.LogRecord) -> bool:
+        raise ValueError
+
+    logger.addHandler(Kept())
+    logger.addFilter(fails)
+    Log("info", fd).error("x")
+    assert lines(path) == [("error", "x")]
+
+
+def test_logging_is_not_imported_for_it(tmp_path: pathlib.Path) -> None:
+    import subprocess
+
+    code = "import sys\nfrom dimserver.log import Log\nLog().error('x')\nassert 'logging' not in sys.modules\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr

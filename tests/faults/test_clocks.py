@@ -28,6 +28,7 @@ ALLOWED = {
     "dimcore/core.pyx": "the Date field, before the first round of the loop",
     "dimcore/deadlines.pyx": "the Date field",
     "dimcore/writer.pyx": "the Date field of `format_head`",
+    "dimcore/logline.h": "the time of a line of the access log",
 }
 
 APP = """

@@ -204,8 +204,11 @@ class Told:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def error(self, message: str, error: BaseException | None = None) -> None:  # noqa: ARG002
-        self.lines.append(message)
+    def error(self, message: str, error: BaseException | None = None, request: Any = None) -> None:  # noqa: ARG002
+        self.lines.append(message if request is None else f"{message}: {request.method} {request.raw_target}")
+
+    def close(self) -> None:
+        pass
 
     warning = info = debug = error
 
@@ -240,6 +243,7 @@ def served() -> Iterator[tuple[Local, Told]]:
         app.get(f"/{number}/thread", blocking=True)(handler)
     server = Local(app)
     told = Told()
+    server.worker.log.close()
     server.worker.log = told  # type: ignore[assignment]
     yield server, told
     server.stop()

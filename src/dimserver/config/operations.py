@@ -70,12 +70,27 @@ OPERATIONS: tuple[Setting, ...] = (
     ),
     Setting(
         LOGS, "access-log", Choice("off", "common", "combined", "json"), "off",
-        "One line for each answer on standard output.",
-        "Off: a line costs about as much as a small request.",
+        "One line for each answer.",
+        "Off: what nobody reads need not be written.",
+    ),
+    Setting(
+        LOGS, "access-log-file", Path(), None,
+        "Append the access log to this file instead of standard output; it may be rotated.",
+        "Standard output is what containers and systemd collect.",
     ),
     Setting(
         LOGS, "log-level", Choice("debug", "info", "warning", "error", "critical"), "info",
-        "What is reported on standard error.",
+        "What is reported in the error log.",
         "Start, stop and faults; nothing that every request repeats.",
+    ),
+    Setting(
+        LOGS, "log-file", Path(), None,
+        "Append the error log to this file instead of standard error; it may be rotated.",
+        "Standard error is what containers and systemd collect.",
+    ),
+    Setting(
+        LOGS, "log-format", Choice("text", "json"), "text",
+        "Form of the error log: lines with tracebacks below, or one JSON object each.",
+        "Made to be read by people; JSON is for what collects the logs of many machines.",
     ),
 )  # fmt: skip

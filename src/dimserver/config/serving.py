@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.kinds import Choice, Endpoint, Flag, Integer, Mode, Name, Path, SocketPath, Token
+from dimserver.kinds import Choice, Endpoint, FieldName, Flag, Integer, Mode, Name, Networks, Path, SocketPath, Token
 
 __all__ = ["SERVING"]
 
 LISTEN = "Where to listen"
+PROXIES = "Behind proxies"
 APP = "What to serve"
 
 SERVING: tuple[Setting, ...] = (
@@ -70,5 +71,20 @@ SERVING: tuple[Setting, ...] = (
         APP, "api-token", Token(), None,
         "Bearer token that lets a remote client read /api/stats and /api/connections.",
         "Off: only loopback and the admin listener may. Give it in a file or variable: all users see a command line.",
+    ),
+    Setting(
+        PROXIES, "trusted-proxies", Networks(), (),
+        "Proxies whose word on the client's address, scheme, host and request id counts; unix: through a Unix socket.",
+        "None: what a client writes into these headers is not to be believed.",
+    ),
+    Setting(
+        PROXIES, "forwarded-headers", Choice("x-forwarded", "forwarded"), "x-forwarded",
+        "What trusted proxies set: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239); the other is ignored.",
+        "Most proxies set X-Forwarded and let a client's Forwarded pass: to read both would be to believe the client.",
+    ),
+    Setting(
+        PROXIES, "request-id-header", FieldName(), None,
+        "Take request_id from this header of a trusted proxy, mostly X-Request-Id; else the server makes one.",
+        "Off: an id of its own is unique.",
     ),
 )  # fmt: skip

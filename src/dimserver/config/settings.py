@@ -102,6 +102,9 @@ class Settings:
     static: str | None
     api: bool
     api_token: str | None
+    trusted_proxies: tuple[str, ...]
+    forwarded_headers: str
+    request_id_header: str | None
     max_connections: int
     max_http: int
     max_websocket: int
@@ -143,7 +146,10 @@ class Settings:
     ws_slow: str
     ws_deflate: bool
     access_log: str
+    access_log_file: str | None
     log_level: str
+    log_file: str | None
+    log_format: str
 
     def __init__(self, **values: object) -> None:
         given = read_values(values, lambda setting: setting.attribute)

@@ -1,362 +1,259 @@
-r"""The access log: one line for each answer.
+"""The access log: brings the lines the core has made to where they are kept.
 
     common     host - - [time] "request line" status bytes
     combined   common, then "referer" "user agent"
     json       one object a line
 
-Three things can go wrong with a log, and each is ruled out here:
+What a line says, and that no client can forge or break one, is the core's affair
+(``dimcore/logline.h``).  This is about the two other things that can go wrong:
 
-* A client writes it.  Target, referer and user agent are a stranger's bytes: a
-  quote or a newline would forge fields and lines, an escape sequence would
-  reach the terminal of whoever reads it.  Everything outside printable ASCII,
-  quotes and backslashes are escaped (`\xhh`, `\uhhhh`), and a field is cut at
-  `MAX_FIELD` characters.
-* It stops the loop.  Lines are collected and written once a tick.  A pipe or a
-  terminal is asked first whether it can take more; what it cannot take waits,
-  up to `MAX_WAITING` bytes, and then is dropped and counted.
-* It stops the server.  A full disk or a reader that left costs lines, never
+* The log stops the loop.  A disk may stall and a reader may stop reading, and a
+  write that waits must not hold up a client.  So a thread writes: it wakes when
+  there are lines, waits a moment for more, and takes all there are.  While it is
+  stuck the core keeps lines up to its limit, then drops and counts them.
+* The log stops the server.  A full disk or a reader that left costs lines, never
   answers.
+
+Several workers may share one file or one pipe: a file takes each batch in one
+append, a pipe gets pieces of whole lines that it takes in one go (POSIX.1-2017,
+write: up to PIPE_BUF bytes are not mixed with others').
 """
 
 from __future__ import annotations
 
 import os
 import select
-import stat
 import time
-from time import time as clock
+from _thread import allocate_lock, start_new_thread
+
+from dimserver.logfile import LogFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
-    class Headers(Protocol):
-        """The part of a request's headers that is read here."""
+    from dimcore import AccessLines
 
-        def get(self, name: str) -> str | None: ...
-
-    class Request(Protocol):
-        """The part of a RequestPoint that is logged."""
-
-        @property
-        def request_id(self) -> str: ...
-        @property
-        def method(self) -> str: ...
-        @property
-        def raw_target(self) -> str: ...
-        @property
-        def http_version(self) -> str: ...
-        @property
-        def headers(self) -> Headers: ...
-        @property
-        def client_ip(self) -> str | None: ...
-
-    class Log(Protocol):
-        """The type of `AccessLog.log`."""
-
-        def __call__(
-            self, request: Request | None, status: int, bytes_sent: int, duration_ns: int, client: str = ""
-        ) -> None: ...
-
-    class Stream(Protocol):
-        """Something with a descriptor."""
-
-        def fileno(self) -> int: ...
-
-
-__all__ = ["FORMATS", "AccessLog"]
-
-FORMATS = ("common", "combined", "json")
+__all__ = ["AccessLog"]
 
 KiB = 1024
-NEWLINE = 10
 
-MAX_FIELD = 4 * KiB  # characters of a field from the client; a request line or header field may have 8 KiB
-MAX_WAITING = 1024 * KiB  # bytes kept for a reader that does not read
-MAX_WRITES = 64  # writes to a pipe in one tick: 256 KiB, well under a millisecond
-PIPE_CHUNK = 4 * KiB  # a pipe that polls writable takes PIPE_BUF bytes without blocking (POSIX.1-2017, write)
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # not the locale's
-
-
-class _Escapes(dict[int, str]):
-    """Translation table of `str.translate`, filled as characters turn up."""
-
-    def __missing__(self, code: int) -> str:
-        char = chr(code)
-        if char in '"\\':
-            escaped = "\\" + char
-        elif " " <= char <= "~":
-            escaped = char
-        elif code < 0x100:
-            escaped = f"\\x{code:02x}"
-        elif code < 0x10000:
-            escaped = f"\\u{code:04x}"
-        else:
-            escaped = f"\\U{code:08x}"
-        if code < 0x100:  # bounded: a client must not grow the table
-            self[code] = escaped
-        return escaped
-
-
-_ESCAPES = _Escapes()
-_NOTHING: dict[str, str] = {}
-
-
-def escape(text: str) -> str:
-    """`text` as it may stand between double quotes in a line of the log."""
-    if len(text) > MAX_FIELD:
-        text = text[:MAX_FIELD] + "..."
-    # Nearly every field is clean, and this test is five times cheaper than the translation.
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return text
-    return text.translate(_ESCAPES)
+GATHER = 0.02  # seconds lines wait for more: under load one write serves thousands
+PLENTY = 256 * KiB  # bytes that need wait no longer
+PIPE_PIECE = min(select.PIPE_BUF, 4 * KiB)  # no line is longer than 4 KiB
+STALLED = 100  # milliseconds between two tries of a stream somebody else made non-blocking
+PATIENCE = 1.0  # seconds at the end: a reader that does not read must not hold up the exit
 
 
 class AccessLog:
-    """Writes the access log.
+    """Writes access log lines.
 
     Args:
-        form: one of `FORMATS`.
-        target: a path (appended to, made with mode 0640), or an object with a descriptor.
-        on_trouble: told in one line when lines begin to be lost; standard error when None.
+        lines: where the core puts them (`Core.attach`).
+        form: `common`, `combined` or `json`; for the note that says how many lines are missing.
+        target: a path, or a descriptor.
+        on_trouble: told in one line when lines begin to be lost, or the file cannot be reopened; any thread.
 
     Attributes:
-        log: takes down one answer: `log(request, status, bytes_sent, duration_ns, client="")`, with the
-            request (None when it could not be read: a 400), the status and the bytes of the answer's
-            body, the time it took, and the address for when there is no request to ask.
-        lines: what waits for the next `flush`; the loop calls it when this is not empty.
-        dropped: lines lost since the start.
+        lines: as given.
+        lost: lines lost since the start.
 
     Raises:
         OSError: the path cannot be opened.
-        ValueError: no such format.
 
-    Thread-safety: none; one thread, the loop's, logs and flushes.
+    Thread-safety: `settle`, `reopen` and `close` from the loop's thread; the writing thread is the log's own.
     """
 
-    __slots__ = (
-        "_cut",
-        "_fd",
-        "_form",
-        "_lost",
-        "_on_trouble",
-        "_path",
-        "_patient",
-        "_poll",
-        "_quote",
-        "_second",
-        "_stamp",
-        "_stream",
-        "_waiting",
-        "dropped",
-        "lines",
-        "log",
-    )
-
-    def __init__(self, form: str, target: str | Stream, on_trouble: Callable[[str], None] | None = None) -> None:
-        if form not in FORMATS:
-            raise ValueError(f"no access log format {form!r}; allowed: {', '.join(FORMATS)}")
-        self.log: Log
-        self.lines: list[str] = []
-        self.dropped = 0
+    def __init__(
+        self, lines: AccessLines, form: str, target: str | int, on_trouble: Callable[[str], object] | None = None
+    ) -> None:
+        self.lost = 0
+        self.lines = lines
         self._form = form
-        self._second = -1
-        self._stamp = ""
-        self._waiting = b""  # what a pipe would not take
-        self._lost = 0  # lines dropped that the log does not mention yet
-        self._cut = False  # the last byte written was inside a line
+        self._file = LogFile(target)
         self._on_trouble = on_trouble or _to_stderr
-        self._path = target if isinstance(target, str) else None
-        self._stream = target  # kept: its descriptor closes with it
-        self._fd = _open(target) if isinstance(target, str) else target.fileno()
-        self._look_at_target()
-        if form == "json":
-            from json.encoder import encode_basestring_ascii
+        self._missing = 0  # lines lost that the log does not mention yet
+        self._cut = False  # the last byte written was inside a line
+        self._told = False  # of the loss that goes on
+        self._reopen = False
+        self._stuck_to_old = False  # reopening failed, and that was told
+        self._closing = False
+        self._awake = False  # the thread will look for lines once more before it waits
+        self._started = False
+        self._wake = allocate_lock()
+        self._ended = allocate_lock()
+        self._wake.acquire()
+        self._ended.acquire()
 
-            self._quote: Callable[[str], str] = encode_basestring_ascii
-            self.log = self._log_json
-        else:
-            self.log = self._log_plain
+    # --- the loop's side ------------------------------------------------------------------------
 
-    def _look_at_target(self) -> None:
-        # Writing to a regular file cannot be polled for: it "never blocks".
-        self._patient = stat.S_ISREG(os.fstat(self._fd).st_mode)
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLOUT)
-
-    def _log_plain(
-        self,
-        request: Request | None,
-        status: int,
-        bytes_sent: int,
-        duration_ns: int,  # noqa: ARG002 - in no classic format, but all formats are called alike
-        client: str = "",
-    ) -> None:
-        second = int(clock())
-        if second != self._second:
-            self._tick(second)
-        if request is None:
-            line = f'{client or "-"} - - [{self._stamp}] "-" {status} {bytes_sent}'
-        else:
-            line = (
-                f'{request.client_ip or client or "-"} - - [{self._stamp}] "{escape(request.method)} '
-                f'{escape(request.raw_target)} HTTP/{request.http_version}" {status} {bytes_sent}'
-            )
-        if self._form == "combined":
-            get = _NOTHING.get if request is None else request.headers.get
-            line += f' "{escape(get("referer") or "-")}" "{escape(get("user-agent") or "-")}"'
-        self.lines.append(line + "\n")
-
-    def _log_json(
-        self, request: Request | None, status: int, bytes_sent: int, duration_ns: int, client: str = ""
-    ) -> None:
-        second = int(clock())
-        if second != self._second:
-            self._tick(second)
-        if request is None:
-            self.lines.append(
-                f'{{"time":"{self._stamp}","client":{self._text(client or None)},"request_id":null,"method":null,'
-                f'"target":null,"protocol":null,"status":{status},"bytes":{bytes_sent},'
-                f'"duration_us":{duration_ns // 1000},"referer":null,"user_agent":null}}\n'
-            )
+    def settle(self) -> None:
+        """To be called once a round of the loop: see that what waits gets written."""
+        pending = self.lines.pending
+        if not pending:
             return
-        quote = self._quote
-        get = request.headers.get
-        address = request.client_ip or client
-        referer = get("referer")
-        agent = get("user-agent")
-        line = (
-            f'{{"time":"{self._stamp}","client":{quote(address) if address else "null"},'
-            f'"request_id":{quote(request.request_id)},"method":{quote(request.method)},'
-            f'"target":{quote(request.raw_target)},"protocol":"HTTP/{request.http_version}","status":{status},'
-            f'"bytes":{bytes_sent},"duration_us":{duration_ns // 1000},'
-            f'"referer":{"null" if referer is None else quote(referer)},'
-            f'"user_agent":{"null" if agent is None else quote(agent)}}}\n'
-        )
-        # Length and DEL (the one control character that JSON lets through) are looked at once for the whole
-        # line, not for each field: that is a third of the time of a line.
-        if len(line) > MAX_FIELD or "\x7f" in line:
-            text = self._text
-            line = (
-                f'{{"time":"{self._stamp}","client":{text(address or None)},'
-                f'"request_id":{text(request.request_id)},"method":{text(request.method)},'
-                f'"target":{text(request.raw_target)},"protocol":"HTTP/{request.http_version}","status":{status},'
-                f'"bytes":{bytes_sent},"duration_us":{duration_ns // 1000},'
-                f'"referer":{text(referer)},"user_agent":{text(agent)}}}\n'
-            )
-        self.lines.append(line)
-
-    def _tick(self, second: int) -> None:
-        self._second = second
-        self._stamp = _utc(second) if self._form == "json" else _local(second)
-
-    def _text(self, value: str | None) -> str:
-        if value is None:
-            return "null"
-        if len(value) > MAX_FIELD:
-            value = value[:MAX_FIELD] + "..."
-        return self._quote(value).replace("\x7f", "\\u007f")
-
-    def flush(self) -> bool:
-        """Write what is waiting, as far as that needs no waiting.
-
-        Returns:
-            Whether nothing is left; when False, call again soon.
-        """
-        count = len(self.lines)
-        fresh = "".join(self.lines).encode("ascii", "backslashreplace")
-        self.lines.clear()
-        try:
-            if self._lost and not self._caught_up():
-                self._drop(count)
-            elif len(self._waiting) > MAX_WAITING:
-                self._drop(count, "the reader of the access log does not keep up")
-            else:
-                self._waiting += fresh
-                count = 0  # counted with what waits, from here on
-            self._advance()
-        except OSError as error:
-            count += self._waiting.count(b"\n")
-            self._waiting = b""
-            self._drop(count, f"cannot write the access log: {error.strerror}")
-        return not self._waiting
-
-    def _advance(self) -> None:
-        written = self._write(self._waiting)
-        if written:
-            self._waiting = self._waiting[written:]
-
-    def _caught_up(self) -> bool:
-        """After a loss: whether what was kept is out, and a line says how many are missing behind it.
-
-        Lines are taken up again only then, so that the line stands where the gap is.
-        """
-        self._advance()
-        if self._waiting:
-            return False
-        end = b"\n" if self._cut else b""  # of a line whose rest was dropped
-        if self._form == "json":
-            note = b'%s{"time":"%s","dropped":%d}\n' % (end, self._stamp.encode(), self._lost)
-        else:
-            note = b"%s# %d lines were dropped here\n" % (end, self._lost)
-        if self._write(note) < len(note):
-            return False
-        self._lost = 0
-        return True
-
-    def _write(self, data: bytes) -> int:
-        """Bytes written of `data`, without blocking on a reader."""
-        at = 0
-        if self._patient:
-            at = os.write(self._fd, data) if data else 0
-        else:
-            for _ in range(MAX_WRITES):
-                if at == len(data) or not self._poll.poll(0):
-                    break
-                try:
-                    at += os.write(self._fd, data[at : at + PIPE_CHUNK])
-                except BlockingIOError:  # somebody made the descriptor non-blocking
-                    break
-        if at:
-            self._cut = data[at - 1] != NEWLINE
-        return at
-
-    def _drop(self, count: int, reason: str = "") -> None:
-        if not self._lost and count:  # told once for each gap, not for each line
-            self._on_trouble(f"{reason}; lines are dropped")
-        self.dropped += count
-        self._lost += count
+        if not self._awake:
+            self._rouse()
+        elif pending > PLENTY:
+            self._nudge()
+            if self.lines.dropped and not self._told:
+                self._tell("whatever takes the access log does not keep up; lines are dropped")
 
     def reopen(self) -> None:
-        """Open the path again, after another program has renamed the file (log rotation).
-
-        Raises:
-            OSError: it cannot be opened; the old file stays in use.
-        """
-        if self._path is None:
-            return
-        self.flush()
-        fresh = _open(self._path)
-        os.close(self._fd)
-        self._fd = fresh
-        self._look_at_target()
+        """Open the path again, after another program has renamed the file; lines from now on go to the new one."""
+        self._reopen = True
+        self._rouse()
 
     def close(self) -> None:
-        """Write what is left, and close the file if it was opened here."""
-        deadline = time.monotonic() + 1  # seconds; a reader that does not read must not hold up the exit
-        while not self.flush():
-            if time.monotonic() > deadline:
-                break
-            self._poll.poll(50)
-        if self._path is not None and self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Write what is left, for a second at most, and end; again is fine."""
+        if self._closing:
+            return
+        self._closing = True
+        if not self._started and not self.lines.pending:
+            self._file.close()
+            return
+        self._rouse()
+        self._ended.acquire(timeout=PATIENCE)
+
+    def _rouse(self) -> None:
+        self._awake = True
+        if not self._started:  # not earlier: a process that forks must not have it
+            self._started = True
+            start_new_thread(self._work, ())
+        self._nudge()
+
+    def _nudge(self) -> None:
+        if self._wake.locked():
+            self._wake.release()
+
+    # --- the thread's side ----------------------------------------------------------------------
+
+    def _work(self) -> None:
+        ending = False
+        while not ending:
+            self._wake.acquire()
+            while True:
+                # Looked at before the lines are: what came until then is taken, and nothing comes after.
+                ending = self._closing
+                if not ending:
+                    self._wake.acquire(timeout=GATHER)
+                if not self._round():
+                    self._awake = False
+                    if not self.lines.pending:  # else it came since, and the loop saw no need to wake anybody
+                        break
+                    self._awake = True
+        self._file.close()
+        self._ended.release()
+
+    def _round(self) -> bool:
+        """Write what waits; whether there was anything."""
+        self._see_to_file()
+        data, dropped = self.lines.take()
+        if not data and not dropped:
+            return False
+        try:
+            self._put_note()
+        except _Failed as failure:
+            lost = data.count(b"\n")
+            reason = failure.reason
+        else:
+            lost, reason = self._put_lines(data)
+        self._missing += lost + dropped
+        self.lost += lost + dropped
+        if lost:
+            self._tell(f"cannot write the access log: {reason}; lines are dropped")
+        elif dropped:
+            try:
+                self._put_note()
+            except _Failed:
+                pass  # it is still to be said, before the next line
+        else:
+            self._told = False
+        return True
+
+    def _see_to_file(self) -> None:
+        try:
+            if self._reopen:
+                self._reopen = False
+                self._file.reopen()
+            else:
+                self._file.follow()
+        except OSError as error:
+            if not self._stuck_to_old:
+                self._stuck_to_old = True
+                self._on_trouble(
+                    f"cannot reopen the access log '{self._file.path}': {error.strerror}; the old file stays in use"
+                )
+        else:
+            self._stuck_to_old = False
+
+    def _put_lines(self, data: bytes) -> tuple[int, str]:
+        """How many of these lines were lost, and why."""
+        try:
+            return self._put(data).count(b"\n"), "its reader does not read"
+        except _Failed as failure:
+            return data.count(b"\n", len(data) - failure.left), failure.reason
+
+    def _put_note(self) -> None:
+        """Say how many lines are missing here; first end the one whose rest was lost."""
+        text = b"\n" if self._cut else b""
+        if self._missing and self._form == "json":
+            text += b'{"time":"%s","dropped":%d}\n' % (_utc().encode(), self._missing)
+        elif self._missing:
+            text += b"# %d lines were dropped here\n" % self._missing
+        if not text:
+            return
+        if self._put(text):
+            raise _Failed("its reader does not read", len(text))
+        self._missing = 0
+
+    def _put(self, data: bytes) -> bytes:
+        """Write; what is left where a stream does not take it before the end."""
+        size = len(data)
+        at = 0
+        view = memoryview(data)
+        while at < size:
+            end = size
+            if self._file.is_stream and size - at > PIPE_PIECE:
+                end = data.rfind(b"\n", at, at + PIPE_PIECE) + 1 or at + PIPE_PIECE
+            try:
+                at += os.write(self._file.fd, view[at:end])
+            except BlockingIOError:  # somebody made the stream non-blocking
+                if self._closing or not self._wait_for_room():
+                    return data[at:]
+            except OSError as error:
+                self._cut = self._cut if at == 0 else data[at - 1 : at] != b"\n"
+                raise _Failed(error.strerror or str(error), size - at) from None
+            else:
+                self._cut = data[at - 1 : at] != b"\n"
+        return b""
+
+    def _wait_for_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self._file.fd, select.POLLOUT)
+        while not poll.poll(STALLED):
+            if self._closing:
+                return False
+        return True
+
+    def _tell(self, message: str) -> None:
+        if not self._told:  # once for each gap, not for each line
+            self._told = True
+            self._on_trouble(message)
 
 
-def _open(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+class _Failed(Exception):
+    """A write failed for good; `left` bytes of what was given are not written."""
+
+    def __init__(self, reason: str, left: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.left = left
+
+
+def _utc() -> str:
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03}Z"
 
 
 def _to_stderr(message: str) -> None:
@@ -364,19 +261,3 @@ def _to_stderr(message: str) -> None:
         os.write(2, f"dimserver: {message}\n".encode("ascii", "backslashreplace"))
     except OSError:
         pass  # nobody is left to be told
-
-
-def _local(second: int) -> str:
-    t = time.localtime(second)
-    minutes = t.tm_gmtoff // 60
-    sign = "-" if minutes < 0 else "+"
-    hours, minutes = divmod(abs(minutes), 60)
-    return (
-        f"{t.tm_mday:02}/{MONTHS[t.tm_mon - 1]}/{t.tm_year:04}:{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} "
-        f"{sign}{hours:02}{minutes:02}"
-    )
-
-
-def _utc(second: int) -> str:
-    t = time.gmtime(second)
-    return f"{t.tm_year:04}-{t.tm_mon:02}-{t.tm_mday:02}T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}Z"

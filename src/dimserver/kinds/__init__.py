@@ -7,9 +7,10 @@ knows the setting's name and asks `allowed` for the rest.
 """
 
 from dimserver.kinds.base import Kind
+from dimserver.kinds.networks import Networks
 from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size, Workers
 from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath
-from dimserver.kinds.words import Choice, Flag, Target, Token
+from dimserver.kinds.words import Choice, FieldName, Flag, Target, Token
 
 __all__ = [
     "HOUR",
@@ -19,6 +20,7 @@ __all__ = [
     "Choice",
     "Duration",
     "Endpoint",
+    "FieldName",
     "Flag",
     "GiB",
     "Integer",
@@ -27,6 +29,7 @@ __all__ = [
     "MiB",
     "Mode",
     "Name",
+    "Networks",
     "Path",
     "Size",
     "SocketPath",

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Choice", "Flag", "Target", "Token"]
+__all__ = ["Choice", "FieldName", "Flag", "Target", "Token"]
 
 
 class Choice(Kind):
@@ -92,3 +92,19 @@ class Target(Kind):
 
     def allowed(self) -> str:
         return "module[:attribute] or path/file.py[:attribute]"
+
+
+class FieldName(Kind):
+    """The name of a header field (RFC 9110 section 5.1), or none."""
+
+    type = "header"
+    metavar = "NAME"
+    optional = True
+
+    def parse(self, text: str) -> object:
+        if not text.isascii() or len(text) > 64 or not all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in text):
+            raise ValueError
+        return text
+
+    def allowed(self) -> str:
+        return "the name of a header, up to 64 letters, digits and !#$%&'*+-.^_`|~"

@@ -94,6 +94,8 @@ def work(channel: Channel, target: str, values: dict[str, object], place: Place 
     # From here on it ends in order: what comes once it has stopped serving must not cut its last words.
     signal.signal(signal.SIGTERM, _pass)
     Link(channel, worker)
+    # Whoever drains has got a word and this signal, and may be at its end before the signal comes.
+    signal.signal(signal.SIGTERM, _pass)
     freeze()
     worker.run(signals=True)
     channel.send("ended", worker.counts())
@@ -155,6 +157,8 @@ def _worker(channel: Channel, app: App | None, settings: Settings, answer: Messa
 
 def _plain(value: object) -> object:
     # Every kind of setting reads text; what cannot be sent as it is (a pathlib.Path) is sent so.
+    if isinstance(value, list) or (isinstance(value, tuple) and all(isinstance(each, str) for each in value)):
+        return list(value)
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 

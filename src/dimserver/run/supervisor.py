@@ -18,7 +18,6 @@ from time import monotonic
 from dimcore import Board, BoardFull
 from dimserver.config import Settings, merge
 from dimserver.errors import DimserverError, StartError
-from dimserver.log import Log
 from dimserver.net.loop import Loop
 from dimserver.net.peers import make_directory, remove_directory
 from dimserver.net.sockets import Sockets
@@ -27,6 +26,7 @@ from dimserver.run.cgroup import oom_kills, usable_cpus
 from dimserver.run.channel import Channel
 from dimserver.run.child import become_worker, work
 from dimserver.run.exits import explain, last_words
+from dimserver.run.logs import open_log, out
 from dimserver.run.notify import Notifier, passed_sockets
 from dimserver.run.operations import Place
 from dimserver.run.pidfile import PidFile
@@ -98,7 +98,7 @@ class Supervisor:
         self._files = files
         self._generation = Generation(1, read())
         self._settings = Settings(**self._generation.values)
-        self._log = Log(self._settings.log_level)
+        self._log = open_log(self._settings)
         self._pidfile: PidFile | None = None
         self._watcher: Watcher | None = None
         self._loop = Loop(self._trouble)
@@ -155,8 +155,7 @@ class Supervisor:
         return self._code
 
     def _out(self) -> Any:
-        # The access log may have standard output to itself.
-        return sys.stderr if self._settings.access_log != "off" else sys.stdout
+        return out(self._settings)
 
     def _take_signals(self) -> Callable[[], None]:
         descriptor = signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False)
@@ -226,6 +225,7 @@ class Supervisor:
             self._sockets.forget()
         self._loop.close()
         self._notifier.close()
+        self._log.close()
 
     def _replace(self, slot: Slot) -> None:
         """Start a worker for a slot that has none, or whose worker is to be renewed."""
@@ -332,7 +332,7 @@ class Supervisor:
         first = generation is self._generation
         self._generation = generation
         self._settings = generation.settings or self._settings
-        self._log = Log(self._settings.log_level)
+        self._renew_log()
         if not first:
             self._log.info("reload: the new worker serves; the others follow")
             self._board.tally("reloads")
@@ -340,6 +340,15 @@ class Supervisor:
                 self._sockets.set_backlog(self._settings.backlog)
         self._resize(self._wanted(generation))
         self._go_on()
+
+    def _renew_log(self) -> None:
+        try:
+            fresh = open_log(self._settings)
+        except StartError as error:
+            self._log.error(f"{error}; the old one stays in use")
+            return
+        self._log.close()
+        self._log = fresh
 
     def _wanted(self, generation: Generation) -> int:
         return (generation.settings or self._settings).workers or usable_cpus()
@@ -386,9 +395,7 @@ class Supervisor:
             self._go_on()
 
     def _reopen(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
-        reopen = getattr(self._log, "reopen", None)
-        if reopen is not None:
-            reopen()
+        self._log.reopen()
         for process in self._processes.values():
             if process.state is not State.IMPORTING:  # it has not opened any yet
                 process.channel.send("reopen")

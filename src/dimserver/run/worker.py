@@ -13,12 +13,12 @@ from dimcore import Connection, Core, RouteConflict, Router, Site, tick
 from dimserver.app import App, is_async
 from dimserver.errors import ConfigError, StartError
 from dimserver.http.deferred import Deferred
-from dimserver.log import Log
 from dimserver.net.episode import Episode
 from dimserver.net.listener import Listener
 from dimserver.net.loop import Loop
 from dimserver.net.sockets import Sockets
 from dimserver.net.threads import ThreadPool
+from dimserver.run.logs import open_access_log, open_log, out
 from dimserver.run.operations import Operations, Place
 
 TYPE_CHECKING = False
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from dimcore import ConnectionPoolManifold, RequestPoint, RequestSubstrate
     from dimserver.config import Settings
+    from dimserver.filters.accesslog import AccessLog
+    from dimserver.log import Log
     from dimserver.net.sockets import Door
     from dimserver.run.watchdog import Watchdog
 
@@ -65,12 +67,10 @@ def serve(app: App | None, settings: Settings, target: str) -> int:
     worker = Worker(app, settings)
     if settings.workers != 1:
         worker.log.warning("workers: this program serves in its own process; `dimserver run` starts several")
-    # The access log may have standard output to itself.
-    out = sys.stderr if settings.access_log != "off" else sys.stdout
-    say(f"dimserver: serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})", out)
+    say(f"dimserver: serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})", out(settings))
     freeze()
     worker.run(signals=_on_main_thread())
-    say(f"dimserver: stopped; {summary(worker.counts(), monotonic() - worker.started)}", out)
+    say(f"dimserver: stopped; {summary(worker.counts(), monotonic() - worker.started)}", out(settings))
     return 0
 
 
@@ -152,10 +152,9 @@ class Worker:
         self.started = monotonic()
         self.pools: ConnectionPoolManifold = self.app.connection_manifold
         self.pipeline: RequestSubstrate = self.app.request_manifold.requests
-        self.log = Log(settings.log_level)
+        self.log = open_log(settings)
         self._full = Episode(self.log.error)
-        self._access_log: Any = None
-        self._log_is_written = True
+        self._access_log: AccessLog | None = None
         self._stopping = False
         self._signalled = False
         self._linger_ends = 0.0
@@ -240,12 +239,7 @@ class Worker:
     def _attach(self) -> None:
         settings = self.settings
         selector = self.loop.selector
-        log = None
-        if settings.access_log != "off":
-            from dimserver.filters.accesslog import AccessLog
-
-            self._access_log = AccessLog(settings.access_log, sys.stdout, self.log.warning)
-            log = self._access_log.log
+        self._access_log = open_access_log(settings, self.pools, self.log.warning)
         self._core.attach(
             register=selector.register,
             modify=selector.modify,
@@ -254,9 +248,18 @@ class Worker:
             open_spool=self._open_spool,
             open_stream=self._open_stream,
             report=self._report,
-            access_log=log,
+            access_log=None if self._access_log is None else self._access_log.lines,
+            forwarded=self._open_forwarding(),
             **self._coroutines(),
         )
+
+    def _open_forwarding(self) -> Any:
+        settings = self.settings
+        if not settings.trusted_proxies:
+            return None
+        from dimserver.http.forwarded import Forwarding
+
+        return Forwarding(settings.trusted_proxies, settings.forwarded_headers, settings.request_id_header)
 
     def _listen(self, builtin_only: bool) -> None:
         settings = self.settings
@@ -316,22 +319,24 @@ class Worker:
             if not self._signalled:
                 raise
         finally:
-            if restore is not None:
-                restore()
-            self._close()
+            try:
+                self._close()
+            finally:
+                if restore is not None:  # only now: a signal that comes meanwhile must not cut the end short
+                    restore()
 
     def _is_quiet(self) -> bool:
-        return self.pools.index.total_connections() == 0 and self._core.turned_away == 0 and self._log_is_written
+        return self.pools.index.total_connections() == 0 and self._core.turned_away == 0
 
     def _settle(self) -> None:
-        log = self._access_log
-        if log.lines or not self._log_is_written:
-            self._log_is_written = log.flush()
+        if self._access_log is not None:
+            self._access_log.settle()
         self.operations.entry.publish()
 
     def _take_signals(self) -> Callable[[], None]:
         descriptor = signal.set_wakeup_fd(self.loop.wake_descriptor, warn_on_full_buffer=False)
         before = [(number, signal.signal(number, self._signal)) for number in self.on_signal]
+        before.append((signal.SIGUSR1, signal.signal(signal.SIGUSR1, self._rotated)))
 
         def restore() -> None:
             for number, handler in before:
@@ -352,6 +357,9 @@ class Worker:
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
+    def _rotated(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature is the system's
+        self.loop.call_from_thread(self.reopen_logs)
+
     def _trouble(self, error: Exception) -> None:
         self.log.error("a fault of the server; it goes on", error=error)
 
@@ -365,6 +373,12 @@ class Worker:
         if not self._stopping:
             self._stopping = True
             self.loop.call_from_thread(partial(self._begin_drain, linger, last))
+
+    def reopen_logs(self) -> None:
+        """Open the log files again, after another program has renamed them (log rotation)."""
+        if self._access_log is not None:
+            self._access_log.reopen()
+        self.log.reopen()
 
     def _begin_drain(self, linger: float, last: bool) -> None:
         self._core.drain(GOING_AWAY if last else SERVICE_RESTART)
@@ -431,6 +445,7 @@ class Worker:
         if operations is not None:
             operations.close()
         self.loop.close()
+        self.log.close()
 
     def _has_connections(self) -> bool:
         index = self.pools.index
@@ -447,13 +462,6 @@ class Worker:
                     for connection in index.get_at(spiral, layer):
                         if isinstance(connection, Connection):  # the app may keep points of its own there
                             connection.close()
-
-    def reopen_logs(self) -> None:
-        """Open log files anew, whose names belong to other files since they were rotated."""
-        for log in (self.log, self._access_log):
-            reopen = getattr(log, "reopen", None)
-            if reopen is not None:
-                reopen()
 
     def counts(self) -> dict[str, int]:
         """What was served: requests, errors, connections, and those cut_off in the middle of a request at the end."""
@@ -490,11 +498,11 @@ class Worker:
         return {"runner": loop.runner, "open_flow": partial(send_stream, loop.asyncio), "open_body": open_body}
 
     def _report(self, message: str, request: RequestPoint | None, error: BaseException | None) -> None:
-        where = "" if request is None else f": {request.method} {request.raw_target}"
         if message == NO_ROOM_FOR_BODY and isinstance(error, OSError):
+            where = "" if request is None else f": {request.method} {request.raw_target}"
             self._full.tell(f"{message}{where}: {os.strerror(error.errno or 0)}; answered 503 until there is room")
         else:
-            self.log.error(message + where, error)
+            self.log.error(message, error, request)
 
 
 def _raise_descriptor_limit(connections: int, log: Log) -> None:

@@ -46,7 +46,7 @@ def test_the_typed_attributes_are_those_of_the_table() -> None:
     settings = Settings()
     for name, hint in hints.items():
         value = getattr(settings, name)
-        kinds = typing.get_args(hint) or (hint,)
+        kinds = (hint,) if typing.get_origin(hint) is tuple else typing.get_args(hint) or (hint,)
         origins = tuple(typing.get_origin(kind) or kind for kind in kinds)
         assert type(value) in origins or (value is None and type(None) in origins), name
 

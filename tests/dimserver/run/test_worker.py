@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import pathlib
 import signal
@@ -559,11 +560,69 @@ def set_access_log(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -
     assert '"GET / HTTP/1.1" 200 5\n' in capfd.readouterr().out
 
 
+def set_access_log_file(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, access_log="json", access_log_file=tmp_path / "log")
+    server.connect().get().answer()
+    server.stop()
+    assert json.loads((tmp_path / "log").read_text())["status"] == 200
+    assert "GET" not in capfd.readouterr().out
+    with pytest.raises(StartError, match=f"cannot open the access log '{tmp_path}': Is a directory"):
+        Worker(app, Settings(port=0, access_log="json", access_log_file=tmp_path))
+
+
 def set_log_level(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     serve(app, log_level="critical").connect().get("/fail").answer()
     assert capfd.readouterr().err == ""
     serve(app, log_level="error").connect().get("/fail").answer()
     assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def set_log_file(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    path = tmp_path / "log"
+    server = serve(app, log_file=path)
+    wire = server.connect()
+    wire.get("/fail").answer()
+    path.rename(tmp_path / "log.1")
+    server.worker.reopen_logs()
+    wire.get("/fail?2").answer()
+    assert "a handler failed: GET /fail (request " in (tmp_path / "log.1").read_text()
+    assert "a handler failed: GET /fail?2 (request " in path.read_text()
+    assert capfd.readouterr().err == ""
+    with pytest.raises(StartError, match=f"cannot open the log '{tmp_path}': Is a directory"):
+        Worker(app, Settings(port=0, log_file=tmp_path))
+
+
+def set_log_format(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    serve(app, log_format="json").connect().get("/fail").answer()
+    found = json.loads(capfd.readouterr().err)
+    assert (found["level"], found["message"], found["error"]) == ("error", "a handler failed", "ZeroDivisionError")
+    assert found["request"]["target"] == "/fail"
+
+
+def who(app: App) -> None:
+    app.get("/who")(lambda request: [request.client_ip, request.request_id])
+
+
+def set_trusted_proxies(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    who(app)
+    for trusted, client in (("127.0.0.0/8", "203.0.113.9"), ("10.0.0.0/8,unix", "127.0.0.1")):
+        wire = serve(app, trusted_proxies=trusted).connect()
+        assert json.loads(wire.get("/who", "X-Forwarded-For: 203.0.113.9").answer()[2])[0] == client
+    wire = serve(app, trusted_proxies="unix", uds=tmp_path / "s").connect()
+    assert json.loads(wire.get("/who", "X-Forwarded-For: 203.0.113.9").answer()[2])[0] == "203.0.113.9"
+
+
+def set_forwarded_headers(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    who(app)
+    wire = serve(app, trusted_proxies="127.0.0.1", forwarded_headers="forwarded").connect()
+    fields = ("X-Forwarded-For: 203.0.113.9", 'Forwarded: for="[2001:db8::1]"')
+    assert json.loads(wire.get("/who", *fields).answer()[2])[0] == "2001:db8::1"
+
+
+def set_request_id_header(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    who(app)
+    wire = serve(app, trusted_proxies="127.0.0.1", request_id_header="X-Id").connect()
+    assert json.loads(wire.get("/who", "X-Id: abc").answer()[2])[1] == "abc"
 
 
 @pytest.mark.parametrize("name", BY_ATTRIBUTE)

@@ -1,0 +1,59 @@
+"""The logs as settings describe them, and where the lines at start and end go."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from dimserver.errors import StartError
+from dimserver.log import Log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from dimcore import ConnectionPoolManifold
+    from dimserver.config import Settings
+    from dimserver.filters.accesslog import AccessLog
+
+__all__ = ["open_access_log", "open_log", "out"]
+
+
+def open_log(settings: Settings, worker: int = 0) -> Log:
+    """The error log.
+
+    Raises:
+        StartError: its file cannot be opened.
+    """
+    target = settings.log_file
+    try:
+        return Log(settings.log_level, 2 if target is None else target, settings.log_format, worker)
+    except OSError as error:
+        raise StartError(f"cannot open the log '{target or 'standard error'}': {error.strerror}") from None
+
+
+def open_access_log(
+    settings: Settings, pools: ConnectionPoolManifold, on_trouble: Callable[[str], object], worker: int = 0
+) -> AccessLog | None:
+    """The access log, or None where it is off.
+
+    Raises:
+        StartError: its file cannot be opened.
+    """
+    if settings.access_log == "off":
+        return None
+    from dimcore import AccessLines
+    from dimserver.filters.accesslog import AccessLog
+
+    lines = AccessLines(settings.access_log, pools, worker=worker, process=os.getpid())
+    target = settings.access_log_file
+    try:
+        return AccessLog(lines, settings.access_log, 1 if target is None else target, on_trouble)
+    except OSError as error:
+        raise StartError(f"cannot open the access log '{target or 'standard output'}': {error.strerror}") from None
+
+
+def out(settings: Settings) -> Any:
+    """Where to say that the server runs: standard output, unless the access log has that to itself."""
+    return sys.stderr if settings.access_log != "off" and settings.access_log_file is None else sys.stdout

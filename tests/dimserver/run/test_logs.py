@@ -1,0 +1,41 @@
+"""The logs that settings describe."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import pytest
+
+from dimcore import ConnectionPoolManifold
+from dimserver.config import Settings
+from dimserver.errors import StartError
+from dimserver.run.logs import open_access_log, open_log, out
+
+
+def test_the_error_log(tmp_path: pathlib.Path) -> None:
+    log = open_log(Settings(log_file=tmp_path / "log", log_format="json", log_level="error"), 7)
+    log.warning("no")
+    log.error("yes")
+    log.close()
+    assert '"worker":7' in (tmp_path / "log").read_text()
+    assert (tmp_path / "log").read_text().count("\n") == 1
+    with pytest.raises(StartError, match="cannot open the log '/none/log': No such file or directory"):
+        open_log(Settings(log_file="/none/log"))
+
+
+def test_the_access_log(tmp_path: pathlib.Path) -> None:
+    pools = ConnectionPoolManifold()
+    assert open_access_log(Settings(), pools, print) is None
+    log = open_access_log(Settings(access_log="json", access_log_file=tmp_path / "log"), pools, print)
+    assert log is not None
+    log.close()
+    assert (tmp_path / "log").exists()
+    with pytest.raises(StartError, match="cannot open the access log '/none/log': No such file or directory"):
+        open_access_log(Settings(access_log="json", access_log_file="/none/log"), pools, print)
+
+
+def test_where_to_speak() -> None:
+    assert out(Settings()) is sys.stdout
+    assert out(Settings(access_log="json")) is sys.stderr
+    assert out(Settings(access_log="json", access_log_file="log")) is sys.stdout
