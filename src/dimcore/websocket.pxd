@@ -32,8 +32,8 @@ cdef class Endpoint:
     cdef uint8_t slow                    # Slow
 
 
-# 112 bytes: | MessageReader, 56 | connection | endpoint | handler | asked | protocol | marked | flags |, and no
-# header of the collector: what it refers to lets go of it when the connection ends.
+# 120 bytes, and the header of the collector:
+# | MessageReader, 56 | connection | endpoint | handler | asked | protocol | marked | flags |
 cdef class WebSocket(MessageReader):
     cdef readonly Channel connection
     cdef Endpoint endpoint

@@ -239,5 +239,7 @@ def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
             if kind == "uvloop":
                 raise ConfigError("loop: uvloop is not installed; pip install 'dimserver[uvloop]'") from None
         else:
-            return uvloop.new_event_loop()
+            # Without the package there are no types either, and the checker is to be content both ways.
+            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            return loop
     return asyncio.new_event_loop()
