@@ -571,6 +571,19 @@ def test_rotation_of_the_access_log_under_load(child: Start, shop: pathlib.Path,
     assert sorted(line["target"] for line in found) == sorted(f"/n/{number}" for number in range(asked))
 
 
+def test_each_worker_logs_under_its_own_number(child: Start, shop: pathlib.Path) -> None:
+    words = ("--access-log", "json", "--access-log-file", "access.log", "--workers", "2")
+    server = child("run", "shop", "--port", "0", *words, cwd=shop)
+    for _ in range(40):  # a connection each: the system spreads them over both
+        with server.connect() as wire:
+            wire.get().answer()
+    assert server.end()[0] == 0
+    lines = [json.loads(line) for line in (shop / "access.log").read_text().splitlines()]
+    assert len({line["pid"] for line in lines}) == 2
+    assert {line["worker"] for line in lines} == {0, 1}
+    assert len({(line["pid"], line["worker"]) for line in lines}) == 2
+
+
 def test_a_reader_of_the_access_log_that_does_not_read(child: Start, shop: pathlib.Path) -> None:
     server = child("run", "shop", "--port", "0", "--access-log", "json", cwd=shop)
     with server.connect() as wire:

@@ -152,7 +152,9 @@ class Worker:
         self.started = monotonic()
         self.pools: ConnectionPoolManifold = self.app.connection_manifold
         self.pipeline: RequestSubstrate = self.app.request_manifold.requests
-        self.log = open_log(settings)
+        place = Place() if place is None else place
+        self._number = place.record  # as the ids of its connections have it
+        self.log = open_log(settings, self._number)
         self._full = Episode(self.log.error)
         self._access_log: AccessLog | None = None
         self._stopping = False
@@ -170,7 +172,7 @@ class Worker:
         self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self.loop, running)
         try:
             self._core = self._make_core()
-            self.operations = self._join(Place() if place is None else place)
+            self.operations = self._join(place)
             self._attach()
             if running is not None:
                 from dimserver.run.watchdog import Watchdog
@@ -239,7 +241,7 @@ class Worker:
     def _attach(self) -> None:
         settings = self.settings
         selector = self.loop.selector
-        self._access_log = open_access_log(settings, self.pools, self.log.warning)
+        self._access_log = open_access_log(settings, self.pools, self.log.warning, self._number)
         self._core.attach(
             register=selector.register,
             modify=selector.modify,
