@@ -47,7 +47,7 @@ SHELL = (
 
 # Imports that point backwards, each with its reason.
 EXCEPTIONS = {
-    ("dimserver.app", "dimserver.run.worker"): "`App.run` starts the server; imported when it is called",
+    ("dimserver.app", "dimserver.run.serve"): "`App.run` starts the server; imported when it is called",
 }
 
 # `import a`, `cimport a.b`, `from a.b cimport c`; the names may go on over several lines.

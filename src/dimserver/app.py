@@ -224,7 +224,7 @@ class App:
             ConfigError: an unknown setting or a bad value.
             StartError: the system refused, for example because the port is in use.
         """
-        from dimserver.run.worker import serve
+        from dimserver.run.serve import serve
 
         return serve(self, Settings(**merge(self.defaults, settings)), type(self).__name__)
 

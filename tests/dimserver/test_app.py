@@ -136,10 +136,10 @@ def test_settings() -> None:
 
 
 def test_run_puts_its_own_settings_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dimserver.run import worker
+    from dimserver.run import serve
 
     calls: list[Any] = []
-    monkeypatch.setattr(worker, "serve", lambda *given: calls.append(given) or 7)
+    monkeypatch.setattr(serve, "serve", lambda *given: calls.append(given) or 7)
     app = App(threads=8, port=1, uds="/run/x")
     assert app.run(port=2) == 7
     given, settings, name = calls.pop()

@@ -18,16 +18,16 @@ from typing import Any
 
 import pytest
 
+import dimserver
 from dimcore import ConnectionPoint, encode_frame
 from dimcore.pools import PoolFull
-from dimserver import App, OptimizedDimensionalServer, Response
+from dimserver import App, Response
 from dimserver.config import BY_ATTRIBUTE, Settings
 from dimserver.errors import ConfigError, StartError
-from dimserver.run import worker as module
 from dimserver.run.worker import Worker
 
 Serve = Callable[..., Any]
-SOURCES = pathlib.Path(module.__file__).parents[2]
+SOURCES = pathlib.Path(dimserver.__file__).parents[1]
 PATIENCE = 20.0  # seconds; far more than anything here takes
 SOON = 5.0  # seconds; far above any limit set here, far below every default
 
@@ -687,39 +687,13 @@ def test_stop_before_run(app: App) -> None:
     worker.run()
 
 
-def test_a_thread_that_ends_after_the_stop_does_no_harm(serve: Serve, app: App) -> None:
-    ended = threading.Event()
-
-    def late(request: object) -> bytes:
-        time.sleep(0.4)
-        ended.set()
-        return b"too late"
-
-    app.get("/late", blocking=True)(late)
-    server = serve(app, drain=0)
-    server.connect().get("/late")
-    time.sleep(0.1)
-    server.stop()
-    reader, writer = os.pipe()  # may have the numbers that were the loop's
-    assert ended.wait(SOON)
-    time.sleep(0.1)
-    os.set_blocking(reader, False)
-    with pytest.raises(BlockingIOError):
-        os.read(reader, 1)
-    os.close(reader)
-    os.close(writer)
-
-
-def test_the_summary_counts_a_connection_once(serve: Serve, app: App) -> None:
+def test_the_counts_have_a_connection_once(serve: Serve, app: App) -> None:
     server = serve(app, api=True)
     server.connect().get("/api/status").answer()  # enters the http pool, and then the api pool
     server.connect().get("/fail").answer()
     server.stop()
     counts = server.worker.counts()
     assert counts == {"requests": 2, "errors": 1, "connections": 2, "cut_off": 0}
-    assert module.summary(counts, 1.25) == "2 requests (1 failed) on 2 connections in 1.2 s"
-    cut = module.summary({**counts, "cut_off": 3}, 2)
-    assert cut == "2 requests (1 failed) on 2 connections, 3 cut off at the end in 2.0 s"
 
 
 def test_an_async_handler_runs_however_it_was_registered(serve: Serve, app: App) -> None:
@@ -741,18 +715,6 @@ def test_points_of_the_apps_own(serve: Serve, app: App) -> None:
     server.stop()
     assert isinstance(point, ConnectionPoint)
     assert app.connection_manifold.index.total_connections() == 1
-
-
-def test_the_seeds_server_has_the_built_in_endpoints(serve: Serve) -> None:
-    server = OptimizedDimensionalServer()
-    assert serve(server, **server.defaults).connect().get("/api/status").answer()[0] == 200
-    server = OptimizedDimensionalServer(api=False)
-    assert serve(server, **server.defaults).connect().get("/api/status").answer()[0] == 404
-
-
-def test_a_route_of_the_apps_own_comes_before_the_built_in_one(serve: Serve, app: App) -> None:
-    app.route("/api/status", lambda request: "mine")
-    assert serve(app, api=True).connect().get("/api/status").answer()[2] == b"mine"
 
 
 def test_an_answer_of_a_thread_whose_client_left(serve: Serve, app: App) -> None:
@@ -788,52 +750,9 @@ def test_connections_of_every_kind_in_one_server(serve: Serve, app: App) -> None
     assert [wire.answer()[0] for _ in range(6)] == [200, 202, 500, 404, 500, 200]
 
 
-# --- serve --------------------------------------------------------------------------------------
-
-
-def test_serve_off_the_main_thread_leaves_signals_alone(app: App, capsys: pytest.CaptureFixture[str]) -> None:
-    begun: list[Worker] = []
-    original = Worker.run
-
-    class Watched(Worker):
-        def run(self, signals: bool = False) -> None:
-            assert not signals
-            begun.append(self)
-            original(self, signals)
-
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Worker", Watched)
-        codes: list[int] = []
-        thread = threading.Thread(target=lambda: codes.append(app.run(port=0)))
-        thread.start()
-        while not begun:
-            time.sleep(0.01)
-        begun[0].stop()
-        thread.join(SOON)
-    assert codes == [0]
-    assert signal.getsignal(signal.SIGTERM) is before
-    out = capsys.readouterr().out
-    assert out.startswith("dimserver: serving App on http://127.0.0.1:")
-    assert "\ndimserver: stopped; 0 requests" in out
-
-
 def test_run_gives_signals_back(app: App) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), signal.set_wakeup_fd(-1)
     worker = Worker(app, Settings(port=0))
     threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     worker.run(signals=True)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), signal.set_wakeup_fd(-1)) == before
-
-
-def test_the_descriptor_limit(app: App, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    import resource
-
-    asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (100, 200))
-    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append(limits))
-    worker = Worker(app, Settings(port=0, max_connections=1000))
-    worker.stop()
-    worker.run()
-    assert asked == [(200, 200)]
-    assert "the descriptor limit is 200: 1016 connections do not fit (ulimit -n)" in capfd.readouterr().err

@@ -1,0 +1,84 @@
+"""The parts of a worker as its settings describe them: its loop and its core."""
+
+from __future__ import annotations
+
+from dimcore import Core
+from dimserver.app import App, is_async
+from dimserver.net.loop import Loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dimserver.config import Settings
+    from dimserver.log import Log
+
+__all__ = ["make_core", "make_loop"]
+
+
+def make_loop(app: App, settings: Settings, trouble: Callable[[Exception], object], log: Log) -> Loop:
+    """The loop: of asyncio's kind for an app with coroutines, or where `loop` asks for one.
+
+    Args:
+        trouble: told of faults of the server.
+        log: of the worker.
+    """
+    routes = app.request_manifold.router.routes()
+    if settings.loop == "auto" and not any(is_async(route.handler) for route in routes):
+        return Loop(trouble)
+    from dimserver.net.asyncloop import AsyncLoop
+
+    return AsyncLoop(settings.loop, trouble, log.error)
+
+
+def make_core(app: App, settings: Settings, log: Log) -> Core:
+    """The core with its limits; the pools get their caps and the process its descriptors."""
+    pools = app.connection_manifold
+    core = Core(pools, app.request_manifold.requests)
+    core.configure(
+        max_connections=settings.max_connections,
+        admin_reserve=settings.admin_reserve,
+        max_per_address=settings.max_per_address,
+        max_body=settings.limit_body,
+        body_memory=settings.body_memory,
+        request_line=settings.limit_request_line,
+        head=settings.limit_head,
+        field=settings.limit_field,
+        fields=settings.limit_fields,
+        body_rate=settings.rate_body,
+        send_rate=settings.rate_send,
+        seconds={
+            "connect": settings.timeout_connect,
+            "handshake": settings.timeout_handshake,
+            "idle": settings.timeout,
+            "linger": settings.timeout_linger,
+            "head": settings.timeout_head,
+            "body_grace": settings.rate_grace if settings.rate_body else 0,
+            "send_grace": settings.rate_grace if settings.rate_send else 0,
+            "ws_ping": settings.ws_ping,
+            "ws_timeout": settings.ws_timeout,
+            "ws_close": settings.ws_close,
+        },
+    )
+    pools.set_cap("http", settings.max_http or None)
+    pools.set_cap("websocket", settings.max_websocket or None)
+    pools.set_cap("api", settings.max_api or None)
+    _raise_descriptor_limit(settings.max_connections + settings.admin_reserve, log)
+    return core
+
+
+def _raise_descriptor_limit(connections: int, log: Log) -> None:
+    """Raise the soft limit as far as needed and allowed; say so when it does not reach."""
+    import resource
+
+    wanted = connections + 64  # listeners, files being sent, logs
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reach, hard))
+    except (OSError, ValueError):
+        reach = soft
+    if reach < wanted:
+        log.warning(f"the descriptor limit is {reach}: {connections} connections do not fit (ulimit -n)")

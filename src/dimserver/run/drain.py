@@ -1,0 +1,113 @@
+"""How a worker comes to its end without losing anybody: what is in flight ends, what is idle is closed."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from dimcore import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dimcore import ConnectionPoolManifold, RequestSubstrate
+    from dimserver.net.loop import Loop
+
+__all__ = ["LAST_REQUEST", "Drain"]
+
+WEBSOCKET_POOL = 1
+NEW, HANDSHAKE, ACTIVE, IDLE, CLOSING = 1, 2, 3, 4, 5
+LAYERS = range(1, 8)
+RESPONSE_READY = 5  # the stage of a request whose answer is being sent
+LAST_REQUEST = 0.2  # seconds: a stop waits so long for a request that is on its way on an idle connection
+DRAIN_STEP = 0.05  # seconds between two looks at what is left
+CUT_BEFORE = 1.0  # seconds before the drain limit: streams are ended, so that their sources have time to clean up
+
+
+class Drain:
+    """See the module.
+
+    Args:
+        pools, pipeline, loop: of the worker.
+        in_flight: how many requests are on threads.
+
+    Attributes:
+        cut_off: connections that were in the middle of a request at the end.
+
+    Thread-safety: the loop's thread.
+    """
+
+    def __init__(
+        self, pools: ConnectionPoolManifold, pipeline: RequestSubstrate, loop: Loop, in_flight: Callable[[], int]
+    ) -> None:
+        self._pools = pools
+        self._pipeline = pipeline
+        self._loop = loop
+        self._in_flight = in_flight
+        self._limit = 0.0
+        self._linger_ends = 0.0
+        self._ends = 0.0
+        self.cut_off = 0
+
+    def begin(self, linger: float, limit: float) -> None:
+        """Let requests in flight end, then stop the loop.
+
+        Args:
+            linger: seconds for which an idle connection is kept for one more request, which may be on its way.
+            limit: seconds after which the loop stops whatever is left.
+        """
+        now = monotonic()
+        self._limit = limit
+        self._ends = now + limit
+        self._linger_ends = min(now + linger, self._ends)
+        # After one more round: a request that lies in the kernel already is one in flight.
+        self._loop.call_later(0, self._look)
+
+    def _look(self) -> None:
+        now = monotonic()
+        if now >= self._ends - min(CUT_BEFORE, self._limit / 4):
+            # Their peers see that something is missing; their generators, on whichever thread, a GeneratorExit.
+            self.cut_off += self._end_streams()
+        if now >= self._linger_ends:
+            # Whoever is not in the middle of a request has nothing to lose; who lingers has an answer to read yet.
+            # Not at once: a client may be sending its next request at this very moment, and would lose it.
+            self._close_connections(NEW, HANDSHAKE, IDLE)
+            self._close_connections(ACTIVE, spirals=(WEBSOCKET_POOL,))  # asked whether they are alive
+        if now >= self._ends or not (self._in_flight() or self._has_connections()):
+            self._loop.stop()
+        else:
+            self._loop.call_later(DRAIN_STEP, self._look)
+
+    def close_all(self) -> None:
+        """Close every connection there is; those that are served at the moment are counted as cut off."""
+        index = self._pools.index
+        self.cut_off += sum(index.count_at(spiral, ACTIVE) for spiral in range(index.spirals))
+        self._close_connections(*LAYERS)
+        self._close_connections(CLOSING)  # WebSockets, which were told but not waited for
+
+    def _end_streams(self) -> int:
+        ended = 0
+        index = self._pipeline.index
+        for spiral in range(index.spirals):
+            for request in index.get_at(spiral, RESPONSE_READY):
+                connection = getattr(request, "connection", None)
+                if isinstance(connection, Connection):
+                    connection.close()
+                    ended += 1
+        return ended
+
+    def _has_connections(self) -> bool:
+        index = self._pools.index
+        if index.total_connections() == 0:
+            return False
+        cells = ((spiral, layer) for spiral in range(index.spirals) for layer in LAYERS)
+        return any(isinstance(point, Connection) for cell in cells for point in index.get_at(*cell))
+
+    def _close_connections(self, *layers: int, spirals: Sequence[int] = ()) -> None:
+        index = self._pools.index
+        for spiral in spirals or range(index.spirals):
+            for layer in layers:
+                if index.count_at(spiral, layer):
+                    for connection in index.get_at(spiral, layer):
+                        if isinstance(connection, Connection):  # the app may keep points of its own there
+                            connection.close()

@@ -1,0 +1,120 @@
+"""What a supervisor holds while workers come and go: the sockets, the board, the log, and what goes with them."""
+
+from __future__ import annotations
+
+from dimcore import Board
+from dimserver.errors import StartError
+from dimserver.net.loop import Loop
+from dimserver.net.peers import make_directory, remove_directory
+from dimserver.net.sockets import Sockets
+from dimserver.run.autoreload import check_library
+from dimserver.run.cgroup import usable_cpus
+from dimserver.run.logs import open_log
+from dimserver.run.notify import Notifier, passed_sockets
+from dimserver.run.pidfile import PidFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dimserver.config import Settings
+
+__all__ = ["Holdings", "workers_wanted"]
+
+MOST_WORKERS = 512  # at a time, those that drain included; each takes 12 KiB of the board, once it is there
+# Settings whose work is done at the start.
+FIXED = ("host", "port", "uds", "uds_mode", "fd", "admin", "admin_mode", "pidfile", "reload")
+
+
+def workers_wanted(settings: Settings) -> int:
+    """How many workers the settings ask for; "auto" is one for each CPU."""
+    return settings.workers or usable_cpus()
+
+
+class Holdings:
+    """See the module.
+
+    Args:
+        settings: at the start.
+
+    Attributes:
+        settings: of the newest generation that serves.
+        log, loop, board, notifier: the supervisor's own.
+        directory: where workers have their private sockets; None where there are none.
+        sockets: None until the first worker has said what its app wants.
+        announced: whether every worker has served once.
+        stopping: whether the end has begun.
+
+    Raises:
+        StartError: the log cannot be opened.
+
+    Thread-safety: the supervisor's thread.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.log = open_log(settings)
+        self.loop = Loop(self._trouble)
+        self.notifier = Notifier()
+        self.board = Board(MOST_WORKERS)
+        self.directory = make_directory()
+        self.sockets: Sockets | None = None
+        self.announced = False
+        self.stopping = False
+        self._passed = passed_sockets()
+        self._pidfile: PidFile | None = None
+
+    def _trouble(self, error: Exception) -> None:
+        self.log.error("a fault of the supervisor; it goes on", error=error)
+
+    def open(self, settings: Settings) -> None:
+        """Open what is opened once, when the first worker has said what its app wants.
+
+        Raises:
+            StartError: the system refused.
+            ConfigError: a library is missing.
+        """
+        if settings.reload:
+            check_library()
+        if settings.pidfile is not None:
+            self._pidfile = PidFile(settings.pidfile)
+            self._pidfile.write()
+        self.sockets = Sockets(settings, grouped=True, passed=self._passed)
+
+    def settle(self, settings: Settings) -> Settings:
+        """The settings of a new generation, with what cannot change while the server runs."""
+        if self.sockets is None:
+            return settings
+        keep = {name: getattr(self.settings, name) for name in FIXED}
+        for name, value in keep.items():
+            if getattr(settings, name) != value:
+                self.log.warning(f"reload: --{name} stays as it is until the server is started anew")
+        return settings.replace(**keep)
+
+    def renew(self, settings: Settings) -> None:
+        """A generation with these settings serves."""
+        self.settings = settings
+        try:
+            fresh = open_log(settings)
+        except StartError as error:
+            self.log.error(f"{error}; the old one stays in use")
+        else:
+            self.log.close()
+            self.log = fresh
+
+    def forget(self) -> None:
+        """In a process forked from this one: give up what is the supervisor's."""
+        if self.sockets is not None:
+            self.sockets.forget()
+        self.loop.close()
+        self.notifier.close()
+        self.log.close()
+
+    def close(self) -> None:
+        """Close all, and remove what has a name in the file system."""
+        if self.sockets is not None:
+            self.sockets.close(self.log)
+        if self.directory is not None:
+            remove_directory(self.directory)
+        if self._pidfile is not None:
+            self._pidfile.remove()
+        self.notifier.close()
+        self.loop.close()

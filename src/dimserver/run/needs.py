@@ -1,0 +1,90 @@
+"""What the core needs from its worker, as the callables it is given (`Core.attach`)."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from dimserver.net.episode import Episode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from dimcore import Connection, RequestPoint
+    from dimserver.config import Settings
+    from dimserver.log import Log
+    from dimserver.net.loop import Loop
+
+__all__ = ["Needs"]
+
+NO_ROOM_FOR_BODY = "a request body could not be kept"  # as the core says it
+
+
+class Needs:
+    """See the module.
+
+    Args:
+        settings, loop, log: of the worker.
+
+    Thread-safety: the loop's thread.
+    """
+
+    def __init__(self, settings: Settings, loop: Loop, log: Log) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._log = log
+        self._full = Episode(log.error)
+
+    def callables(self) -> dict[str, Any]:
+        """As `Core.attach` takes them; without those of the access log and of the thread pool."""
+        selector = self._loop.selector
+        return {
+            "register": selector.register,
+            "modify": selector.modify,
+            "unregister": selector.unregister,
+            "open_spool": self._open_spool,
+            "open_stream": self._open_stream,
+            "report": self._report,
+            "forwarded": self._forwarding(),
+            **self._coroutines(),
+        }
+
+    def _open_spool(self) -> int:
+        import tempfile
+
+        descriptor, path = tempfile.mkstemp(prefix="dimserver-", dir=self._settings.spool_dir)
+        os.unlink(path)
+        return descriptor
+
+    def _open_stream(self, connection: Connection) -> Any:
+        from dimserver.http.bodystream import BodyStream
+
+        return BodyStream(connection.pause_body, partial(self._loop.call_from_thread, connection.resume_body))
+
+    def _forwarding(self) -> Any:
+        settings = self._settings
+        if not settings.trusted_proxies:
+            return None
+        from dimserver.http.forwarded import Forwarding
+
+        return Forwarding(settings.trusted_proxies, settings.forwarded_headers, settings.request_id_header)
+
+    def _coroutines(self) -> dict[str, Any]:
+        loop = self._loop
+        if loop.runner is None:
+            return {}
+        from dimserver.http.asyncbody import AsyncBody
+        from dimserver.net.asyncstream import send_stream
+
+        def open_body(connection: Connection) -> AsyncBody:
+            return AsyncBody(loop.asyncio, connection.pause_body, connection.resume_body)
+
+        return {"runner": loop.runner, "open_flow": partial(send_stream, loop.asyncio), "open_body": open_body}
+
+    def _report(self, message: str, request: RequestPoint | None, error: BaseException | None) -> None:
+        if message == NO_ROOM_FOR_BODY and isinstance(error, OSError):
+            where = "" if request is None else f": {request.method} {request.raw_target}"
+            self._full.tell(f"{message}{where}: {os.strerror(error.errno or 0)}; answered 503 until there is room")
+        else:
+            self._log.error(message, error, request)

@@ -1,0 +1,130 @@
+"""Where a worker listens, and what is reached there: its doors, the sites behind them, and their routes."""
+
+from __future__ import annotations
+
+from dimcore import RouteConflict, Router, Site
+from dimserver.app import is_async
+from dimserver.errors import ConfigError
+from dimserver.http.deferred import Deferred
+from dimserver.net.listener import Listener
+from dimserver.net.sockets import Sockets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dimcore import Core
+    from dimserver.config import Settings
+    from dimserver.log import Log
+    from dimserver.net.loop import Loop
+    from dimserver.net.sockets import Door
+    from dimserver.run.operations import Operations
+
+__all__ = ["Reception"]
+
+ADMIN_POOL = 3
+
+
+class Reception:
+    """See the module.
+
+    Args:
+        settings, log: of the worker.
+        doors: the sockets to listen on, its own from now on; none: `open` opens those that the settings name.
+
+    Thread-safety: the loop's thread.
+    """
+
+    def __init__(self, settings: Settings, log: Log, doors: Sequence[Door]) -> None:
+        self._settings = settings
+        self._log = log
+        self._doors = doors
+        self._sockets: Sockets | None = None
+        self._listeners: list[Listener] = []
+
+    @property
+    def urls(self) -> list[str]:
+        """Where it listens, the main listener first."""
+        return [listener.url for listener in self._listeners]
+
+    def open(self, core: Core, loop: Loop, app_router: Router, operations: Operations, builtin_only: bool) -> None:
+        """Listen.
+
+        Args:
+            core, loop, operations: of the worker.
+            app_router: the app's routes, which are told of the settings.
+            builtin_only: there is no app.
+
+        Raises:
+            StartError: the system refused.
+            ConfigError: the directory of static files cannot be served.
+        """
+        api = self._below_the_app(operations, builtin_only)
+        self._configure(app_router)
+        main = Site(core, app_router, api)
+        if not self._doors:
+            self._sockets = Sockets(self._settings)
+            self._doors = self._sockets.doors()
+        admin = None
+        if any(door.admin for door in self._doors):
+            router = Router()
+            _add_api(router, operations, admin=True)
+            admin = Site(core, router, None, ADMIN_POOL, False)
+        for door in self._doors:
+            site = admin if door.admin and admin is not None else main
+            self._listeners.append(Listener(door.sock, site, loop, self._log, inherited=door.kept))
+
+    def _below_the_app(self, operations: Operations, builtin_only: bool) -> Router:
+        """What is there where the app has no route."""
+        settings = self._settings
+        api = Router()
+        if settings.static is not None:
+            from dimserver.handlers.static import StaticFiles
+
+            try:
+                files = StaticFiles(settings.static)
+            except ValueError as error:
+                raise ConfigError(f"--static: {error}") from None
+            api.add("GET", "/", files, exact=False)
+        if builtin_only or settings.api:
+            _add_api(api, operations, admin=False)
+        return api
+
+    def _configure(self, router: Router) -> None:
+        for route in router.routes():
+            # Not by its type: who has no WebSocket does not pay for the import.
+            configure = getattr(route.handler, "configure_websocket", None)
+            if configure is not None:
+                configure(self._settings)
+            elif self._settings.threads:
+                route.blocking = not is_async(route.handler)
+
+    def shut(self, last: bool) -> None:
+        """Accept no more.
+
+        Args:
+            last: whether nobody else will accept what waits at the doors: it is accepted now.
+        """
+        if self._sockets is not None:
+            self._sockets.unlink(self._log)
+        for listener in self._listeners:
+            if last and not listener.inherited:  # else its queue is somebody else's to serve
+                listener.accept_all()
+            listener.close()
+
+    def close(self) -> None:
+        """Close all that is open; again is fine."""
+        for listener in self._listeners:
+            listener.close()
+        if self._sockets is not None:
+            self._sockets.close(self._log)
+        for door in self._doors:
+            door.sock.close()
+
+
+def _add_api(router: Router, operations: Operations, admin: bool) -> None:
+    for method, path, handler in operations.api.routes(admin):
+        try:
+            router.add(method, path, handler, blocking=isinstance(handler, Deferred))
+        except RouteConflict:  # a route of the operator's own takes precedence
+            continue

@@ -1,0 +1,156 @@
+"""New workers in the place of old ones: at the start, at a reload, and when one was lost.
+
+The first worker of a generation is started alone.  When it serves, the others
+follow, some at a time; when it does not, everything stays as it was.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dimserver.config import Settings
+from dimserver.errors import DimserverError
+from dimserver.run.holdings import workers_wanted
+from dimserver.run.slots import Generation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dimserver.run.crew import Crew
+    from dimserver.run.holdings import Holdings
+    from dimserver.run.scale import Scale
+    from dimserver.run.slots import Process, Slot
+
+__all__ = ["Renewal"]
+
+
+class Renewal:
+    """See the module.
+
+    Args:
+        read: returns the values of the configuration's sources, or raises ConfigError.
+        first: the generation that the server starts with.
+        holdings, crew, scale: of the supervisor.
+        status: what is served, in a line for the service manager.
+
+    Attributes:
+        generation: the newest that serves.
+        leader: the first worker of a generation that is tried, or None.
+
+    Thread-safety: the supervisor's thread.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], dict[str, object]],
+        first: Generation,
+        holdings: Holdings,
+        crew: Crew,
+        scale: Scale,
+        status: Callable[[], str],
+    ) -> None:
+        self._read = read
+        self._holdings = holdings
+        self._crew = crew
+        self._scale = scale
+        self._status = status
+        self._again = False  # another reload was asked for meanwhile
+        self._reloading = False
+        self.generation = first
+        self.leader: Process | None = None
+
+    # --- generations ----------------------------------------------------------------------------
+
+    def begin(self) -> bool:
+        """Start the server's first worker; False if the system refuses."""
+        self.leader = self._crew.start(self._scale.slots[0], self.generation)
+        return self.leader is not None
+
+    def reload(self) -> None:
+        """Read the configuration and try a worker with it and with new code."""
+        holdings = self._holdings
+        if holdings.stopping:
+            return
+        if not holdings.announced or self.leader is not None or any(slot.coming for slot in self._scale.slots):
+            self._again = True
+            return
+        self._reloading = True
+        holdings.notifier.reloading()
+        try:
+            values = self._read()
+            Settings(**values)
+        except DimserverError as error:
+            self._over()
+            holdings.log.error(f"reload: {error}; everything stays as it was")
+            return
+        holdings.log.info("reload: a worker with the new configuration and code is started")
+        self.leader = self._crew.start(self._scale.slots[0], Generation(self.generation.number + 1, values))
+        if self.leader is None:
+            self.go_on()
+
+    def follow(self, generation: Generation) -> None:
+        """The first worker of a generation serves: the others come after."""
+        self.leader = None
+        holdings = self._holdings
+        first = generation is self.generation
+        self.generation = generation
+        holdings.renew(generation.settings or holdings.settings)
+        if not first:
+            holdings.log.info("reload: the new worker serves; the others follow")
+            holdings.board.tally("reloads")
+            if holdings.sockets is not None:
+                holdings.sockets.set_backlog(holdings.settings.backlog)
+        self._scale.resize(workers_wanted(holdings.settings))
+        self.go_on()
+
+    def give_up(self) -> None:
+        """The leader has ended before it served."""
+        self.leader = None
+        self._over()
+
+    def _over(self) -> None:
+        self._reloading = False
+        self._holdings.notifier.ready(self._status())
+
+    def go_on(self) -> None:
+        """Renew slots of an older generation, some at a time."""
+        holdings = self._holdings
+        if holdings.stopping or self.leader is not None:
+            return
+        slots = self._scale.slots
+        coming = sum(slot.coming is not None for slot in slots)
+        most = len(slots) if not holdings.announced else max(1, len(slots) // 4)
+        for slot in slots:
+            if coming >= most:
+                return
+            old = slot.serving is None or slot.serving.generation is not self.generation
+            if old and slot.coming is None and not slot.waiting:
+                self.replace(slot)
+                coming += 1
+        if holdings.announced and coming == 0 and self._reloading:
+            self._over()
+        if holdings.announced and coming == 0 and self._again:
+            self._again = False
+            self.reload()
+
+    # --- single slots ---------------------------------------------------------------------------
+
+    def replace(self, slot: Slot) -> None:
+        """Start a worker for a slot that has none, or whose worker is to be renewed."""
+        slot.waiting = False
+        scale = self._scale
+        if (
+            self._holdings.stopping
+            or slot.coming is not None
+            or (slot not in scale.slots and slot not in scale.closing)
+        ):
+            return
+        if self._crew.start(slot, self.generation) is None:
+            self.replace_later(slot, slot.lost(0.0))
+
+    def replace_later(self, slot: Slot, delay: float) -> None:
+        """`replace`, after so many seconds."""
+        if not slot.waiting:
+            slot.waiting = True
+            self._holdings.loop.call_later(delay, partial(self.replace, slot))

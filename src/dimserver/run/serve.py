@@ -1,0 +1,48 @@
+"""Serving an app in this very process, without a supervisor: what `App.run` does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from time import monotonic
+
+from dimserver.run.announce import say, served, summary
+from dimserver.run.logs import out
+from dimserver.run.worker import Worker, freeze
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dimserver.app import App
+    from dimserver.config import Settings
+
+__all__ = ["serve"]
+
+
+def serve(app: App | None, settings: Settings, target: str) -> int:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        app: None serves the built-in endpoints and static files.
+        settings: see ``dimserver config``.
+        target: what is served, for the line printed at the start.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        StartError: the system refused, for example because the port is in use.
+        ConfigError: the directory of static files cannot be served.
+    """
+    worker = Worker(app, settings)
+    if settings.workers != 1:
+        worker.log.warning("workers: this program serves in its own process; `dimserver run` starts several")
+    say(f"dimserver: serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})", out(settings))
+    freeze()
+    worker.run(signals=_on_main_thread())
+    say(f"dimserver: stopped; {summary(worker.counts(), monotonic() - worker.started)}", out(settings))
+    return 0
+
+
+def _on_main_thread() -> bool:
+    threading = sys.modules.get("threading")  # not imported: there is only the main one
+    return threading is None or threading.current_thread() is threading.main_thread()
