@@ -35,7 +35,7 @@ from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new,
 from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, KIB, PARSED, POOL_API
 from dimcore.outflow cimport Outflow, Push
 from dimcore.parser cimport (
-    CHUNKED, EXPECT_OTHER, FAULT_BODY_LENGTH, FAULT_CUT, FAULT_EXPECTATION, FAULT_TIMEOUT,
+    CHUNKED, EXPECT_CONTINUE, EXPECT_OTHER, FAULT_BODY_LENGTH, FAULT_CUT, FAULT_EXPECTATION, FAULT_TIMEOUT,
     HEAD_PARTIAL, Head, fault_status, fault_text, head_is_blank, head_parse, head_reset,
 )
 from dimcore.request cimport RequestPoint
@@ -461,10 +461,12 @@ cdef class Connection(Exchange):
                 self.flags |= CLOSE | LINGER     # answered without its body: the framing ends here
             else:
                 self.start_body(head.info.flags & CHUNKED)
-                if size == <size_t> length:
+                if size > <size_t> length:
+                    request.info.flags &= ~<uint32_t> EXPECT_CONTINUE    # the peer did not wait to be told
+                elif request.route.streaming:
+                    self.divert(request.reader)
+                else:
                     self.call_for_body()
-                    if request.route.streaming:
-                        self.divert(request.reader)
                 return length
         if request.route is None:
             self.not_routed(path, path_size)
@@ -510,7 +512,10 @@ cdef class Connection(Exchange):
         if reader.sink is not None or reader.spool is not None:
             return 0
         if not self.current.route.blocking and (not self.current.route.streaming or core.runner is None):
+            self.call_for_body()
             return reader.spill(Spool(core.open_spool()))
+        if self.current.info.flags & EXPECT_CONTINUE:
+            self.pause_body()            # until the handler wants it: whether it does, only it can tell
         sink = core.open_stream(self) if self.current.route.blocking else core.open_body(self)
         self.current.take_body(sink)
         reader.pour(sink)

@@ -135,7 +135,8 @@ cdef class Core:
             open_stream: called with ``(connection)`` when the body of a blocking
                 handler's request is large; returns an object with ``feed(bytes)``,
                 ``end(error text)``, ``read()`` and iteration, whose backpressure is
-                ``connection.pause_body`` and ``connection.resume_body``.
+                ``connection.pause_body`` and ``connection.resume_body``.  Where
+                ``connection.body_paused`` is true at the start, nothing comes before the latter.
             runner: runs the coroutines of async handlers; without it they are answered 500.
             open_flow: called with ``(connection, request, status, headers, async iterable)``;
                 returns the coroutine that sends such a body.  Needed with `runner`.

@@ -85,6 +85,7 @@ cdef class Exchange(Channel):
     cdef int call_for_body(self) except -1:
         """Nothing of the body is here and the handler wants it: say so (RFC 9110 10.1.1)."""
         if self.current.info.flags & EXPECT_CONTINUE:
+            self.current.info.flags &= ~<uint32_t> EXPECT_CONTINUE
             self.site.core.writer.append(PyBytes_AS_STRING(CONTINUE), PyBytes_GET_SIZE(CONTINUE))
         return 0
 
@@ -188,14 +189,33 @@ cdef class Exchange(Channel):
             self.watch(0)
 
     def resume_body(self):
-        """Go on after `pause_body`."""
-        if self.flags & (GONE | HALTED) == HALTED:
-            self.flags &= ~<uint16_t> HALTED
-            if self.current is not None:
-                # A new grace period: the time before was the handler's.
-                self.site.core.requests.step(self.current, STAGE_PROGRESS, self.site.core.clock())
-            if self.flags & BUSY:
-                self.watch(READABLE)
+        """Go on after `pause_body`; a peer that waits to be told so is told (RFC 9110 section 10.1.1)."""
+        cdef Core core = self.site.core
+        if self.flags & (GONE | HALTED) != HALTED:
+            return
+        self.flags &= ~<uint16_t> HALTED
+        if self.current is None or self.current.reader is None:
+            return
+        # A new grace period: the time before was the handler's.
+        core.requests.step(self.current, STAGE_PROGRESS, core.clock())
+        if self.flags & BUSY:
+            self.watch(READABLE)
+        if not self.current.info.flags & EXPECT_CONTINUE:
+            return
+        if self.flags & WORKING:         # the handler asks in its first step; behind answers that are written already
+            self.call_for_body()
+            return
+        core.enter()
+        try:
+            self.call_for_body()
+            self.flush()
+        finally:
+            core.leave()
+
+    @property
+    def body_paused(self):
+        """Whether `pause_body` was called, and `resume_body` not yet."""
+        return self.flags & HALTED != 0
 
     # --- the answer -----------------------------------------------------------------------------
 

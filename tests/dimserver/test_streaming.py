@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pathlib
 import select
@@ -273,6 +274,65 @@ def test_continue_before_a_large_body(serve: Serve, blocking: bool) -> None:
     wire.send(post("/", 3 * MIB, "Expect: 100-continue"))
     assert wire.answer()[0] == 100
     assert wire.send(b"x" * 3 * MIB).answer()[2] == b"%d" % (3 * MIB)
+
+
+def expecting(app: App, path: str, blocking: bool, refuse: bool) -> None:
+    """A route that is given its body as it arrives, and looks at it late, or never."""
+
+    def on_a_thread(request: Any) -> Any:
+        time.sleep(0.05)
+        return (401, {}, b"who?") if refuse else str(sum(map(len, request.stream())))
+
+    async def on_the_loop(request: Any) -> Any:
+        await asyncio.sleep(0.05)
+        return (401, {}, b"who?") if refuse else str(sum([len(piece) async for piece in request.stream()]))
+
+    app.post(path, blocking=blocking, stream=True)(on_a_thread if blocking else on_the_loop)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("size", [5, 2 * MIB])
+def test_continue_is_said_when_the_handler_asks(serve: Serve, blocking: bool, size: int) -> None:
+    app = App()
+    expecting(app, "/", blocking, refuse=False)
+    app.get("/")(lambda request: "before")
+    wire = serve(app).connect()
+    wire.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n" + post("/", size, "Expect: 100-continue"))
+    assert wire.answer()[2] == b"before"
+    assert wire.answer()[0] == 100
+    assert wire.send(b"x" * size).answer()[2] == b"%d" % size
+    # One that does not wait to be told is told nothing, and neither is the next one without the expectation.
+    assert wire.send(post("/", 5, "Expect: 100-continue") + b"x").send(b"yyyy").answer()[2] == b"5"
+    assert wire.send(post("/", 5)).send(b"xxxxx").answer()[2] == b"5"
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_continue_is_not_said_for_a_body_nobody_wants(serve: Serve, blocking: bool) -> None:
+    app = App()
+    expecting(app, "/", blocking, refuse=True)
+    wire = serve(app).connect()
+    status, fields, body = wire.send(post("/", 3 * MIB, "Expect: 100-continue")).answer()
+    assert (status, body) == (401, b"who?")
+    assert fields["connection"] == "close"  # the peer may send the body all the same: where it ends is not known
+    assert wire.sock.recv(1) == b""
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_handler_that_asks_late_does_not_make_its_client_late(serve: Serve, blocking: bool) -> None:
+    app = App()
+
+    def on_a_thread(request: Any) -> str:
+        time.sleep(0.6)
+        return str(sum(map(len, request.stream())))
+
+    async def on_the_loop(request: Any) -> str:
+        await asyncio.sleep(0.6)
+        return str(sum([len(piece) async for piece in request.stream()]))
+
+    app.post("/", blocking=blocking, stream=True)(on_a_thread if blocking else on_the_loop)
+    wire = serve(app, rate_grace=0.2).connect()
+    assert wire.send(post("/", 5, "Expect: 100-continue")).answer()[0] == 100
+    assert wire.send(b"xxxxx").answer()[2] == b"5"
 
 
 @pytest.mark.parametrize("blocking", [False, True])

@@ -27,19 +27,22 @@ class AsyncBody:
     Args:
         loop: of the coroutine that takes them.
         pause, resume: stop the reading of the socket and go on with it.
+        paused: whether it is stopped already, until the first chunk is wanted.
 
     ``async for`` gives `bytes` and ends with the body.
 
     Thread-safety: the loop's thread only.
     """
 
-    def __init__(self, loop: AbstractEventLoop, pause: Callable[[], object], resume: Callable[[], object]) -> None:
+    def __init__(
+        self, loop: AbstractEventLoop, pause: Callable[[], object], resume: Callable[[], object], paused: bool = False
+    ) -> None:
         self._loop = loop
         self._pause = pause
         self._resume = resume
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
-        self._paused = False
+        self._paused = paused
         self._begun = False
         self._ended = False
         self._error = ""
@@ -93,6 +96,9 @@ class AsyncBody:
             BadRequest: the peer left or broke the framing before it was; never a short body taken for a whole one.
             UsageError: another coroutine waits already.
         """
+        if self._paused and not self._chunks:  # it was from the start: the peer waits until its body is wanted
+            self._paused = False
+            self._resume()
         self._begun = True
         while not self._chunks and not self._ended:
             if self._arrival is not None:

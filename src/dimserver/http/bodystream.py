@@ -28,18 +28,19 @@ class BodyStream:
     Args:
         pause: stops the reading of the socket; called on the loop's thread.
         resume: goes on with it; called on the handler's thread, so it has to hand over to the loop.
+        paused: whether it is stopped already, until the handler wants the first chunk.
 
     Iterating gives `bytes` and ends with the body.
 
     Thread-safety: `feed` and `end` on the loop's thread, iteration on one other.
     """
 
-    def __init__(self, pause: Callable[[], object], resume: Callable[[], object]) -> None:
+    def __init__(self, pause: Callable[[], object], resume: Callable[[], object], paused: bool = False) -> None:
         self._pause = pause
         self._resume = resume
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
-        self._paused = False
+        self._paused = paused
         self._begun = False
         self._ended = False
         self._error = ""
@@ -83,6 +84,9 @@ class BodyStream:
             StopIteration: the body is complete.
             BadRequest: the peer left or broke the framing before it was; never a short body taken for a whole one.
         """
+        if self._paused and not self._chunks:  # it was from the start: the peer waits until its body is wanted
+            self._paused = False
+            self._resume()
         resume = False
         self._begun = True
         with self._changed:

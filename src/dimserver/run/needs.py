@@ -60,7 +60,8 @@ class Needs:
     def _open_stream(self, connection: Connection) -> Any:
         from dimserver.http.bodystream import BodyStream
 
-        return BodyStream(connection.pause_body, partial(self._loop.call_from_thread, connection.resume_body))
+        resume = partial(self._loop.call_from_thread, connection.resume_body)
+        return BodyStream(connection.pause_body, resume, connection.body_paused)
 
     def _forwarding(self) -> Any:
         settings = self._settings
@@ -78,7 +79,7 @@ class Needs:
         from dimserver.net.asyncstream import send_stream
 
         def open_body(connection: Connection) -> AsyncBody:
-            return AsyncBody(loop.asyncio, connection.pause_body, connection.resume_body)
+            return AsyncBody(loop.asyncio, connection.pause_body, connection.resume_body, connection.body_paused)
 
         return {"runner": loop.runner, "open_flow": partial(send_stream, loop.asyncio), "open_body": open_body}
 

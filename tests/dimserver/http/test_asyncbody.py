@@ -38,6 +38,24 @@ def test_what_is_there_is_given_at_once() -> None:
     assert play(script) == []
 
 
+def test_one_that_begins_paused_goes_on_when_it_is_wanted() -> None:
+    async def main() -> None:
+        resumed: list[str] = []
+
+        def resume() -> None:
+            resumed.append("resume")
+            body.feed(b"a")
+            body.end()
+
+        body = AsyncBody(asyncio.get_running_loop(), lambda: resumed.append("pause"), resume, paused=True)
+        await asyncio.sleep(0)
+        assert resumed == []
+        assert await asyncio.wait_for(take(body), 20) == [b"a"]
+        assert resumed == ["resume"]
+
+    asyncio.run(main(), debug=True)
+
+
 def test_who_takes_waits_for_who_feeds() -> None:
     async def script(body: AsyncBody, calls: list[str]) -> None:
         taking = asyncio.create_task(take(body))

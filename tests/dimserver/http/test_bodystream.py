@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
@@ -28,6 +29,22 @@ class Calls:
 def make() -> tuple[BodyStream, Calls]:
     calls = Calls()
     return BodyStream(calls.pause, calls.resume), calls
+
+
+@pytest.mark.parametrize("take", [next, BodyStream.read])
+def test_a_stream_that_begins_paused_goes_on_when_it_is_wanted(take: Callable[[BodyStream], bytes]) -> None:
+    calls = Calls()
+
+    def resume() -> None:
+        calls.resume()
+        stream.feed(b"a")
+        stream.end()
+
+    stream = BodyStream(calls.pause, resume, paused=True)
+    assert calls.resumed == 0
+    assert take(stream) == b"a"
+    assert list(stream) == []
+    assert (calls.paused, calls.resumed) == (0, 1)
 
 
 def test_pieces_in_order() -> None:
