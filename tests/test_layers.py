@@ -27,7 +27,7 @@ CORE = (
     ("core",),
     ("channel", "board"),
     ("websocket",),
-    ("exchange",),
+    ("exchange", "topic"),
     ("connection",),
     ("acceptor", "deadlines"),
 )

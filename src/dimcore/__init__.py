@@ -24,6 +24,7 @@ from dimcore.errors import (
     ResponseError,
     RouteConflict,
     RoutePatternError,
+    TopicLimit,
     UnknownPoint,
     UsageError,
     WebSocketError,
@@ -42,6 +43,7 @@ from dimcore.query import QueryParams
 from dimcore.request import RequestPoint, parse_request
 from dimcore.router import Route, Router, RouteSubstrate
 from dimcore.stream import Composite, FileBody
+from dimcore.topic import Topic, Topics
 from dimcore.websocket import Endpoint, WebSocket
 from dimcore.writer import format_head
 
@@ -87,6 +89,9 @@ __all__ = [
     "Runner",
     "Site",
     "Snapshot",
+    "Topic",
+    "TopicLimit",
+    "Topics",
     "UnknownPoint",
     "UsageError",
     "WebSocket",

@@ -17,6 +17,7 @@ __all__ = [
     "ResponseError",
     "RouteConflict",
     "RoutePatternError",
+    "TopicLimit",
     "UnknownPoint",
     "UsageError",
     "WebSocketError",
@@ -61,6 +62,10 @@ class WebSocketError(DimcoreError):
 
 class UsageError(DimcoreError):
     """The calling program broke a rule; nothing was changed."""
+
+
+class TopicLimit(UsageError):
+    """There is no room for another subscription; nothing was changed."""
 
 
 class UnknownPoint(UsageError, KeyError):

@@ -21,6 +21,11 @@ cdef enum SocketFlag:
     LAGS = 4                 # the mark was passed: `on_drain` is owed
     KEEPS_REQUEST = 8        # the program asked for the request while it was there
 
+cdef enum Offer:
+    OFFER_TAKEN
+    OFFER_LOST               # the peer lags
+    OFFER_CLOSED
+
 
 cdef class Endpoint:
     cdef readonly object handler
@@ -32,14 +37,15 @@ cdef class Endpoint:
     cdef uint8_t slow                    # Slow
 
 
-# 120 bytes, and the header of the collector:
-# | MessageReader, 56 | connection | endpoint | handler | asked | protocol | marked | flags |
+# 128 bytes:
+# | MessageReader, 56 | connection | endpoint | handler | asked | protocol | joined | marked | flags |
 cdef class WebSocket(MessageReader):
     cdef readonly Channel connection
     cdef Endpoint endpoint
     cdef object handler
     cdef RequestPoint asked
     cdef object protocol
+    cdef object joined                   # its first place in a topic (`topic.pyx`), or None
     cdef int64_t marked                  # what the peer had taken when it was asked for a sign of life
     cdef uint8_t flags                   # SocketFlag
 
@@ -60,9 +66,11 @@ cdef class WebSocket(MessageReader):
     cdef bint may_send(self) except -1
     cdef int put(self, int opcode, const char *data, size_t size, object held) except -1
     cdef int put_late(self, bytes frame) except -1
+    cdef Offer offer(self, bytes frames) except? OFFER_CLOSED
     cdef bint weigh(self) except -1
     cdef int64_t backlog(self) noexcept
     cdef int goodbye(self, int code, str reason) except -1
+    cdef int leave_topics(self) except -1
 
 
 cdef WebSocket open_websocket(

@@ -286,6 +286,7 @@ cdef class WebSocket(MessageReader):
     cdef void gone(self) noexcept:
         """The connection is closed."""
         try:
+            self.leave_topics()
             self.tell_close(CODE_LOST, "")
         except BaseException as error:
             self.connection.site.core.tell("a WebSocket's handler failed", None, error)
@@ -419,6 +420,29 @@ cdef class WebSocket(MessageReader):
             connection.outbox.skip(sent)
         return connection.hold()
 
+    cdef Offer offer(self, bytes frames) except? OFFER_CLOSED:
+        """Send frames that were made for many, to a socket that is not being served; the peer that lags loses them.
+
+        Nobody heeds what is said here, so there is no second mark: with `wait` it loses them as well, and `on_drain`
+        tells when it has caught up.
+        """
+        cdef Channel connection = self.connection
+        if self.flags & CLOSE_SENT or connection.flags & (GONE | CLOSE):
+            return OFFER_CLOSED
+        if self.weigh():
+            if self.endpoint.slow == SLOW_CLOSE:
+                self.goodbye(self.endpoint.slow_code, "too slow")
+            return OFFER_LOST
+        self.put_late(frames)
+        if connection.outbox is not None:
+            self.weigh()
+        return OFFER_TAKEN
+
+    cdef int leave_topics(self) except -1:
+        if self.joined is not None:
+            self.joined.end()
+        return 0
+
     cdef int goodbye(self, int code, str reason) except -1:
         """Send a close frame, once; from then on the peer has a limited time to answer it."""
         cdef Channel connection = self.connection
@@ -428,6 +452,7 @@ cdef class WebSocket(MessageReader):
         payload = b"" if code == CODE_NONE else code.to_bytes(2, "big") + reason.encode()[:CONTROL_MOST - 2]
         self.put(OP_CLOSE, PyBytes_AS_STRING(payload), len(payload), payload)
         self.flags |= CLOSE_SENT
+        self.leave_topics()
         if connection.layer != CLOSING:
             connection.move(CLOSE_BEGUN)
         if connection.outbox is not None and not connection.flags & GONE:

@@ -7,7 +7,7 @@ It may be an ``async def`` function, beside others that are not.
 
 from __future__ import annotations
 
-from dimcore import ConnectionPoolManifold, RequestResponseManifold
+from dimcore import ConnectionPoolManifold, RequestResponseManifold, Topics
 from dimserver.config import Settings, merge
 from dimserver.errors import HandlerError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeVar
 
-    from dimcore import RequestPoint
+    from dimcore import RequestPoint, Topic
 
     Handler = Callable[[RequestPoint], Any]
     H = TypeVar("H", bound=Handler)
@@ -54,6 +54,7 @@ class App:
         defaults: the settings given.
         request_manifold: the `dimcore.RequestResponseManifold` the routes live in.
         connection_manifold: the `dimcore.ConnectionPoolManifold` its connections live in.
+        topics: the `dimcore.Topics` of this process.
 
     Raises:
         ConfigError: an unknown setting or a bad value.
@@ -66,6 +67,7 @@ class App:
         self.defaults: dict[str, object] = settings
         self.request_manifold = RequestResponseManifold()
         self.connection_manifold = ConnectionPoolManifold()
+        self.topics = Topics()
 
     def route(
         self,
@@ -189,6 +191,19 @@ class App:
                 )
         self._register("GET", pattern, WebSocketRoute(handler, origins, subprotocols), exact, False, False)
         return handler
+
+    def topic(self, name: str) -> Topic:
+        """What WebSockets are subscribed to, to get what is published there; see `dimcore.Topic`.
+
+        Args:
+            name: 1 to 255 bytes of UTF-8 without control characters.
+
+        Raises:
+            dimcore.UsageError: another name.
+
+        Thread-safety: from any thread.
+        """
+        return self.topics.topic(name)
 
     def _method(self, method: str, pattern: str, exact: bool, blocking: bool, stream: bool) -> Callable[[H], H]:
         def register(handler: H) -> H:

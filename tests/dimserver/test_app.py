@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dimcore import ConnectionPoolManifold, RequestResponseManifold, RouteConflict, RoutePatternError
+from dimcore import ConnectionPoolManifold, RequestResponseManifold, RouteConflict, RoutePatternError, UsageError
 from dimserver import App, OptimizedDimensionalServer
 from dimserver.app import is_async
 from dimserver.errors import ConfigError, HandlerError
@@ -161,3 +161,14 @@ def test_the_seeds_parts() -> None:
     assert isinstance(server.connection_manifold, ConnectionPoolManifold)
     server.request_manifold.register_route("GET", "/api/status", handler)
     assert list(server.routes()) == [("GET", "/api/status", True, False, handler)]
+
+
+def test_topics() -> None:
+    app = App()
+    room = app.topic("room")
+    assert room == app.topic("room")
+    assert room != App().topic("room")
+    assert (room.name, room.topics) == ("room", app.topics)
+    assert room.publish("nobody serves") is False
+    with pytest.raises(UsageError, match="the name of a topic"):
+        app.topic("")

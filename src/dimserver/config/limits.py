@@ -98,6 +98,21 @@ LIMITS: tuple[Setting, ...] = (
         "A second of a fast line; a thousand slow readers take 1 GiB.",
     ),
     Setting(
+        SIZES, "topic-buffer", Size(1 * KiB, 1 * GiB), 16 * MiB,
+        "Messages to topics that may wait in a worker to be handed out, in bytes; what is published beyond is dropped.",
+        "Sending to ten thousand sockets takes some 50 ms; who publishes faster than that must not fill the memory.",
+    ),
+    Setting(
+        SIZES, "max-topics", Integer(1, 10_000_000, "topics"), 100_000,
+        "Topics of a worker that may have subscribers at a time; another one raises TopicLimit in the app.",
+        "Some 100 bytes a subscription; where peers name the topics, they could ask for any number.",
+    ),
+    Setting(
+        SIZES, "topics-per-socket", Integer(1, 100_000, "topics"), 100,
+        "Topics one WebSocket may be subscribed to; another one raises TopicLimit in the app.",
+        "A chat has some rooms a person; one peer must not take the places of all others.",
+    ),
+    Setting(
         SIZES, "spool-dir", Path("DIR"), None,
         "Directory of the temporary files of large bodies; the system's when not given.",
         "The system's is there and is writable.",

@@ -120,6 +120,9 @@ class Settings:
     ws_max_message: int
     ws_max_frames: int
     ws_buffer: int
+    topic_buffer: int
+    max_topics: int
+    topics_per_socket: int
     spool_dir: str | None
     timeout: float
     timeout_connect: float

@@ -177,6 +177,10 @@ class AsyncLoop(Loop):
         if self._ended is not None and (delay < ROUND or self._timer is None):
             self._arm()
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """See `Loop.call_soon`; it may come from a coroutine as well, when no round is at hand."""
+        self.asyncio.call_soon(call)
+
     def _uncaught(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002 - asyncio's call
         error = context.get("exception")
         if not isinstance(error, KeyboardInterrupt):  # it ended the loop, as it should

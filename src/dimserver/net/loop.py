@@ -103,6 +103,7 @@ class Loop:
         os.set_blocking(self.wake_descriptor, False)
         self.selector.register(self._wake_reader, selectors.EVENT_READ, self._woken)
         self._trouble = trouble
+        self._soon: list[Callable[[], object]] = []
         self._calls: deque[Callable[[], object]] = deque()
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._order = count()
@@ -143,9 +144,10 @@ class Loop:
         meaning = self.selector.meaning
         keys = self.selector.keys
         later = self._later
+        soon = self._soon
         idle = False
         while not self._stopping:
-            timeout = FOREVER if idle and quiet() else ROUND
+            timeout = 0.0 if soon else FOREVER if idle and quiet() else ROUND
             if later:
                 due = max(0.0, later[0][0] - monotonic())
                 timeout = due if timeout == FOREVER else min(timeout, due)
@@ -159,6 +161,8 @@ class Loop:
                     continue
                 key.data(event if event == 1 else meaning(event))
             idle = not events
+            if soon:
+                self._run_soon()
             if settle is not None:
                 settle()
             if later:
@@ -178,6 +182,10 @@ class Loop:
         """Have `call` made in `delay` seconds; with 0, after one more round of events."""
         heappush(self._later, (monotonic() + delay, next(self._order), call))
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Have `call` made when the events of this round are served; out of such a call, those of the next one."""
+        self._soon.append(call)
+
     def close(self) -> None:
         """Give the loop's own descriptors back; again is fine."""
         with self._wake_lock:
@@ -187,6 +195,7 @@ class Loop:
             self.selector.close()
             os.close(self._wake_reader)
             os.close(self.wake_descriptor)
+        self._soon.clear()
         self._calls.clear()
         self._later.clear()
 
@@ -218,6 +227,16 @@ class Loop:
                 call()
             except Exception as error:  # the calls behind it are not its own
                 self._trouble(error)
+
+    def _run_soon(self) -> None:
+        soon = self._soon
+        number = len(soon)
+        for at in range(number):
+            try:
+                soon[at]()
+            except Exception as error:
+                self._trouble(error)
+        del soon[:number]
 
     def _run_due(self, now: float) -> None:
         # `now` is when this round began: what is put off by 0 seconds meanwhile waits for the next one.

@@ -17,6 +17,7 @@ from dimserver.run.logs import open_access_log, open_log
 from dimserver.run.needs import Needs
 from dimserver.run.operations import Operations, Place
 from dimserver.run.reception import Reception
+from dimserver.run.topics import TopicService
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Worker:
         self.on_signal: dict[int, Callable[[], object]] = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop}
         self.loop = make_loop(self.app, settings, self._trouble, self.log)
         running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
+        self._topics = TopicService(self.app.topics, settings, place, self.loop, self.log)
         self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self.loop, running)
         self._drain = Drain(self.pools, self.pipeline, self.loop, lambda: self._threads.in_flight)
         self._reception = Reception(settings, self.log, doors or ())
@@ -139,6 +141,7 @@ class Worker:
         if self._watchdog is not None:
             self._watchdog.start()
         try:
+            self._topics.open()
             settle = self.operations.entry.publish if self._access_log is None else self._settle
             self.loop.run(partial(tick, self._core), settle, self._is_quiet)
         except KeyboardInterrupt:
@@ -225,6 +228,7 @@ class Worker:
             self._watchdog.stop()
         # Threads without work end at once; for a handler that did not end while draining there is no time left.
         self._threads.close(0.0 if self._threads.in_flight else THREADS_END)
+        self._topics.close()
         if self._access_log is not None:
             self._access_log.close()
         if hasattr(self, "operations"):

@@ -150,12 +150,15 @@ def _bits(value: str | None) -> int | None:
 class Deflate:
     """The codec of one connection.
 
+    Attributes:
+        shared: equal for two codecs where what `deflate_apart` of one makes can be sent by both.
+
     Thread-safety: one thread at a time.
     """
 
     __slots__ = (
         "_client_bits", "_client_keeps", "_deflater", "_final_blocks", "_inflater", "_level", "_memory_level",
-        "_server_bits", "_server_keeps", "threshold",
+        "_server_bits", "_server_keeps", "shared", "threshold",
     )  # fmt: skip
 
     def __init__(
@@ -168,6 +171,7 @@ class Deflate:
         self._client_bits = client_bits
         self._server_keeps = server_keeps
         self._client_keeps = client_keeps
+        self.shared = (options.threshold, options.level, options.memory_level, server_bits)
         self._inflater: zlib._Decompress | None = None
         self._deflater: zlib._Compress | None = None
         self._final_blocks = 0
@@ -224,3 +228,19 @@ class Deflate:
                 self._deflater = deflater
         payload = deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH)
         return payload[: -len(TAIL)]
+
+    def deflate_apart(self, data: bytes) -> bytes:
+        """The same as a message that refers to none before it, for every connection with these parameters.
+
+        Who sends it calls `restart`.
+        """
+        deflater = zlib.compressobj(self._level, zlib.DEFLATED, -self._server_bits, self._memory_level)
+        payload = deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH)
+        return payload[: -len(TAIL)]
+
+    def restart(self) -> None:
+        """The peer was sent a compressed message that is not from this compressor.
+
+        It stands in the peer's window; distances to what was before it would be wrong by its length.
+        """
+        self._deflater = None

@@ -258,3 +258,46 @@ def test_close_gives_everything_back_and_later_calls_do_nothing() -> None:
         os.read(reader, 1)
     os.close(reader)
     os.close(writer)
+
+
+def test_calls_behind_the_events_of_a_round(loop: Loop) -> None:
+    """One that is asked for out of such a call is made in the next round, after the events of that."""
+    reader, writer = os.pipe()
+    seen: list[str] = []
+
+    def ready(mask: int) -> None:
+        seen.append("event")
+        os.read(reader, 1)
+        if len(seen) == 1:
+            loop.call_soon(again)
+        else:
+            loop.stop()
+
+    def again() -> None:
+        seen.append("soon")
+        os.write(writer, b"x")
+        loop.call_soon(lambda: seen.append("later"))
+
+    loop.selector.register(reader, 1, ready)
+    os.write(writer, b"x")
+    began = time.monotonic()
+    loop.run(nothing, quiet=lambda: True)
+    assert seen[:2] == ["event", "soon"]
+    assert seen.count("event") == 2
+    assert time.monotonic() - began < 0.4  # it does not sleep meanwhile
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_call_that_fails_does_not_stop_the_others() -> None:
+    told: list[Exception] = []
+    loop = Loop(told.append)
+
+    def fail() -> None:
+        raise ValueError("soon")
+
+    loop.call_soon(fail)
+    loop.call_soon(loop.stop)
+    loop.run(nothing, quiet=lambda: True)
+    loop.close()
+    assert [str(error) for error in told] == ["soon"]

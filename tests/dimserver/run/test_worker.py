@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import dimserver
-from dimcore import ConnectionPoint, encode_frame
+from dimcore import ConnectionPoint, TopicLimit, encode_frame
 from dimcore.pools import PoolFull
 from dimserver import App, Response
 from dimserver.config import BY_ATTRIBUTE, Settings
@@ -524,6 +524,48 @@ def set_ws_deflate(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -
     assert (
         "permessage-deflate" in socket_of(serve(sockets(), ws_deflate=True), offer).headers["sec-websocket-extensions"]
     )
+
+
+def rooms() -> App:
+    """A socket that is subscribed to what its messages name."""
+    app = App()
+
+    @app.websocket("/ws")
+    class Room:
+        def on_message(self, ws: Any, message: str) -> None:
+            try:
+                ws.send("yes" if app.topic(message).subscribe(ws) else "no")
+            except TopicLimit as error:
+                ws.send(str(error))
+
+    return app
+
+
+def set_topic_buffer(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    for buffer, second in (("2KiB", b"False"), ("1MiB", b"True")):
+        app = rooms()
+        app.get("/publish")(lambda request, app=app: str([app.topic("x").publish("x" * 1024) for _ in range(2)][1]))
+        server = serve(app, topic_buffer=buffer)
+        wire = socket_of(server)
+        wire.send(masked(1, b"x"))
+        assert received(wire, 5) == b"\x81\x03yes"
+        assert server.connect().get("/publish").answer()[2] == second
+
+
+def set_max_topics(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(rooms(), max_topics=2)
+    for name, answer in ((b"a", b"yes"), (b"b", b"yes"), (b"c", b"2 topics have subscribers already (max-topics)")):
+        wire = socket_of(server)
+        wire.send(masked(1, name))
+        assert received(wire, 2 + len(answer))[2:] == answer
+
+
+def set_topics_per_socket(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    wire = socket_of(serve(rooms(), topics_per_socket=2))
+    most = b"a socket may be subscribed to 2 topics (topics-per-socket)"
+    for name, answer in ((b"a", b"yes"), (b"b", b"yes"), (b"a", b"no"), (b"c", most)):
+        wire.send(masked(1, name))
+        assert received(wire, 2 + len(answer))[2:] == answer
 
 
 def set_ws_ping(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:

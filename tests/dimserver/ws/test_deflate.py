@@ -151,3 +151,28 @@ def test_as_a_reader_uses_it() -> None:
     payload = (stream.compress("grüße".encode() * 99) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
     reader = MessageReader(inflater=codec())
     assert reader.feed(encode_frame(1, payload, compressed=True, mask=b"abcd")) == [(1, "grüße" * 99)]
+
+
+def test_what_is_shared() -> None:
+    plain = codec()
+    assert plain.shared == codec("permessage-deflate; server_no_context_takeover; client_max_window_bits=9").shared
+    assert plain.shared != codec("permessage-deflate; server_max_window_bits=12").shared
+    for other in (DeflateOptions(level=9), DeflateOptions(threshold=9), DeflateOptions(memory_level=9)):
+        assert codec(options=other).shared != codec(options=DeflateOptions()).shared
+
+
+@pytest.mark.parametrize("bits", [9, 12, 15])
+def test_messages_made_apart_between_ones_own(bits: int) -> None:
+    """One receiver, whose window has all of them; one of the codecs made what the other one sends."""
+    one, other = (codec(f"permessage-deflate; server_max_window_bits={bits}") for _ in range(2))
+    receiver = zlib.decompressobj(-bits)
+    for number in range(100):
+        text = f"the same again, but for {number} " * (1 + number)
+        for payload in (one.deflate(text.encode()), other.deflate_apart(text.encode())):
+            assert receiver.decompress(payload + b"\x00\x00\xff\xff") == text.encode()
+        one.restart()
+    # Without that the receiver gets other bytes, or none.
+    text = b"something that both have in their windows, and one more in between"
+    for payload in (one.deflate(text), other.deflate_apart(b"0123456789 " * 9)):
+        receiver.decompress(payload + b"\x00\x00\xff\xff")
+    assert receiver.decompress(one.deflate(text) + b"\x00\x00\xff\xff") != text
