@@ -18,7 +18,7 @@ SOURCES = Path(__file__).parents[1] / "src"
 # Modules of one row know nothing of each other.
 CORE = (
     ("limits", "errors", "clock", "scan", "percent", "utf8", "pieces"),
-    ("spantable", "patterns", "states", "compose", "cell", "record", "frames"),
+    ("spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell"),
     ("index", "parser", "stream", "writer", "messages", "errand"),
     ("addresses", "headers", "headparser", "points", "router", "body", "outflow", "inbox", "query", "spool"),
     ("pools", "answer", "bodyreader"),
@@ -27,8 +27,8 @@ CORE = (
     ("core",),
     ("channel", "board"),
     ("websocket",),
-    ("exchange", "topic"),
-    ("connection",),
+    ("exchange", "topic", "socketqueue"),
+    ("connection", "asyncsocket"),
     ("acceptor", "deadlines"),
 )
 

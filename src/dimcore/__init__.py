@@ -7,6 +7,7 @@ Nothing here imports `dimserver`.
 from __future__ import annotations
 
 from dimcore.acceptor import Acceptor
+from dimcore.asyncsocket import AsyncSocket
 from dimcore.board import Board, BoardFull, Entry, Snapshot
 from dimcore.body import ChunkedDecoder, decode_chunked
 from dimcore.compose import affinity, compose, identity_vector, rendezvous, z_value
@@ -16,6 +17,7 @@ from dimcore.deadlines import tick
 from dimcore.errand import Runner
 from dimcore.errors import (
     BadRequest,
+    ConnectionClosed,
     DimcoreError,
     DuplicatePoint,
     IllegalTransition,
@@ -50,12 +52,14 @@ from dimcore.writer import format_head
 __all__ = [
     "Acceptor",
     "AccessLines",
+    "AsyncSocket",
     "BadRequest",
     "Board",
     "BoardFull",
     "ChunkedDecoder",
     "Composite",
     "Connection",
+    "ConnectionClosed",
     "ConnectionPoint",
     "ConnectionPoolManifold",
     "ConnectionSubstrate",

@@ -47,6 +47,9 @@ cdef class Channel(ConnectionPoint):
     def on_ready(self, int mask):
         """The descriptor is readable (1), writable (2) or both."""
 
+    def read_on(self):
+        """Whoever had enough of a WebSocket's messages wants more; the loop's call."""
+
     cdef void drop(self) noexcept:
         """Close now; `Connection` does what there is to do."""
 
@@ -124,8 +127,8 @@ cdef class Channel(ConnectionPoint):
             if self.outbox.flow is not None:
                 # The time before was the source's: the peer's grace period begins now.
                 core.requests.step(self.current, STAGE_PROGRESS, core.clock())
-        # A WebSocket is read on: its own mark for what may wait is further away.
-        return self.watch(WRITABLE | READABLE if self.flags & UPGRADED else WRITABLE)
+        # A WebSocket is read on where it was read: its own mark for what may wait is further away.
+        return self.watch(WRITABLE | self.events & READABLE if self.flags & UPGRADED else WRITABLE)
 
     cdef int64_t delivered(self) noexcept:
         """Bytes the peer has.  Not those the kernel took: it takes megabytes at once, and then none for as long as a

@@ -178,6 +178,22 @@ cdef class Connection(Exchange):
         finally:
             self.through()
 
+    def read_on(self):
+        """See `Channel.read_on`."""
+        if self.flags & GONE or not self.flags & UPGRADED:
+            return
+        self.site.core.enter()
+        self.flags |= WORKING
+        try:
+            (<WebSocket> self.named).take_unread()
+            self.settle()
+        except BaseException as error:
+            self.fail(error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        finally:
+            self.through()
+
     cdef void through(self) noexcept:
         """An event is served: what closed meanwhile can be given back."""
         self.flags &= ~<uint16_t> WORKING
@@ -189,7 +205,7 @@ cdef class Connection(Exchange):
         """The answer is out: read on, or close."""
         self.settle()
         if not self.flags & (GONE | CLOSE | BUSY) and self.outbox is None:
-            self.watch(READABLE)
+            self.watch((<WebSocket> self.named).wanted() if self.flags & UPGRADED else READABLE)
             return self.run_inbox()
         return 0
 

@@ -1,10 +1,14 @@
-cdef class Errand:
+from dimcore.bell cimport Bell, Sleeper
+
+
+cdef class Errand(Sleeper):
     cdef Runner runner
     cdef object task             # the Task that runs on this; None once it ended
     cdef object coroutine        # what is run, or None
     cdef object context          # of the request: each has a copy of its own
     cdef object awaited          # what the first step waits for, until the Task does
-    cdef object bed              # the future a spare sleeps on
+    cdef object bed              # the future its Task sleeps on, as a spare and while a bell is waited for
+    cdef Bell bell               # what the coroutine waits for, or None
     cdef readonly object owner   # told of the result: ``complete(request, result, error)``
     cdef readonly object request
     cdef int stage
@@ -14,6 +18,9 @@ cdef class Errand:
     cdef Py_ssize_t weak         # weak references to the Task that are the loop's own
 
     cdef object rest(self)
+    cdef object lie_down(self)
+    cdef object listen(self, Bell bell)
+    cdef int silence(self) except -1
     cdef int wake(self, int stage) except -1
     cdef object resume(self, object error)
     cdef int adopt(self, object owner, object request, object coroutine, object context, object awaited) except -1

@@ -13,6 +13,13 @@ every further step.  A spare serves another request only if nobody can tell: no
 reference to its Task was kept, weak ones included, and nothing of it was changed
 (its class says so through `touch`).
 
+A coroutine that waits for a `Bell` is stepped by the event that rings it, and its
+Task sleeps on through any number of such steps:
+
+    LISTENING ── rung ── a step ──┬─ waits for a bell: LISTENING
+                                  ├─ waits for something else: ADOPTED, its Task is woken to learn of it
+                                  └─ ended: OVER, its Task is woken to end
+
 Not taken: eager tasks (Python 3.12), since they make a Task each request; one
 placeholder Task for all first steps, since a timeout that begins in the first
 step would cancel the placeholder.
@@ -22,6 +29,8 @@ Thread-safety: the loop's thread only.
 
 cimport cython
 from cpython.object cimport PyObject
+
+from dimcore.bell cimport Bell, Sleeper
 
 from dimcore.errors import UsageError
 
@@ -41,6 +50,7 @@ cdef extern from "Python.h":
 cdef enum Stage:
     FRESH            # a spare whose Task has not begun yet
     ASLEEP           # a spare; its Task waits for `bed`
+    LISTENING        # a coroutine's that waits for a bell; its Task sleeps on `bed`, or has not begun
     ADOPTED          # a coroutine's, whose first step was made; its Task has to learn what that waits for
     UNDER_WAY        # the Task has
     OVER             # ended, or about to
@@ -82,7 +92,7 @@ cdef object _swap(object loop, object task):
 
 
 @cython.final
-cdef class Errand:
+cdef class Errand(Sleeper):
     """What a Task runs on behalf of a request; made by a `Runner`.
 
     Attributes:
@@ -115,14 +125,17 @@ cdef class Errand:
         if self.stage == OVER:
             self.task = None
             raise StopIteration
-        return self.rest()
+        # A Task that begins with a coroutine that listens already sleeps as well.
+        return self.lie_down() if self.stage == LISTENING else self.rest()
 
     def throw(self, kind, value=None, traceback=None):
         """Let an exception hit the coroutine where it waits; the Task's call."""
         error = kind if value is None else value
         if isinstance(error, type):
             error = error()
-        if self.stage == UNDER_WAY:
+        if self.stage == UNDER_WAY or self.stage == LISTENING:
+            self.silence()
+            self.stage = UNDER_WAY
             return self.resume(error)
         if self.stage == ADOPTED:
             self.stage = UNDER_WAY
@@ -144,6 +157,7 @@ cdef class Errand:
         self.stage = OVER
         coroutine, self.coroutine = self.coroutine, None
         self.task = self.bed = None
+        self.silence()
         if coroutine is not None:
             coroutine.close()
 
@@ -155,6 +169,9 @@ cdef class Errand:
 
     cdef object rest(self):
         self.stage = ASLEEP
+        return self.lie_down()
+
+    cdef object lie_down(self):
         self.bed = self.runner.loop.create_future()
         self.bed._asyncio_future_blocking = True     # how a Task knows a future that is awaited
         return self.bed
@@ -165,6 +182,9 @@ cdef class Errand:
         self.request = request
         self.coroutine = coroutine
         self.context = context
+        if type(awaited) is Bell:
+            self.listen(<Bell> awaited)
+            return 0
         self.awaited = awaited
         return self.wake(ADOPTED)
 
@@ -199,7 +219,11 @@ cdef class Errand:
         try:
             if error is not None:
                 try:
-                    return self.coroutine.throw(error)
+                    result = self.coroutine.throw(error)
+                    if type(result) is not Bell:
+                        return result
+                    self.listen(<Bell> result)
+                    return self.lie_down()
                 except StopIteration as end:
                     result = end.value
             else:
@@ -209,7 +233,10 @@ cdef class Errand:
                 result = <object> value
                 Py_DECREF(value)
                 if how == PYGEN_NEXT:
-                    return result
+                    if type(result) is not Bell:
+                        return result
+                    self.listen(<Bell> result)
+                    return self.lie_down()
         except BaseException as raised:
             failure = raised
         finally:
@@ -219,6 +246,68 @@ cdef class Errand:
         if failure is not None and isinstance(failure, (CancelledError, KeyboardInterrupt)):
             raise failure
         raise StopIteration
+
+    # --- at the sound of a bell -----------------------------------------------------------------
+
+    cdef object listen(self, Bell bell):
+        """The coroutine waits for a bell."""
+        bell._asyncio_future_blocking = False
+        bell.sleeper = self
+        self.bell = bell
+        self.stage = LISTENING
+
+    cdef int silence(self) except -1:
+        """It waits for the bell no longer."""
+        if self.bell is not None:
+            if self.bell.sleeper is self:
+                self.bell.sleeper = None
+            self.bell = None
+        return 0
+
+    cdef int rung(self) except -1:
+        """One step, in the event that rang."""
+        cdef PyObject *value = NULL
+        cdef PySendResult how = PYGEN_ERROR
+        cdef object before, result = None, failure = None
+        if self.stage != LISTENING:
+            return 0
+        if self.touched and self.bed is not None and self.bed.done():
+            return 0         # its Task was cancelled, and is about to say so
+        before = _swap(self.runner.loop, self.task)
+        try:
+            PyContext_Enter(self.context)
+            self.running = True
+            try:
+                how = PyIter_Send(self.coroutine, None, &value)
+                if how == PYGEN_ERROR:
+                    _reraise()
+                result = <object> value
+                Py_DECREF(value)
+            except BaseException as raised:
+                failure = raised
+            finally:
+                self.running = False
+                PyContext_Exit(self.context)
+        finally:
+            _swap(self.runner.loop, before)
+        if how == PYGEN_NEXT:
+            if type(result) is Bell:
+                self.listen(<Bell> result)
+                return 0
+            self.bell = None
+            self.awaited = result
+            return self.wake(ADOPTED)
+        self.bell = None
+        self.finish(result, failure)
+        self.wake(OVER)
+        if isinstance(failure, KeyboardInterrupt):
+            raise failure
+        return 0
+
+    cdef int rung_softly(self) except -1:
+        """The same, by its Task."""
+        self.bell = None
+        return self.wake(UNDER_WAY) if self.stage == LISTENING else 0
 
     cdef int finish(self, object result, object error) except -1:
         """Tell the owner, unless nobody waits for it any more."""

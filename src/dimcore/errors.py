@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "BadRequest",
+    "ConnectionClosed",
     "DimcoreError",
     "DuplicatePoint",
     "IllegalTransition",
@@ -58,6 +59,20 @@ class WebSocketError(DimcoreError):
         self.reason = reason
         self.code = code
         self.events: list[tuple[int, str | bytes]] = []
+
+
+class ConnectionClosed(DimcoreError):
+    """A WebSocket is not open any more.
+
+    Attributes:
+        code: that it was closed with (RFC 6455 7.4.1): 1005 for none, 1006 where it ended without a goodbye.
+        reason: given with it.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"the WebSocket is closed: {code}{reason and ', '}{reason}")
+        self.code = code
+        self.reason = reason
 
 
 class UsageError(DimcoreError):

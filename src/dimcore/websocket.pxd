@@ -4,11 +4,14 @@ from dimcore.channel cimport Channel
 from dimcore.messages cimport MessageReader
 from dimcore.request cimport RequestPoint
 
+cdef class WebSocket(MessageReader)
+
 cdef enum Hook:
     ON_OPEN = 1
     ON_MESSAGE = 2
     ON_CLOSE = 4
     ON_DRAIN = 8
+    TO_LISTENER = 16         # the handlers are Listeners
 
 cdef enum Slow:
     SLOW_WAIT = 0            # read nothing from the peer, and take what is sent up to a second mark
@@ -20,6 +23,8 @@ cdef enum SocketFlag:
     CLOSE_TOLD = 2           # the program knows
     LAGS = 4                 # the mark was passed: `on_drain` is owed
     KEEPS_REQUEST = 8        # the program asked for the request while it was there
+    PAUSED = 16              # a Listener has enough for now
+    WAKING = 32              # ... had: the loop is about to go on
 
 cdef enum Offer:
     OFFER_TAKEN
@@ -35,6 +40,17 @@ cdef class Endpoint:
     cdef uint16_t slow_code
     cdef uint8_t hooks                   # Hook
     cdef uint8_t slow                    # Slow
+
+
+# Told of a socket's events in C; see `Listener` in the .pyx.
+cdef class Listener:
+    cdef bytes unread                    # received, and not decoded, while the socket is paused; or None
+
+    cdef int opened(self, WebSocket ws) except -1
+    cdef int heard(self, WebSocket ws, object message) except -1
+    cdef int ended(self, WebSocket ws, int code, str reason) except -1
+    cdef int drained(self, WebSocket ws) except -1
+    cdef int leaving(self, WebSocket ws, int code, str reason) except -1
 
 
 # 128 bytes:
@@ -69,6 +85,10 @@ cdef class WebSocket(MessageReader):
     cdef Offer offer(self, bytes frames) except? OFFER_CLOSED
     cdef bint weigh(self) except -1
     cdef int64_t backlog(self) noexcept
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
+    cdef int take_unread(self) except -1
+    cdef uint16_t wanted(self) noexcept
     cdef int goodbye(self, int code, str reason) except -1
     cdef int leave_topics(self) except -1
 

@@ -1,10 +1,13 @@
 from typing import Any, Never, Self, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from dimcore.channel import Channel
 from dimcore.messages import MessageReader
 from dimcore.request import RequestPoint
+
+@disjoint_base
+class Listener: ...
 
 @final
 class Endpoint:

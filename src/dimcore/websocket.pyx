@@ -50,6 +50,30 @@ cdef dict POLICIES = {"wait": SLOW_WAIT, "drop": SLOW_DROP, "close-1008": SLOW_C
 cdef dict HOOKS = {"on_open": ON_OPEN, "on_message": ON_MESSAGE, "on_close": ON_CLOSE, "on_drain": ON_DRAIN}
 
 
+cdef class Listener:
+    """Base of handlers that are told of events in C; a WebSocket of theirs can be paused.
+
+    As with other handlers: `opened`, `heard` (a message), `ended` (once, after which nothing follows), `drained`
+    (after `send` said that the peer lags).  Beside them `leaving`: this side says goodbye.
+    `ended`, `drained` and `leaving` may come in the middle of somebody else's code: what they wake runs later.
+    """
+
+    cdef int opened(self, WebSocket ws) except -1:
+        return 0
+
+    cdef int heard(self, WebSocket ws, object message) except -1:
+        return 0
+
+    cdef int ended(self, WebSocket ws, int code, str reason) except -1:
+        return 0
+
+    cdef int drained(self, WebSocket ws) except -1:
+        return 0
+
+    cdef int leaving(self, WebSocket ws, int code, str reason) except -1:
+        return 0
+
+
 @cython.final
 cdef class Endpoint:
     """What the sockets of one route have in common.
@@ -57,6 +81,7 @@ cdef class Endpoint:
     Args:
         handler: a class, of which each socket gets an instance, or an object for all of them.  It may have
             ``on_open(ws)``, ``on_message(ws, message)``, ``on_close(ws, code, reason)`` and ``on_drain(ws)``.
+            Or a subclass of Listener, for handlers that whoever upgrades makes.
         max_message: most bytes of a message, after decompression.
         max_frames: most frames of a message.
         high_water: bytes that may wait for a slow peer before `slow` applies.
@@ -81,7 +106,9 @@ cdef class Endpoint:
         self.high_water = high_water
         self.slow = <uint8_t> POLICIES[slow]
         self.slow_code = <uint16_t> int(slow.rpartition("-")[2]) if self.slow == SLOW_CLOSE else CODE_LATER
-        for name, hook in HOOKS.items():
+        if isinstance(handler, type) and issubclass(handler, Listener):
+            self.hooks = TO_LISTENER
+        for name, hook in HOOKS.items() if self.hooks == 0 else ():
             if callable(getattr(handler, name, None)):
                 self.hooks |= <uint8_t> hook
         if self.hooks == 0:
@@ -206,7 +233,9 @@ cdef class WebSocket(MessageReader):
 
     cdef int opened(self) except -1:
         """The handshake is answered."""
-        if self.endpoint.hooks & ON_OPEN:
+        if self.endpoint.hooks & TO_LISTENER:
+            (<Listener> self.handler).opened(self)
+        elif self.endpoint.hooks & ON_OPEN:
             try:
                 self.handler.on_open(self)
             except BaseException as error:
@@ -227,6 +256,10 @@ cdef class WebSocket(MessageReader):
             connection.move(ANSWERED)
         try:
             while self.close_code == 0 and not connection.flags & (GONE | CLOSE):
+                if self.flags & PAUSED:
+                    if size:
+                        (<Listener> self.handler).unread = PyBytes_FromStringAndSize(data, size)
+                    break
                 message = self.next(data, size, &used)
                 if self.event == EVENT_NONE:
                     break
@@ -243,12 +276,53 @@ cdef class WebSocket(MessageReader):
         self.weigh()
         return 0
 
+    cdef int pause(self) except -1:
+        """Its Listener has enough: decode nothing more, and read nothing, until `resume`."""
+        if not self.flags & (PAUSED | CLOSE_SENT):
+            self.flags |= PAUSED
+            self.connection.watch(self.wanted())
+        return 0
+
+    cdef int resume(self) except -1:
+        """Go on; with what was received already, in the next turn of the loop."""
+        cdef Channel connection = self.connection
+        if not self.flags & PAUSED or self.flags & WAKING or connection.flags & GONE:
+            return 0
+        if (<Listener> self.handler).unread is None:
+            self.flags &= ~<uint8_t> PAUSED
+            return connection.watch(self.wanted())
+        self.flags |= WAKING
+        connection.site.core.runner.loop.call_soon(connection.read_on)
+        return 0
+
+    cdef int take_unread(self) except -1:
+        """The next turn of the loop is here."""
+        cdef bytes unread
+        self.flags &= ~<uint8_t> (PAUSED | WAKING)
+        unread, (<Listener> self.handler).unread = (<Listener> self.handler).unread, None
+        if unread is not None:
+            # Nobody else has these bytes: they may be written to.
+            self.take(PyBytes_AS_STRING(unread), PyBytes_GET_SIZE(unread))
+        return self.connection.watch(self.wanted())
+
+    cdef uint16_t wanted(self) noexcept:
+        """What the loop is to watch."""
+        cdef Outbox outbox = self.connection.outbox
+        cdef uint16_t events = WRITABLE if outbox is not None and outbox.pending else 0
+        if not self.flags & PAUSED and (
+            not self.flags & LAGS or self.endpoint.slow != SLOW_WAIT or self.flags & CLOSE_SENT
+        ):
+            events |= READABLE
+        return events
+
     cdef int drained(self) except -1:
         """The peer has taken all there was."""
         cdef Channel connection = self.connection
         if not self.flags & LAGS:
             return 0
         self.flags &= ~<uint8_t> LAGS
+        if self.endpoint.hooks & TO_LISTENER:
+            return (<Listener> self.handler).drained(self)
         if self.endpoint.hooks & ON_DRAIN and not connection.flags & (GONE | CLOSE) and not self.flags & CLOSE_SENT:
             try:
                 self.handler.on_drain(self)
@@ -261,6 +335,9 @@ cdef class WebSocket(MessageReader):
         """A limit passed: ask for a sign of life, or see whether there was one; False where it is to end."""
         cdef Channel connection = self.connection
         cdef int64_t taken
+        if self.flags & PAUSED and connection.layer != CLOSING:
+            connection.move(MOVED_BYTES)     # it may be alive: it is this side that does not read
+            return True
         if connection.layer == IDLE:
             connection.move(REQUEST_BEGUN)
             self.marked = connection.delivered()
@@ -299,7 +376,11 @@ cdef class WebSocket(MessageReader):
     cdef int deliver(self, object message) except -1:
         """A message, or a control frame."""
         if self.event <= EVENT_BINARY:
-            if self.endpoint.hooks & ON_MESSAGE and not self.flags & CLOSE_SENT:
+            if self.flags & CLOSE_SENT:
+                return 0
+            if self.endpoint.hooks & TO_LISTENER:
+                (<Listener> self.handler).heard(self, message)
+            elif self.endpoint.hooks & ON_MESSAGE:
                 try:
                     self.handler.on_message(self, message)
                 except BaseException as error:
@@ -332,7 +413,9 @@ cdef class WebSocket(MessageReader):
         if self.flags & CLOSE_TOLD:
             return 0
         self.flags |= CLOSE_TOLD
-        if self.endpoint.hooks & ON_CLOSE:
+        if self.endpoint.hooks & TO_LISTENER:
+            (<Listener> self.handler).ended(self, code, reason)
+        elif self.endpoint.hooks & ON_CLOSE:
             try:
                 self.handler.on_close(self, code, reason)
             except BaseException as error:
@@ -455,8 +538,11 @@ cdef class WebSocket(MessageReader):
         self.leave_topics()
         if connection.layer != CLOSING:
             connection.move(CLOSE_BEGUN)
+        if self.endpoint.hooks & TO_LISTENER:
+            (<Listener> self.handler).leaving(self, code, reason)
+            self.resume()            # the peer's answer may lie behind what was not read
         if connection.outbox is not None and not connection.flags & GONE:
-            connection.watch(READABLE | WRITABLE)
+            connection.watch(self.wanted())
         return 0
 
 

@@ -155,17 +155,21 @@ class App:
         *,
         origins: Iterable[str] | None = None,
         subprotocols: Iterable[str] = (),
+        on_request: Handler | None = None,
         exact: bool = True,
     ) -> Any:
         """Register the handler of a WebSocket, directly or as a decorator.
 
         Args:
             pattern: path; ``{name}`` matches one segment.
-            handler: a class, of which each socket gets an instance, or an object for all; with any of
-                ``on_open(ws)``, ``on_message(ws, message)``, ``on_close(ws, code, reason)``, ``on_drain(ws)``, all
-                called on the loop, and ``on_request(request)``, which may answer the handshake otherwise.
+            handler: an async function, called with a `dimcore.AsyncSocket`.  Or a class, of which each socket gets
+                an instance, or an object for all; with any of ``on_open(ws)``, ``on_message(ws, message)``,
+                ``on_close(ws, code, reason)``, ``on_drain(ws)``, all called on the loop with a `dimcore.WebSocket`,
+                and ``on_request(request)``, as below.
             origins: values of the Origin field that are let in, for example ``https://example.org``; None for all.
             subprotocols: names of those spoken.
+            on_request: called with the request before the handshake is answered: None accepts, anything else is
+                the answer, as any handler would return it.
             exact: False makes `pattern` a prefix on a segment boundary.
 
         Returns:
@@ -175,21 +179,25 @@ class App:
             dimcore.RoutePatternError: `pattern` cannot be read.
             dimcore.RouteConflict: it is taken already for GET.
             dimcore.UsageError: the handler has none of the methods.
-            HandlerError: one of them is async.
+            HandlerError: one of them, or `on_request`, is async.
         """
         if handler is None:
             return lambda decorated: self.websocket(
-                pattern, decorated, origins=origins, subprotocols=subprotocols, exact=exact
+                pattern, decorated, origins=origins, subprotocols=subprotocols, on_request=on_request, exact=exact
             )
         from dimserver.ws.route import WebSocketRoute
 
+        if on_request is not None and is_async(on_request):
+            raise HandlerError(f"WebSocket {pattern}: on_request is async; it has to answer at once")
+        asynchronous = not isinstance(handler, type) and is_async(handler)
         for name in ("on_request", "on_open", "on_message", "on_close", "on_drain"):
             method = getattr(handler, name, None)
             if method is not None and is_async(method):
                 raise HandlerError(
                     f"WebSocket {pattern}: {name} is async; the methods of a WebSocket's handler are not"
                 )
-        self._register("GET", pattern, WebSocketRoute(handler, origins, subprotocols), exact, False, False)
+        route = WebSocketRoute(handler, origins, subprotocols, asynchronous=asynchronous, on_request=on_request)
+        self._register("GET", pattern, route, exact, False, False)
         return handler
 
     def topic(self, name: str) -> Topic:

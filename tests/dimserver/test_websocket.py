@@ -32,8 +32,22 @@ def app() -> App:
             else:
                 ws.send(message)
 
+    @app.websocket("/async/{name}", on_request=members)
+    async def talk(ws: Any) -> None:
+        async for message in ws:
+            if message == "name":
+                await ws.send(ws.request.params["name"])
+            elif message == "leave":
+                await ws.close(4000, "as you wish")
+            else:
+                await ws.send(message)
+
     app.get("/")(lambda request: "plain")
     return app
+
+
+def members(request: Any) -> Any:
+    return (401, {}, "who?") if "x-stranger" in request.headers else None
 
 
 def with_client(url: str, talk: Callable[[Any], Any], **options: Any) -> Any:
@@ -46,7 +60,8 @@ def with_client(url: str, talk: Callable[[Any], Any], **options: Any) -> Any:
 
 @pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("deflate", [True, False])
-def test_messages_to_and_fro(serve: Serve, app: App, deflate: bool, threads: int) -> None:
+@pytest.mark.parametrize("path", ["/echo/anna", "/async/anna"])
+def test_messages_to_and_fro(serve: Serve, app: App, path: str, deflate: bool, threads: int) -> None:
     async def talk(socket: Any) -> None:
         await socket.send("name")
         assert await socket.recv() == "anna"
@@ -60,7 +75,7 @@ def test_messages_to_and_fro(serve: Serve, app: App, deflate: bool, threads: int
         await (await socket.ping())
         assert bool(socket.protocol.extensions) == deflate
 
-    with_client(serve(app, ws_deflate=deflate, threads=threads).url + "/echo/anna", talk, max_size=None)
+    with_client(serve(app, ws_deflate=deflate, threads=threads).url + path, talk, max_size=None)
 
 
 def test_subprotocol_and_goodbye(serve: Serve, app: App) -> None:
@@ -72,6 +87,27 @@ def test_subprotocol_and_goodbye(serve: Serve, app: App) -> None:
         assert (socket.close_code, socket.close_reason) == (4000, "as you wish")
 
     with_client(serve(app).url + "/echo/x", talk, subprotocols=["v0", "v1"], origin="https://good.test")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_coroutine_form_on_each_loop(serve: Serve, app: App, loop: str) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+
+    async def talk(socket: Any) -> None:
+        for n in range(20):
+            await socket.send(str(n))
+        assert [await socket.recv() for _ in range(20)] == [str(n) for n in range(20)]
+        await socket.send("leave")
+        await socket.wait_closed()
+        assert (socket.close_code, socket.close_reason) == (4000, "as you wish")
+
+    with_client(serve(app, loop=loop).url + "/async/x", talk)
+
+
+def test_on_request_of_a_coroutine(serve: Serve, app: App) -> None:
+    with pytest.raises(websockets.InvalidStatus, match="401"):
+        with_client(serve(app).url + "/async/x", lambda socket: None, additional_headers={"X-Stranger": "1"})
 
 
 def test_an_origin_that_is_not_let_in(serve: Serve, app: App) -> None:
@@ -89,8 +125,9 @@ def test_a_path_that_is_no_socket_and_a_socket_that_is_asked_plainly(serve: Serv
     assert wire.get("/").answer()[2] == b"plain"
 
 
+@pytest.mark.parametrize("path", ["/echo/x", "/async/x"])
 @pytest.mark.parametrize(("last", "code"), [(True, 1001), (False, 1012)])
-def test_a_stop_says_goodbye_and_waits(serve: Serve, app: App, last: bool, code: int) -> None:
+def test_a_stop_says_goodbye_and_waits(serve: Serve, app: App, last: bool, code: int, path: str) -> None:
     server = serve(app)
 
     async def talk(socket: Any) -> None:
@@ -100,9 +137,41 @@ def test_a_stop_says_goodbye_and_waits(serve: Serve, app: App, last: bool, code:
         await asyncio.wait_for(socket.wait_closed(), 10)
         assert socket.close_code == code
 
-    with_client(server.url + "/echo/x", talk)
+    with_client(server.url + path, talk)
     server.stop()
     assert server.worker.counts()["cut_off"] == 0
+
+
+def test_a_handler_that_is_slow_to_end_is_waited_for(serve: Serve) -> None:
+    """And cancelled where it takes longer than `drain`."""
+    seen: list[str] = []
+    app = App()
+
+    @app.websocket("/")
+    async def handler(ws: Any) -> None:
+        async for message in ws:
+            seen.append(message)  # noqa: PERF401 - each is seen when it comes
+        await asyncio.sleep(0.3 if seen == ["short"] else 60)
+        seen.append("done")
+
+    def end(message: str, **settings: Any) -> None:
+        seen.clear()
+        server = serve(app, **settings)
+
+        async def talk(socket: Any) -> None:
+            await socket.send(message)
+            while not seen:  # noqa: ASYNC110 - the server is another thread
+                await asyncio.sleep(0.01)
+            server.worker.stop()
+            await asyncio.wait_for(socket.wait_closed(), 10)
+
+        with_client(server.url, talk)
+        server.stop()
+
+    end("short")
+    assert seen == ["short", "done"]
+    end("long", drain=1)
+    assert seen == ["long"]
 
 
 def test_async_methods_are_refused() -> None:
@@ -112,3 +181,10 @@ def test_async_methods_are_refused() -> None:
 
     with pytest.raises(HandlerError, match="on_message is async"):
         App().websocket("/", Wrong)
+    with pytest.raises(HandlerError, match="on_request is async"):
+        App().websocket("/", Silent, on_request=Wrong().on_message)
+
+
+class Silent:
+    def on_message(self, ws: Any, message: str) -> None:
+        pass

@@ -24,7 +24,9 @@ def make_loop(app: App, settings: Settings, trouble: Callable[[Exception], objec
         log: of the worker.
     """
     routes = app.request_manifold.router.routes()
-    if settings.loop == "auto" and not any(is_async(route.handler) for route in routes):
+    if settings.loop == "auto" and not any(
+        is_async(route.handler) or getattr(route.handler, "asynchronous", False) for route in routes
+    ):
         return Loop(trouble)
     from dimserver.net.asyncloop import AsyncLoop
 

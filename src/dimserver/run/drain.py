@@ -73,7 +73,9 @@ class Drain:
             # Not at once: a client may be sending its next request at this very moment, and would lose it.
             self._close_connections(NEW, HANDSHAKE, IDLE)
             self._close_connections(ACTIVE, spirals=(WEBSOCKET_POOL,))  # asked whether they are alive
-        if now >= self._ends or not (self._in_flight() or self._has_connections()):
+        runner = self._loop.runner
+        waiting = runner is not None and runner.waiting  # of WebSockets that may be closed already
+        if now >= self._ends or not (self._in_flight() or waiting or self._has_connections()):
             self._loop.stop()
         else:
             self._loop.call_later(DRAIN_STEP, self._look)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dimcore import Endpoint, UsageError
+from functools import partial
+
+from dimcore import AsyncSocket, Endpoint, UsageError
 from dimserver.ws.deflate import DeflateOptions, accept_deflate
 from dimserver.ws.extensions import parse_offers
 from dimserver.ws.handshake import HandshakeRefused, check_handshake, choose_subprotocol, is_websocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any, Protocol
 
     from dimcore import RequestPoint
@@ -35,8 +37,10 @@ class WebSocketRoute:
     """Makes WebSockets of the requests of one route.
 
     Args:
-        handler: see `dimcore.Endpoint`; beside its events it may have ``on_request(request)``, called before the
-            handshake is answered: None accepts, anything else is the answer, as any handler would return it.
+        handler: see `dimcore.Endpoint`; beside its events it may have ``on_request(request)``, see there.
+        asynchronous: `handler` is a function of a socket that returns a coroutine, see `dimcore.AsyncSocket`.
+        on_request: called with the request before the handshake is answered: None accepts, anything else is the
+            answer, as any handler would return it.
         origins: values of the Origin field that are let in, for example ``https://example.org``; None for all.
             A request without that field, as programs other than browsers send, is let in.
         subprotocols: names of those spoken here.
@@ -45,21 +49,33 @@ class WebSocketRoute:
         UsageError: `handler` has no event, or a text was given where several are meant.
     """
 
-    def __init__(self, handler: Any, origins: Iterable[str] | None = None, subprotocols: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        handler: Any,
+        origins: Iterable[str] | None = None,
+        subprotocols: Iterable[str] = (),
+        *,
+        asynchronous: bool = False,
+        on_request: Callable[[RequestPoint], Any] | None = None,
+    ) -> None:
         for name, given in (("origins", origins), ("subprotocols", subprotocols)):
             if isinstance(given, str):
                 raise UsageError(f"{name} is one text, {given!r:.80}; give a list of them")
         self.handler = handler
         self.origins = None if origins is None else frozenset(origin.lower().rstrip("/") for origin in origins)
         self.subprotocols = tuple(subprotocols)
-        self._endpoint = Endpoint(handler)
-        self._asks = callable(getattr(handler, "on_request", None))
+        self.asynchronous = asynchronous
+        self._kind: Any = AsyncSocket if asynchronous else handler
+        self._endpoint = Endpoint(self._kind)
+        self._make: Callable[[], Any] = partial(AsyncSocket, handler) if asynchronous else self._endpoint.make
+        self._on_request = on_request
+        self._asks = callable(getattr(handler, "on_request", None)) and not asynchronous
         self._deflate: DeflateOptions | None = None
 
     def configure_websocket(self, limits: Limits) -> None:
         """Take the settings over; sockets that are open keep theirs."""
         self._endpoint = Endpoint(
-            self.handler,
+            self._kind,
             max_message=limits.ws_max_message,
             max_frames=limits.ws_max_frames,
             high_water=limits.ws_buffer,
@@ -85,8 +101,12 @@ class WebSocketRoute:
         if protocol is not None:
             headers["Sec-WebSocket-Protocol"] = protocol
         codec = self._agree(request, headers)
+        if self._on_request is not None:
+            answer = self._on_request(request)
+            if answer is not None:
+                return answer
         endpoint = self._endpoint
-        handler = endpoint.make()
+        handler = self._make()
         if self._asks:
             answer = handler.on_request(request)
             if answer is not None:

@@ -132,6 +132,31 @@ def test_on_request_may_answer_otherwise() -> None:
     assert ask(route, "Authorization: yes")[0] is None
 
 
+def test_a_function_asked_before_the_handshake_is_answered() -> None:
+    """It comes before the handler's own, and before a handler is made."""
+    made: list[int] = []
+
+    class Counted(Silent):
+        def __init__(self) -> None:
+            made.append(1)
+
+    route = WebSocketRoute(Counted, on_request=lambda request: "no" if "x-no" in request.headers else None)
+    assert ask(route, "X-No: 1") == ("no", {})
+    assert made == []
+    assert ask(route)[0] is None
+    assert made == [1]
+
+
+def test_a_coroutine_function() -> None:
+    async def handler(ws: Any) -> None:
+        pass
+
+    route = WebSocketRoute(handler, asynchronous=True)
+    assert route.asynchronous
+    assert ask(route)[0] is None
+    assert not WebSocketRoute(Silent).asynchronous
+
+
 def test_handlers_that_cannot_be() -> None:
     with pytest.raises(UsageError, match="has no method of"):
         WebSocketRoute(object())
