@@ -69,8 +69,8 @@ class ConnectionClosed(DimcoreError):
         reason: given with it.
     """
 
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(f"the WebSocket is closed: {code}{reason and ', '}{reason}")
+    def __init__(self, message: str = "the WebSocket is closed", code: int = 1006, reason: str = "") -> None:
+        super().__init__(message)
         self.code = code
         self.reason = reason
 

@@ -36,7 +36,6 @@ cdef extern from "Python.h":
 cdef enum:
     QUEUE_BYTES = 64 * KIB       # that wait for the program before the socket is paused
     MESSAGE_COST = 64            # what a message counts for beside its bytes
-    CODE_NONE = 1005
     CODE_LOST = 1006
 
 
@@ -154,7 +153,9 @@ cdef class SocketQueue(Listener):
         self.raise_closed()
 
     cdef int raise_closed(self) except -1:
-        raise ConnectionClosed(self.close_code or CODE_LOST, self.close_reason)
+        cdef int code = self.close_code or CODE_LOST
+        cdef str why = f"{code}, {self.close_reason}" if self.close_reason else str(code)
+        raise ConnectionClosed(f"the WebSocket is closed: {why}", code, self.close_reason)
 
     # --- messages out ---------------------------------------------------------------------------
 
