@@ -43,6 +43,8 @@ cdef class Channel(ConnectionPoint):
     cdef RequestPoint current
 
     cdef void drop(self) noexcept
+    cdef void bury(self) noexcept
+    cdef void through(self) noexcept
     # the loop
     cdef int watch(self, uint16_t events) except -1
     cdef void move(self, int event) noexcept

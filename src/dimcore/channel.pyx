@@ -53,6 +53,16 @@ cdef class Channel(ConnectionPoint):
     cdef void drop(self) noexcept:
         """Close now; `Connection` does what there is to do."""
 
+    cdef void bury(self) noexcept:
+        """Give back what a closed connection still held; `Connection` does."""
+
+    cdef void through(self) noexcept:
+        """An event is served: what closed meanwhile can be given back."""
+        self.flags &= ~<uint16_t> WORKING
+        if self.flags & GONE:
+            self.bury()
+        self.site.core.leave()
+
     cdef object client_address(self):
         return peer_address(&self.peer)
 

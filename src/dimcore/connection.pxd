@@ -20,7 +20,6 @@ cdef class Connection(Exchange):
     cdef int end_of_stream(self) except -1
     cdef void timed_out(self) noexcept
     cdef void fail(self, object error) noexcept
-    cdef void through(self) noexcept
     cdef int go_on(self) except -1
     # input
     cdef int run(self, const char *data, size_t size) except -1
@@ -37,7 +36,6 @@ cdef class Connection(Exchange):
     cdef int open_socket(self, const char *data, size_t size) except -1
     # the end
     cdef int finish(self) except -1
-    cdef void bury(self) noexcept
     cdef void free_inbox(self) noexcept
 
 

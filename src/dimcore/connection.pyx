@@ -194,13 +194,6 @@ cdef class Connection(Exchange):
         finally:
             self.through()
 
-    cdef void through(self) noexcept:
-        """An event is served: what closed meanwhile can be given back."""
-        self.flags &= ~<uint16_t> WORKING
-        if self.flags & GONE:
-            self.bury()
-        self.site.core.leave()
-
     cdef int go_on(self) except -1:
         """The answer is out: read on, or close."""
         self.settle()
@@ -479,7 +472,7 @@ cdef class Connection(Exchange):
                 self.start_body(head.info.flags & CHUNKED)
                 if size > <size_t> length:
                     request.info.flags &= ~<uint32_t> EXPECT_CONTINUE    # the peer did not wait to be told
-                elif request.route.streaming:
+                elif self.wants_at_once():
                     self.divert(request.reader)
                 else:
                     self.call_for_body()
@@ -498,8 +491,7 @@ cdef class Connection(Exchange):
         try:
             result = reader.take(data, size, &used)
             self.current.body_size = <Py_ssize_t> reader.body.total
-            if result == BODY_MORE and (self.current.route.streaming
-                                        or reader.size > self.site.core.body_memory):
+            if result == BODY_MORE and (reader.size > self.site.core.body_memory or self.wants_at_once()):
                 self.divert(reader)
         except OSError as error:         # the disk is full, as a rule
             self.site.core.tell("a request body could not be kept", self.current, error)

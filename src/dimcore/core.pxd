@@ -31,6 +31,7 @@ cdef class Core:
     cdef char *inbuf
     cdef RequestPoint spare
     cdef bint serving                # the scratch is in use
+    cdef object afterwards           # what the handler that just ran has left to do once it is answered, or None
     # What other processes may see of this moment; both point to shared memory once there is a board.
     cdef Line *running               # the request whose handler runs on the loop
     cdef int64_t *round_ns           # when this round of the loop began

@@ -13,6 +13,7 @@ __all__ = [
     "DimcoreError",
     "DuplicatePoint",
     "IllegalTransition",
+    "IncompleteBody",
     "InvalidCoordinate",
     "PeerError",
     "ResponseError",
@@ -43,6 +44,10 @@ class PeerError(DimcoreError):
 
 class BadRequest(PeerError, ValueError):
     """A request that no further bytes can mend."""
+
+
+class IncompleteBody(BadRequest, OSError):
+    """The body of a request never came in full; an `OSError` too, as reading from a broken connection is."""
 
 
 class WebSocketError(DimcoreError):

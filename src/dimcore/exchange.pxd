@@ -9,7 +9,9 @@ cdef class Exchange(Channel):
     cdef void tell_method(self, const Head *head) noexcept
     cdef int start_body(self, bint chunked) except -1
     cdef int call_for_body(self) except -1
+    cdef bint wants_at_once(self) noexcept
     cdef int dispatch(self) except -1
+    cdef int conclude(self) except -1
     cdef object first_step(self, object awaitable)
     cdef int wait_for(self, Errand errand) except -1
     cdef object first_piece(self, AsyncSource source)

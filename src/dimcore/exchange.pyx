@@ -38,6 +38,9 @@ from dimcore.errors import PeerError, ResponseError, UsageError
 
 cdef str NO_LOOP = "this worker runs no asyncio loop: register an async function, or set loop to asyncio"
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+cdef enum:
+    STREAM_LARGE = 2         # `Route.streaming`: at once unless the body is known to be small
+
 cdef dict PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 
 
@@ -89,6 +92,19 @@ cdef class Exchange(Channel):
             self.site.core.writer.append(PyBytes_AS_STRING(CONTINUE), PyBytes_GET_SIZE(CONTINUE))
         return 0
 
+    cdef bint wants_at_once(self) noexcept:
+        """Whether the handler is to run before the body is there.
+
+        One that runs on a thread may leave small bodies to us: a client that takes its time holds no thread then.
+        """
+        cdef RequestPoint request = self.current
+        if request.route.streaming != STREAM_LARGE:
+            return request.route.streaming != 0
+        return (
+            request.info.content_length < 0 or request.info.flags & EXPECT_CONTINUE != 0
+            or request.info.content_length > <int64_t> self.site.core.body_memory
+        )
+
     cdef int dispatch(self) except -1:
         """The request is whole: run its handler here, or hand it over."""
         cdef Core core = self.site.core
@@ -118,7 +134,21 @@ cdef class Exchange(Channel):
             core.clock()
             return self.answer(None, error)
         core.clock()
-        return self.answer(result, None)
+        self.answer(result, None)
+        return 0 if core.afterwards is None else self.conclude()
+
+    cdef int conclude(self) except -1:
+        """The handler has something to do that nobody need wait for: the answer goes out first."""
+        cdef Core core = self.site.core
+        afterwards, core.afterwards = core.afterwards, None
+        self.flush()
+        try:
+            afterwards()
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            core.tell("a handler failed after its answer", self.current, error)
+        return 0
 
     # --- coroutines -----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ class _Request(Protocol):
 class Route:
     handler: Callable[..., Any]
     blocking: bool
-    streaming: bool
+    streaming: int
     @property
     def method(self) -> str: ...
     @property

@@ -9,6 +9,19 @@ cdef enum:
     LARGE_ROOM = 262144      # a buffer grown beyond this is worth shrinking
     UNKNOWN_LENGTH = -1      # send it chunked (HTTP/1.1) or until the end (HTTP/1.0)
 
+cdef class HeaderBlock:
+    cdef char *data          # "Name: value\r\n" ...
+    cdef size_t size
+    cdef size_t room
+    cdef uint32_t given      # which fields of the server's own are among them
+    cdef int64_t declared    # Content-Length, which is not among them, or -1
+    cdef bytes line          # the status line where its reason is not the usual one, or None
+
+    cdef void clear(self) noexcept
+    cdef int add(self, object name, object value) except -1
+    cdef int set_line(self, const char *text, Py_ssize_t size, int status) except -1
+
+
 cdef class Writer:
     cdef char *data
     cdef size_t size
@@ -33,6 +46,7 @@ cdef class Writer:
         self, const char *name, Py_ssize_t size, const char *value, Py_ssize_t value_size,
         int64_t length, uint32_t flags, int status,
     ) except? 0xFFFFFFFF
+    cdef uint32_t _given_length(self, int64_t given, int64_t length, uint32_t flags, int status) except? 0xFFFFFFFF
     cdef int head(self, int status, object headers, int64_t length, uint32_t flags, const char *content_type) except -1
     cdef int switch(self, object headers) except -1
 

@@ -6,11 +6,11 @@ alone may set.  A refused head leaves the buffer as it was.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Next
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from dimcore.limits cimport KIB
 from dimcore.scan cimport (
@@ -42,6 +42,8 @@ scan_setup()
 
 cdef enum:
     FIRST_ROOM = 96 * KIB    # OUTPUT_BYTES of answers, one more of APART_BYTES, and its head
+    FIRST_BLOCK = 512        # bytes of a block of headers
+    LARGE_BLOCK = 16 * KIB   # one grown beyond this is worth shrinking
     STATUS_LOW = 200
     STATUS_HIGH = 599
 
@@ -67,6 +69,7 @@ REASONS = {
 cdef list STATUS_LINES = [
     f"HTTP/1.1 {code} {REASONS.get(code, 'Status')}\r\n".encode() for code in range(STATUS_LOW, STATUS_HIGH + 1)
 ]
+cdef str NO_TRANSFER_ENCODING = "Transfer-Encoding is the server's to set, not a handler's"
 cdef bytes DAYS = b"MonTueWedThuFriSatSun"
 cdef bytes MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 
@@ -194,6 +197,8 @@ cdef class Writer:
             if not STATUS_LOW <= status <= STATUS_HIGH:
                 raise ResponseError(f"status {status} is not between {STATUS_LOW} and {STATUS_HIGH}")
             line = <bytes> STATUS_LINES[status - STATUS_LOW]
+            if type(headers) is HeaderBlock and (<HeaderBlock> headers).line is not None:
+                line = (<HeaderBlock> headers).line
             self.append(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
             if headers is not None:
                 self._fields(headers, length, flags, status, &given)
@@ -276,6 +281,14 @@ cdef class Writer:
         cdef PyObject *name = NULL
         cdef PyObject *value = NULL
         cdef Py_ssize_t position = 0
+        cdef HeaderBlock block
+        if type(headers) is HeaderBlock:
+            block = <HeaderBlock> headers
+            self.append(block.data, block.size)
+            given[0] |= block.given
+            if block.declared >= 0:
+                given[0] |= self._given_length(block.declared, length, flags, status)
+            return 0
         if type(headers) is dict:
             while PyDict_Next(headers, &position, &name, &value):
                 self._field(<object> name, <object> value, length, flags, status, given)
@@ -301,10 +314,7 @@ cdef class Writer:
         cdef object _held = _latin(name, &text, &size)
         cdef object _content_held = _latin(value, &content, &content_size)
         cdef uint32_t known
-        if not scan_is_token(text, size):
-            raise ResponseError(f"header name {name!r:.100} is not a token")
-        if scan_value(content, content_size) != <size_t> content_size:
-            raise ResponseError(f"the value of header {name!r:.100} holds a control character: {value!r:.100}")
+        check_field(name, value, text, size, content, content_size)
         if size >= 4 and size <= 17:
             known = self._framing_field(text, size, content, content_size, length, flags, status)
             if known:
@@ -333,7 +343,6 @@ cdef class Writer:
         int64_t length, uint32_t flags, int status,
     ) except? 0xFFFFFFFF:
         """Fields the server has a say in; those it writes itself are not copied."""
-        cdef bytes text
         if size == 4 and scan_name_is(name, b"date", 4):
             return GAVE_DATE
         if size == 6 and scan_name_is(name, b"server", 6):
@@ -341,30 +350,152 @@ cdef class Writer:
         if size == 12 and scan_name_is(name, b"content-type", 12):
             return GAVE_TYPE
         if size == 10 and scan_name_is(name, b"connection", 10):
-            text = value[:value_size].lower()
-            options = {option.strip() for option in text.split(b",")}
-            if b"close" in options:
-                return GAVE_CLOSE
-            return GAVE_UPGRADE if b"upgrade" in options else GAVE_NOTHING
+            return connection_option(value, value_size)
         if size == 10 and scan_name_is(name, b"keep-alive", 10):
             return GAVE_NOTHING
         if size == 17 and scan_name_is(name, b"transfer-encoding", 17):
-            raise ResponseError("Transfer-Encoding is the server's to set, not a handler's")
+            raise ResponseError(NO_TRANSFER_ENCODING)
         if size == 14 and scan_name_is(name, b"content-length", 14):
-            text = value[:value_size]
-            if not text.isdigit() or value_size > 18:
-                raise ResponseError(f"Content-Length {text!r} is not a decimal number")
-            if has_no_body(status):
-                return GAVE_NOTHING
-            if length == int(text):
-                return GAVE_NOTHING
-            if length == 0 and flags & HEAD_ONLY or length < 0:
-                # HEAD without making the body, or a stream whose length the handler knows.
-                self._length(int(text))
-                self.declared = int(text)
-                return GAVE_LENGTH
-            raise ResponseError(f"Content-Length is {int(text)}, but the body has {length} bytes")
+            return self._given_length(length_of(value, value_size), length, flags, status)
         return 0
+
+    cdef uint32_t _given_length(self, int64_t given, int64_t length, uint32_t flags, int status) except? 0xFFFFFFFF:
+        """What becomes of a Content-Length the handler gave."""
+        if has_no_body(status) or length == given:
+            return GAVE_NOTHING
+        if length == 0 and flags & HEAD_ONLY or length < 0:
+            # HEAD without making the body, or a stream whose length the handler knows.
+            self._length(given)
+            self.declared = given
+            return GAVE_LENGTH
+        raise ResponseError(f"Content-Length is {given}, but the body has {length} bytes")
+
+
+cdef int64_t length_of(const char *text, Py_ssize_t size) except -1:
+    """The value of a Content-Length field a handler gave."""
+    cdef int64_t length = 0
+    cdef Py_ssize_t at = 0
+    while at < size and at < 18 and c"0" <= text[at] <= c"9":
+        length = length * 10 + (text[at] - c"0")
+        at += 1
+    if at < size or size == 0:
+        given = PyBytes_FromStringAndSize(text, size)
+        raise ResponseError(f"Content-Length {given!r:.100} is not a decimal number")
+    return length
+
+
+@cython.final
+cdef class HeaderBlock:
+    """Header fields in the form they are sent in, checked when they are added; may stand for the headers of an answer.
+
+    For who takes headers long before the answer is written, and wants a fault of them told at once.
+
+    Not safe for use from two threads at once.
+    """
+
+    def __cinit__(self):
+        self.data = <char *> PyMem_Malloc(FIRST_BLOCK)
+        if self.data == NULL:
+            raise MemoryError
+        self.room = FIRST_BLOCK
+        self.declared = -1
+
+    def __dealloc__(self):
+        PyMem_Free(self.data)
+
+    cdef void clear(self) noexcept:
+        cdef char *data
+        self.size = 0
+        self.given = 0
+        self.declared = -1
+        if self.line is not None:
+            self.line = None
+        if self.room > LARGE_BLOCK:
+            data = <char *> PyMem_Realloc(self.data, FIRST_BLOCK)
+            if data != NULL:
+                self.data = data
+                self.room = FIRST_BLOCK
+
+    cdef int set_line(self, const char *text, Py_ssize_t size, int status) except -1:
+        """Take a status line, without the version, that was checked to be one; `status` is between 200 and 599."""
+        cdef bytes usual = <bytes> STATUS_LINES[status - STATUS_LOW]
+        if PyBytes_GET_SIZE(usual) == size + 11 and memcmp(PyBytes_AS_STRING(usual) + 9, text, size) == 0:
+            return 0
+        self.line = b"HTTP/1.1 " + text[:size] + b"\r\n"
+        return 0
+
+    cdef int add(self, object name, object value) except -1:
+        """Check a field and append it.
+
+        Raises:
+            ResponseError: as the writer does; the fields before it stay.
+        """
+        cdef const char *text = NULL
+        cdef const char *content = NULL
+        cdef Py_ssize_t size = 0, content_size = 0
+        cdef object _held = _latin(name, &text, &size)
+        cdef object _content_held = _latin(value, &content, &content_size)
+        cdef char *out
+        cdef size_t room
+        check_field(name, value, text, size, content, content_size)
+        if size == 4 and scan_name_is(text, b"date", 4):
+            self.given |= GAVE_DATE
+        elif size == 6 and scan_name_is(text, b"server", 6):
+            self.given |= GAVE_SERVER
+        elif size == 12 and scan_name_is(text, b"content-type", 12):
+            self.given |= GAVE_TYPE
+        elif size == 10 and scan_name_is(text, b"connection", 10):
+            self.given |= connection_option(content, content_size)
+            return 0
+        elif size == 10 and scan_name_is(text, b"keep-alive", 10):
+            return 0
+        elif size == 17 and scan_name_is(text, b"transfer-encoding", 17):
+            raise ResponseError(NO_TRANSFER_ENCODING)
+        elif size == 14 and scan_name_is(text, b"content-length", 14):
+            if self.declared >= 0:
+                raise ResponseError("Content-Length is given twice")
+            self.declared = length_of(content, content_size)
+            return 0
+        if self.size + size + content_size + 4 > self.room:
+            room = self.room * 2
+            while room < self.size + size + content_size + 4:
+                room *= 2
+            out = <char *> PyMem_Realloc(self.data, room)
+            if out == NULL:
+                raise MemoryError
+            self.data = out
+            self.room = room
+        out = self.data + self.size
+        memcpy(out, text, size)
+        out += size
+        out[0] = c":"
+        out[1] = c" "
+        out += 2
+        memcpy(out, content, content_size)
+        out += content_size
+        out[0] = c"\r"
+        out[1] = c"\n"
+        self.size += size + content_size + 4
+        return 0
+
+
+cdef inline int check_field(
+    object name, object value, const char *text, Py_ssize_t size, const char *content, Py_ssize_t content_size
+) except -1:
+    if not scan_is_token(text, size):
+        raise ResponseError(f"header name {name!r:.100} is not a token")
+    if scan_value(content, content_size) != <size_t> content_size:
+        raise ResponseError(f"the value of header {name!r:.100} holds a control character: {value!r:.100}")
+    return 0
+
+
+cdef uint32_t connection_option(const char *value, Py_ssize_t size) except? 0xFFFFFFFF:
+    """What a handler's Connection field asks for; the rest of it is the server's to say."""
+    cdef bytes text = value[:size].lower()
+    options = {option.strip() for option in text.split(b",")}
+    if b"close" in options:
+        return GAVE_CLOSE
+    return GAVE_UPGRADE if b"upgrade" in options else GAVE_NOTHING
 
 
 cdef object _latin(object value, const char **text, Py_ssize_t *size):

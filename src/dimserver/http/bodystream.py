@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from threading import Condition
 
-from dimcore import BadRequest, UsageError
+from dimcore import IncompleteBody, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class BodyStream:
         """All of the body; waits for its end.
 
         Raises:
-            BadRequest: as for iterating.
+            IncompleteBody: as for iterating.
             UsageError: a part of it was taken already.
         """
         if self._begun:
@@ -82,7 +82,7 @@ class BodyStream:
 
         Raises:
             StopIteration: the body is complete.
-            BadRequest: the peer left or broke the framing before it was; never a short body taken for a whole one.
+            IncompleteBody: the peer left or broke the framing before it was; never a short body taken for a whole one.
         """
         if self._paused and not self._chunks:  # it was from the start: the peer waits until its body is wanted
             self._paused = False
@@ -94,7 +94,7 @@ class BodyStream:
                 self._changed.wait()
             if not self._chunks:
                 if self._error:
-                    raise BadRequest(self._error, 400)
+                    raise IncompleteBody(self._error, 400)
                 raise StopIteration
             chunk = self._chunks.popleft()
             self._waiting -= len(chunk)
