@@ -20,7 +20,7 @@ from dimcore.parser cimport ABSOLUTE_FORM, ESCAPED_PATH, Field
 from dimcore.percent cimport percent_decode
 from dimcore.request cimport RequestPoint
 from dimcore.scan cimport scan_name_is, scan_setup
-from dimcore.stream cimport Peer, peer_address
+from dimcore.stream cimport peer_address
 from dimcore.wsgiinput cimport Input, input_of
 
 cdef extern from "Python.h":

@@ -245,5 +245,6 @@ cdef class HeadPoint(Point):
         self.fields = table
         self.info.n_fields = <uint16_t> count
         self.info.length = <uint16_t> size
+        self.info.minor = 1
         self.given_headers = None
         return 0

@@ -8,7 +8,7 @@ cdef class Route:
     # What a look-up touches comes first, in one cache line with the object's head.
     cdef int number                  # the method as a spiral (Method in limits.pxd)
     cdef public bint blocking        # run on the thread pool
-    cdef public int streaming        # 1: run once the head is there, the body is handed on as it arrives; 2: not if small
+    cdef public int streaming        # 1: run once the head is there, handed the body as it arrives; 2: not if small
     cdef PyObject *sibling           # borrowed: the same pattern under another method, or NULL
     cdef public object handler
     cdef readonly tuple names        # parameter names, in order

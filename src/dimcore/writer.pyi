@@ -4,6 +4,10 @@ from typing import Any, Self, final
 REASONS: dict[int, str]
 
 @final
+class HeaderBlock:
+    def __new__(cls) -> Self: ...
+
+@final
 class Writer:
     def __new__(cls, server: str = "dimserver") -> Self: ...
 

@@ -11,7 +11,6 @@ cdef class Caller:
     cdef tuple recipe                # how
     cdef list idle                   # calls that serve again
     cdef object report               # called with (message, request, exception or None)
-    cdef object open_sink            # called with (request, status, headers, first piece): `write` on a thread; or None
     cdef object file_body            # called with (file): what the kernel can send of it, or None
 
     cdef Call take_call(self, RequestPoint request)
@@ -25,6 +24,7 @@ cdef class Call:
     cdef object start                # `start_response` and `write`, bound: as the app gets them
     cdef object writing
     cdef int status                  # 0: not told
+    cdef object give                 # on a thread: takes the answer, and opens one for `write`
     cdef bint sent                   # the head is out: too late for another
     cdef list written                # by `write`, on the loop; or None
     cdef object sink                 # by `write`, on a thread: where it goes; or None

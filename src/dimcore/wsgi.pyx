@@ -13,7 +13,6 @@ A `Call` serves one request after the other, unless the app kept something of it
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
 
 from dimcore.channel cimport Channel
 from dimcore.environ cimport EnvironMaker
@@ -38,7 +37,6 @@ cdef enum:
     BLOCK_BYTES = 65536      # of a file that is read
 
 cdef tuple NOT_HERE = (501, {"Content-Type": "text/plain; charset=utf-8"}, b"Not Implemented\n")
-
 
 
 cdef bint is_hop_by_hop(const char *name, Py_ssize_t size) noexcept nogil:
@@ -70,22 +68,17 @@ cdef class Caller:
         self.idle = []
         self.recipe = ({}, "", "")
 
-    def prepare(self, dict common not None, str root not None, str prefix not None, *, report=None, open_sink=None,
-                file_body=None):
+    def prepare(self, dict common not None, str root not None, str prefix not None, *, report=None, file_body=None):
         """Say what calls are made with.
 
         Args:
             common: what is in each environ.
             root, prefix: see `EnvironMaker`.
             report: called with ``(message, request, exception or None)``.
-            open_sink: called with ``(request, status, headers)`` when an app on a thread uses `write`: begins
-                the answer, and returns an object with ``put(bytes)`` and ``end(exception or None)``.
-                None: what is written is kept until the app returns.
             file_body: called with the file of a `FileWrapper`; returns a body the kernel can send, or None.
         """
         self.recipe = (common, root, prefix)
         self.report = report
-        self.open_sink = open_sink
         self.file_body = file_body
         self.idle = []
 
@@ -123,7 +116,7 @@ cdef class Caller:
         call = self.take_call(request)
         try:
             answer = call.answer(self.app(call.maker.make(request), call.start))
-        except:
+        except BaseException:
             call.abandon()
             raise
         if call.iterable is None:
@@ -140,7 +133,9 @@ cdef class Caller:
 
         Args:
             give: called with what a handler returns, as soon as there is that; a body that is an iterator is used
-                up before it returns.  Not called where the app used `write`, which answers by itself.
+                up before it returns.  Where the app uses `write`, ``give.open(status, headers)`` is called instead:
+                it begins the answer, and returns an object with ``put(bytes)``, False once nobody wants more, and
+                ``end(exception or None)``.
 
         Raises:
             Whatever the app does before there is an answer; `give` was not called then.
@@ -151,6 +146,7 @@ cdef class Caller:
             give(NOT_HERE)
             return
         call = self.take_call(request)
+        call.give = give
         try:
             answer = call.answer(self.app(call.maker.make(request), call.start))
         except BaseException as error:
@@ -215,10 +211,8 @@ cdef class Call:
         if self.request.info.method == HEAD or has_no_body(self.status):
             return
         self.sent = True
-        if self.sink is None and self.request.route is not None and self.request.route.blocking and (
-            self.caller.open_sink is not None
-        ):
-            self.sink = self.caller.open_sink(self.request, self.status, self.block)
+        if self.sink is None and self.give is not None:
+            self.sink = self.give.open(self.status, self.block)
         if self.sink is not None:
             self.sink.put(piece)
             return
@@ -423,7 +417,7 @@ cdef class Call:
     cdef void over(self) noexcept:
         """Serve again, unless the app still has what it could call."""
         self.request = None
-        self.sink = None
+        self.sink = self.give = None
         self.written = None
         if (<PyObject *> self.start).ob_refcnt == 1 and (<PyObject *> self.writing).ob_refcnt == 1:
             self.caller.idle.append(self)

@@ -1,0 +1,1 @@
+"""Apps that were written for another interface, as handlers of this server."""

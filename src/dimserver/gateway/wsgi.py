@@ -1,0 +1,101 @@
+"""The handler that is a WSGI app (PEP 3333).
+
+What is done for each request is compiled (`dimcore.wsgi`, `dimcore.environ`); here is
+what a worker settles once: where it listens, where errors go, how `write` answers.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dimcore.wsgi import Caller, FileWrapper
+from dimserver.gateway.errorstream import ErrorStream
+from dimserver.gateway.realfile import file_body
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeAlias
+
+    from dimcore import RequestPoint
+    from dimserver.config import Settings
+    from dimserver.log import Log
+
+    App: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+__all__ = ["WSGIGateway"]
+
+STREAM_LARGE = 2  # `Route.streaming`: a small body is there before the app runs, so a slow client holds no thread
+
+
+class WSGIGateway(Caller):
+    """Handler that calls a WSGI app.
+
+    Args:
+        app: callable taking ``(environ, start_response)``.
+        prefix: path it is mounted at; ``""`` or ``"/"`` for all.
+
+    Attributes:
+        interface: ``"wsgi"``.
+        prefix: without a slash at the end.
+        asynchronous: False.
+        blocking: whether it runs on the thread pool.
+        streaming: as of `dimcore.Route`.
+
+    Thread-safety: any thread, once configured.
+    """
+
+    interface = "wsgi"
+    asynchronous = False
+
+    def __init__(self, app: App, prefix: str = "") -> None:  # noqa: ARG002 - `Caller` has the app
+        self.prefix = prefix.rstrip("/")
+        self.blocking = False
+        self.streaming = 0
+        self.prepare(_common("localhost", "80", ErrorStream()), "", self.prefix, file_body=file_body)
+
+    def configure(self, settings: Settings, facts: Any) -> None:
+        """Take over what the worker has and the settings say.
+
+        Args:
+            settings: `threads` 0 runs the app on the loop; `root_path` is where a proxy has it.
+            facts: of the worker.
+        """
+        self.blocking = settings.threads != 0
+        self.streaming = STREAM_LARGE if self.blocking else 0
+        host, port = facts.server
+        common = _common(
+            host or "localhost",
+            "" if port is None else str(port),
+            ErrorStream(partial(_log, facts.log)),
+            multithread=facts.multithread and self.blocking,
+            multiprocess=facts.multiprocess,
+        )
+        root = getattr(settings, "root_path", "")
+        self.prepare(common, root, self.prefix, report=partial(_report, facts.log), file_body=file_body)
+
+
+def _common(
+    host: str, port: str, errors: ErrorStream, multithread: bool = False, multiprocess: bool = False
+) -> dict[str, Any]:
+    """What every environ has."""
+    return {
+        "SERVER_NAME": host,
+        "SERVER_PORT": port,
+        "SERVER_SOFTWARE": "dimserver",
+        "wsgi.version": (1, 0),
+        "wsgi.errors": errors,
+        "wsgi.multithread": multithread,
+        "wsgi.multiprocess": multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+        "wsgi.file_wrapper": FileWrapper,
+    }
+
+
+def _log(log: Log, first: str, rest: str) -> None:
+    log.write("error", first, detail=rest)
+
+
+def _report(log: Log, message: str, request: RequestPoint | None, error: BaseException | None) -> None:
+    log.error(message, error, request)

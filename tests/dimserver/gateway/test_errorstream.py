@@ -1,0 +1,78 @@
+"""Text of apps as entries of the error log."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+import pytest
+
+from dimserver.gateway.errorstream import LONGEST, ErrorStream
+
+
+@pytest.fixture
+def entries() -> list[tuple[str, str]]:
+    return []
+
+
+@pytest.fixture
+def stream(entries: list[tuple[str, str]]) -> ErrorStream:
+    return ErrorStream(lambda *entry: entries.append(entry))
+
+
+def test_a_line_is_an_entry(stream: ErrorStream, entries: Any) -> None:
+    assert stream.write("one\n") == 4
+    stream.write("two\n")
+    assert entries == [("one", ""), ("two", "")]
+
+
+def test_a_line_in_parts(stream: ErrorStream, entries: Any) -> None:
+    for part in ("o", "n", "e", "\n", "two"):
+        stream.write(part)
+    assert entries == [("one", "")]
+    stream.flush()
+    stream.flush()
+    assert entries == [("one", ""), ("two", "")]
+
+
+def test_lines_that_come_together_stay_together(stream: ErrorStream, entries: Any) -> None:
+    stream.writelines(["first\n", "  second\n", "third\nrest"])
+    assert entries == [("first", "  second\nthird")]
+
+
+def test_empty_lines_are_none(stream: ErrorStream, entries: Any) -> None:
+    stream.write("\n")
+    stream.write("  \n")
+    stream.write("")
+    stream.flush()
+    assert entries == []
+
+
+def test_what_never_ends_is_cut(stream: ErrorStream, entries: Any) -> None:
+    for _ in range(5):
+        stream.write("x" * (LONGEST // 2))
+    assert [len(first) for first, _ in entries] == [3 * (LONGEST // 2)]
+
+
+def test_a_traceback(stream: ErrorStream, entries: Any) -> None:
+    try:
+        raise ValueError("on purpose")
+    except ValueError:
+        traceback.print_exc(file=stream)
+    text = "\n".join(line for entry in entries for line in entry if line)
+    assert text.startswith("Traceback")
+    assert text.endswith("ValueError: on purpose")
+
+
+def test_text_alone(stream: ErrorStream) -> None:
+    with pytest.raises(TypeError, match="takes str, not bytes"):
+        stream.write(b"bytes")  # type: ignore[arg-type]
+    assert stream.writable()
+    assert not stream.isatty()
+
+
+def test_without_a_log_it_is_standard_error(capsys: Any) -> None:
+    print("one", "two", sep="\n", file=ErrorStream())
+    assert capsys.readouterr().err == "one\ntwo\n"
+    assert sys.stderr is not None
