@@ -6,7 +6,7 @@ from dimcore.spantable cimport SpanTable
 
 cdef class Route:
     # What a look-up touches comes first, in one cache line with the object's head.
-    cdef int number                  # the method as a spiral (Method in limits.pxd)
+    cdef int number                  # the method as a spiral (Method in limits.pxd); one more for `*`
     cdef public bint blocking        # run on the thread pool
     cdef public int streaming        # 1: run once the head is there, handed the body as it arrives; 2: not if small
     cdef PyObject *sibling           # borrowed: the same pattern under another method, or NULL

@@ -10,7 +10,8 @@ a pattern that fits the path but lacks the method does not hide a broader one.
    again the fixed segment before the parameter.
 
 HEAD takes, at each of these steps, the HEAD route or else the GET route of that
-very pattern: an exact GET goes before a HEAD on a prefix.
+very pattern: an exact GET goes before a HEAD on a prefix.  The method ``*`` is
+any that the pattern has no route of its own for.
 
 A path is split first and decoded after, once.  ``%2F`` is data inside a segment
 and becomes NUL while paths are compared, so it equals no ``/`` of a pattern;
@@ -48,9 +49,12 @@ cdef extern from "Python.h":
     str PyUnicode_DecodeUTF8(const char *text, Py_ssize_t size, const char *errors)
 
 cdef enum:
+    ANY = OTHER + 1          # number of the method `*`, which no request has
     MAX_DEPTH = 255          # segments of a pattern in the tree; patterns.py refuses deeper ones
     NOWHERE = 0xFFFFFFFF
     SCRATCH = 1024           # bytes on the C stack for a decoded path; longer ones are allocated
+
+cdef tuple USUAL = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")     # what `*` is said to allow
 
 # Where a walk is, or may have to come back to, 16 bytes: | at | node, depth |
 cdef struct Alternative:
@@ -124,6 +128,8 @@ cdef inline PyObject *pick(PyObject *chain, int method, const char *name,
                 return chain
         elif number == GET and method == HEAD:
             fallback = chain
+        elif number == ANY and fallback == NULL:
+            fallback = chain
         chain = (<Route>chain).sibling
     return fallback
 
@@ -154,7 +160,10 @@ cdef int refuse_conflict(PyObject *chain, str method, str pattern, tuple names) 
 
 cdef int gather(PyObject *chain, set methods) except -1:
     while chain != NULL:
-        methods.add((<Route>chain).method)
+        if (<Route>chain).number == ANY:
+            methods.update(USUAL)
+        else:
+            methods.add((<Route>chain).method)
         chain = (<Route>chain).sibling
     return 0
 
@@ -241,6 +250,7 @@ cdef class Router:
 
         Args:
             method: a token; upper and lower case differ.  Any name will do, not only the usual ones.
+                ``*`` stands for all that the pattern has no route of its own for.
             pattern: a decoded path.  A whole segment may be a parameter, ``{name}``; it takes one segment
                 that is not empty.
             handler: the callable to answer with.
@@ -287,7 +297,7 @@ cdef class Router:
         route.key = key
         route.token = token
         route.places = places
-        route.number = method_number(token, PyBytes_GET_SIZE(token))
+        route.number = ANY if method == "*" else method_number(token, PyBytes_GET_SIZE(token))
 
         # The route is made before the tables are looked at: making an object may run the garbage collector,
         # which may run anything, even another `add`.
@@ -360,7 +370,7 @@ cdef class Router:
     def allowed(self, path) -> str | None:
         """The methods a path answers to, as the value of an Allow field; None: no route knows the path.
 
-        Example: ``"GET, HEAD, POST"``.
+        Example: ``"GET, HEAD, POST"``.  For ``*`` the usual methods are named, since there is no end to the others.
         """
         cdef Py_ssize_t length
         cdef const char *span = span_of(path, &length)

@@ -118,6 +118,7 @@ def test_types_are_checked() -> None:
         (["GET /a"], "GET /a"),
         (["PURGE /a"], "PURGE /a"),
         (["GET /a", "POST /a"], "POST /a"),
+        (["* /a*", "GET /a*"], "* /a*"),
         (["GET /"], "GET /"),
         (["GET /*"], "GET /*"),
         (["GET /a*"], "GET /a*"),
@@ -235,6 +236,30 @@ def test_head_takes_get_of_the_same_pattern_before_head_of_a_broader_one() -> No
     assert found(router, "HEAD", "/a/y") == "GET /{x}/y"
     assert found(router, "HEAD", "/a/z") == "HEAD /{x}/*"
     assert found(build("POST /a"), "HEAD", "/a") is None
+
+
+ALL = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "CONNECT", "M-SEARCH", "get", "*"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_route_for_any_method(first: bool) -> None:
+    rows = ["* /*", "GET /a/b", "HEAD /h*", "GET /h*", "* /m*", "POST /m*"]
+    router = build(*(rows if first else reversed(rows)))
+    for method in ALL:
+        assert found(router, method, "/") == found(router, method, "/a/b/c") == "* /*"
+        assert found(router, method, "/a/b") == ("GET /a/b" if method in ("GET", "HEAD") else "* /*")
+        assert found(router, method, "/h") == (f"{method} /h*" if method in ("GET", "HEAD") else "* /*")
+        assert found(router, method, "/m/x") == ("POST /m*" if method == "POST" else "* /m*")
+        assert found(router, method, "*") is None  # of `OPTIONS *`, which is the server's own to answer
+    assert router.allowed("/x") == router.allowed("/m") == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+    assert build("* /*", "PURGE /x").allowed("/x") == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PURGE, PUT"
+    assert build("* /m*").allowed("/") is None
+
+
+def test_head_takes_get_before_the_route_for_any_method_of_the_same_pattern() -> None:
+    assert found(build("* /a", "GET /a"), "HEAD", "/a") == "GET /a"
+    assert found(build("GET /a", "* /a"), "HEAD", "/a") == "GET /a"
+    assert found(build("GET /*", "* /a"), "HEAD", "/a") == "* /a"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "M-SEARCH"])
@@ -430,7 +455,8 @@ def test_slashes_past_the_deepest_pattern_cost_nothing() -> None:
 # against a naive model
 
 
-METHODS = ["GET", "HEAD", "POST", "PURGE"]
+METHODS = ["GET", "HEAD", "POST", "PURGE", "*"]
+USUAL = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 PARTS = st.sampled_from(["a", "a", "b", "{}", "{}", "", "é"])
 PATTERNS = st.lists(PARTS, min_size=1, max_size=5).map(
     lambda parts: "/" + "/".join(f"{{p{at}}}" if part == "{}" else part for at, part in enumerate(parts))
@@ -471,6 +497,8 @@ def test_like_a_linear_scan(rows: list[tuple[str, str, bool]], paths: list[tuple
         known = {route.method for _, route in model_candidates(routes, path)}
         if "GET" in known:
             known.add("HEAD")
+        if "*" in known:
+            known = known - {"*"} | USUAL
         assert router.allowed(path) == (", ".join(sorted(known)) or None)
 
 
