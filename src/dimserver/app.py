@@ -213,6 +213,37 @@ class App:
         """
         return self.topics.topic(name)
 
+    def mount(self, prefix: str, app: Any, *, interface: str = "auto") -> Any:
+        """Hand everything below a path to an app of its own, beside the routes there are.
+
+        A route whose pattern is more specific goes first, for its methods; all others are the app's.
+
+        Args:
+            prefix: path, ``/`` for all; it covers whole segments.  The app sees it as ``SCRIPT_NAME`` (WSGI) or
+                ``root_path`` (ASGI).
+            app: a WSGI or ASGI app; or a handler, which then answers every method.
+            interface: ``"wsgi"`` or ``"asgi"`` for one whose interface cannot be told by looking at it.
+
+        Returns:
+            The app.
+
+        Raises:
+            dimcore.RoutePatternError: `prefix` cannot be read.
+            dimcore.RouteConflict: something is mounted there already.
+            HandlerError: `prefix` has parameters, or `app` cannot be mounted.
+        """
+        if "{" in prefix:
+            raise HandlerError(f"mount {prefix}: the path of a mount has no parameters")
+        from dimserver.gateway.mount import make_gateway
+
+        bare = prefix.rstrip("/")
+        try:
+            handler = make_gateway(app, interface, bare)
+        except HandlerError as error:
+            raise HandlerError(f"mount {prefix}: {error}") from None
+        self._register("*", bare or prefix[:1], handler, False, False, False)
+        return app
+
     def _method(self, method: str, pattern: str, exact: bool, blocking: bool, stream: bool) -> Callable[[H], H]:
         def register(handler: H) -> H:
             self._register(method, pattern, handler, exact, blocking, stream)

@@ -6,7 +6,15 @@ list of cases.  Their text is one line, complete without a traceback.
 
 from __future__ import annotations
 
-__all__ = ["AppImportError", "ConfigError", "DimserverError", "HandlerError", "LoadError", "StartError"]
+__all__ = [
+    "AppImportError",
+    "AppStartError",
+    "ConfigError",
+    "DimserverError",
+    "HandlerError",
+    "LoadError",
+    "StartError",
+]
 
 
 class DimserverError(Exception):
@@ -45,6 +53,10 @@ class AppImportError(DimserverError):
     traceback: `__cause__` is the exception, its traceback cut to begin at the
     first frame of the user's code.
     """
+
+
+class AppStartError(DimserverError):
+    """The app said that it cannot start, or raised when it was asked to; `__cause__` is the exception, if any."""
 
 
 class StartError(DimserverError, SystemExit):

@@ -46,6 +46,8 @@ OTHER = {
     "pidfile": "./pid",
     "access-log-file": "./log",
     "log-file": "./log",
+    "root-path": "/below",
+    "threads": "7",
 }
 OF_A_KIND: dict[type[Kind], str] = {
     Duration: "700ms",

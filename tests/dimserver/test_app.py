@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import types
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -172,3 +173,61 @@ def test_topics() -> None:
     assert room.publish("nobody serves") is False
     with pytest.raises(UsageError, match="the name of a topic"):
         app.topic("")
+
+
+# --- mounts -------------------------------------------------------------------------------------
+
+
+class Gateway:
+    """Stands for the handler that a gateway is."""
+
+    def __init__(self, app: Any, prefix: str) -> None:
+        self.app, self.prefix = app, prefix
+
+    def __call__(self, request: object) -> str:  # noqa: ARG002
+        return f"{self.app('', '')} at {self.prefix}"
+
+
+@pytest.fixture
+def mounting(monkeypatch: pytest.MonkeyPatch) -> App:
+    module = types.ModuleType("dimserver.gateway.wsgi")
+    module.WSGIGateway = Gateway  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return App()
+
+
+def legacy(environ: object, start_response: object) -> str:
+    return "legacy"
+
+
+def test_a_mount_stands_beside_routes(mounting: App) -> None:
+    app = mounting
+    app.get("/legacy/new")(handler)
+    assert app.mount("/legacy/", legacy) is legacy
+    assert app.mount("/", lambda environ, start_response: "all") is not None
+    app.mount("/own", handler, interface="native")
+    ask = app.request_manifold.process_request
+    assert ask("GET", "/legacy/new") == "answer"
+    assert ask("POST", "/legacy/new") == ask("GET", "/legacy") == ask("BREW", "/legacy/x/y") == "legacy at /legacy"
+    assert ask("GET", "/legacys") == ask("TRACE", "/") == "all at "
+    assert ask("PATCH", "/own/x") == "answer"
+    assert [row[:3] for row in app.routes()] == [
+        ("GET", "/legacy/new", True), ("*", "/legacy", False), ("*", "/", False), ("*", "/own", False),
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_mounted(mounting: App) -> None:
+    app = mounting
+    app.mount("/a", legacy)
+    with pytest.raises(RouteConflict, match=r"\* /a is registered already"):
+        app.mount("/a/", legacy)
+    with pytest.raises(HandlerError, match=r"mount /\{x\}: the path of a mount has no parameters"):
+        app.mount("/{x}", legacy)
+    with pytest.raises(HandlerError, match="mount /b: an int is no app"):
+        app.mount("/b", 5)
+    with pytest.raises(HandlerError, match="mount /b: an App of this server's own is not mounted"):
+        app.mount("/b", App())
+    for prefix in ("", "b", "/b?"):
+        with pytest.raises(RoutePatternError):
+            app.mount(prefix, legacy)
+    assert len(list(app.routes())) == 1

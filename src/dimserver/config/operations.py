@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.kinds import HOUR, SECOND, Choice, Duration, Flag, GiB, Integer, Path, Size, Workers
+from dimserver.kinds import HOUR, SECOND, Choice, Duration, Flag, GiB, Integer, Path, Size, Threads, Workers
 
 __all__ = ["OPERATIONS"]
 
@@ -18,9 +18,11 @@ OPERATIONS: tuple[Setting, ...] = (
         "One process serves one core; more need an app whose state is not in the process.",
     ),
     Setting(
-        WORKERS, "threads", Integer(0, 1024, "threads", zero="on the loop"), 0,
-        "Threads that run handlers; with 0 only those marked blocking leave the loop, for a small pool.",
-        "A handler that does not wait is fastest on the loop: a hand-over to a thread costs more than most handlers.",
+        WORKERS, "threads", Threads(), None,
+        "Threads that run handlers: with auto WSGI apps and what is marked blocking run on up to 8, with 0 only what "
+        "is marked blocking, with a number all that is not async on so many; the rest runs on the loop.",
+        "A WSGI app may wait, and must not hold up the loop; a handler that does not wait is fastest on it: to hand it "
+        "over to a thread costs more than most handlers.",
     ),
     Setting(
         WORKERS, "loop", Choice("auto", "asyncio", "uvloop"), "auto",

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.kinds import Choice, Endpoint, FieldName, Flag, Integer, Mode, Name, Networks, Path, SocketPath, Token
+from dimserver.kinds import (
+    Choice,
+    Endpoint,
+    FieldName,
+    Flag,
+    Integer,
+    Mode,
+    Name,
+    Networks,
+    Path,
+    SocketPath,
+    Token,
+    UrlPath,
+)
 
 __all__ = ["SERVING"]
 
@@ -53,9 +66,26 @@ SERVING: tuple[Setting, ...] = (
         "Who may connect may read and control everything: nobody but the server's own user and root, at first.",
     ),
     Setting(
-        APP, "interface", Choice("auto", "native"), "auto",
+        APP, "interface", Choice("auto", "native", "wsgi", "asgi"), "auto",
         "Calling convention of APP; auto looks at the object.",
         "The object itself says what it is.",
+    ),
+    Setting(
+        APP, "factory", Flag(), False,
+        "APP names a callable without arguments that makes the app.",
+        "Off: a callable may be the app itself.",
+    ),
+    Setting(
+        APP, "root-path", UrlPath(), "",
+        "Path below which a proxy has the app, and which it takes off before it asks: "
+        "the app's SCRIPT_NAME (WSGI) or root_path (ASGI).",
+        "None: most apps have a host of their own.",
+    ),
+    Setting(
+        APP, "lifespan", Choice("auto", "on", "off"), "auto",
+        "Whether an ASGI app is told of start and end; with auto one that raises at this is taken for one that does "
+        "not speak it, with on it has failed.",
+        "The protocol asks a server to go on with an app that does not know of it.",
     ),
     Setting(
         APP, "static", Path("DIR"), None,

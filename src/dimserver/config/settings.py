@@ -99,6 +99,9 @@ class Settings:
     admin: tuple[str, int] | str | None
     admin_mode: int
     interface: str
+    factory: bool
+    root_path: str
+    lifespan: str
     static: str | None
     api: bool
     api_token: str | None
@@ -138,7 +141,7 @@ class Settings:
     ws_close: float
     drain: float
     workers: int
-    threads: int
+    threads: int | None
     loop: str
     worker_timeout: float
     recycle_age: float

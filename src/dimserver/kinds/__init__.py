@@ -8,8 +8,8 @@ knows the setting's name and asks `allowed` for the rest.
 
 from dimserver.kinds.base import Kind
 from dimserver.kinds.networks import Networks
-from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size, Workers
-from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath
+from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size, Threads, Workers
+from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath, UrlPath
 from dimserver.kinds.words import Choice, FieldName, Flag, Target, Token
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "Size",
     "SocketPath",
     "Target",
+    "Threads",
     "Token",
+    "UrlPath",
     "Workers",
 ]

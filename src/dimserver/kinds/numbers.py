@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["HOUR", "MINUTE", "SECOND", "Duration", "GiB", "Integer", "KiB", "MiB", "Mode", "Size", "Workers"]
+__all__ = ["HOUR", "MINUTE", "SECOND", "Duration", "GiB", "Integer", "KiB", "MiB", "Mode", "Size", "Threads", "Workers"]
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -91,6 +91,26 @@ class Workers(Integer):
 
     def show(self, value: Any) -> str:
         return super().show(value) if value else self.word
+
+
+class Threads(Integer):
+    """How many threads; `auto` is None."""
+
+    metavar = "N|auto"
+    typed = (int, str)
+    word = "auto"
+
+    def __init__(self) -> None:
+        super().__init__(0, 1024, "threads")
+
+    def read(self, value: object) -> object:
+        return None if value is None or value == self.word else super().read(value)
+
+    def allowed(self) -> str:
+        return f"a whole number from 0 to {self.high}, or {self.word}"
+
+    def show(self, value: Any) -> str:
+        return self.word if value is None else super().show(value)
 
 
 class _Suffixed(Kind):

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["MAX_SOCKET_PATH", "Endpoint", "Name", "Path", "SocketPath"]
+__all__ = ["MAX_SOCKET_PATH", "Endpoint", "Name", "Path", "SocketPath", "UrlPath"]
 
 # sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, the final NUL included (unix(7), unix(4)).
 MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
@@ -66,6 +66,29 @@ class Path(Kind):
 
     def allowed(self) -> str:
         return "a path"
+
+
+class UrlPath(Kind):
+    """The first segments of a URL's path, decoded, without a slash at the end: "" for `/`."""
+
+    type = "url path"
+    metavar = "PATH"
+
+    def parse(self, text: str) -> object:
+        if text in ("", "/"):
+            return ""
+        bare = text.removesuffix("/")
+        if not bare.startswith("/") or "" in bare.split("/")[1:] or len(bare) > 1024:
+            raise ValueError
+        if any(c in "?#%\\" for c in bare) or not bare.isprintable() or not {".", ".."}.isdisjoint(bare.split("/")):
+            raise ValueError
+        return bare
+
+    def allowed(self) -> str:
+        return "the beginning of a path as people read it, /shop or /a/b: no %XX, no query"
+
+    def show(self, value: Any) -> str:
+        return value or "/"
 
 
 class SocketPath(Path):

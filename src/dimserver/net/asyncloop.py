@@ -17,7 +17,7 @@ from dimserver.net.loop import BATCH, ROUND, TROUBLE, Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from contextvars import Context
     from typing import Any
 
@@ -186,6 +186,21 @@ class AsyncLoop(Loop):
         if not isinstance(error, KeyboardInterrupt):  # it ended the loop, as it should
             self._report(str(context.get("message") or "a fault in asyncio"), error)
 
+    def complete(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine to its end, and nothing of the server's own; outside of `run`.
+
+        Raises:
+            What the coroutine raises.
+        """
+        task = self.asyncio.create_task(coroutine)
+        while not task.done():
+            try:
+                self.asyncio.run_until_complete(task)
+            except RuntimeError:
+                # uvloop remembers the stop of a run that an interrupt ended, and stops the next one too.
+                if task.done():
+                    raise
+
     # --- the end --------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -194,14 +209,7 @@ class AsyncLoop(Loop):
             return
         try:
             self.runner.close()
-            ending = self.asyncio.create_task(self._wind_up())
-            while not ending.done():
-                try:
-                    self.asyncio.run_until_complete(ending)
-                except RuntimeError:
-                    # uvloop remembers the stop of a run that an interrupt ended, and stops the next one too.
-                    if ending.done():
-                        raise
+            self.complete(self._wind_up())
         finally:
             super().close()
             self.asyncio.close()

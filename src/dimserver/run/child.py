@@ -14,9 +14,9 @@ import sys
 from functools import partial
 
 from dimserver.config import Settings, check_paths, merge
-from dimserver.errors import AppImportError, DimserverError
+from dimserver.errors import AppImportError, AppStartError, DimserverError
 from dimserver.net.sockets import Door
-from dimserver.run.loader import load_app
+from dimserver.run.loader import how_to_load, load_app
 from dimserver.run.recycle import Recycling
 from dimserver.run.worker import Worker, freeze
 
@@ -117,7 +117,7 @@ def _pass(number: int, frame: FrameType | None) -> None:
 
 
 def _is_users(error: DimserverError) -> bool:
-    return isinstance(error, AppImportError)
+    return isinstance(error, (AppImportError, AppStartError))
 
 
 def _text(error: BaseException | None) -> str:
@@ -132,7 +132,7 @@ def _text(error: BaseException | None) -> str:
 
 
 def _open(channel: Channel, target: str, values: dict[str, object], place: Place | None) -> Worker | None:
-    app = load_app(target) if target else None
+    app = load_app(target, *how_to_load(values)) if target else None
     defaults: Mapping[str, object] = {} if app is None else app.defaults
     settings = Settings(**merge(defaults, values))
     check_paths(settings)

@@ -17,7 +17,7 @@ import sys
 
 from dimserver.config import SETTINGS, check_paths, did_you_mean
 from dimserver.config.sources import APP, CONFIG, Sources, check_file
-from dimserver.errors import AppImportError, ConfigError, DimserverError
+from dimserver.errors import AppImportError, AppStartError, ConfigError, DimserverError
 from dimserver.kinds import Flag
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
-    except AppImportError as error:
+    except (AppImportError, AppStartError) as error:
         _print_traceback(error.__cause__)
         return _fail(error)
     except DimserverError as error:
@@ -215,11 +215,14 @@ def _routes(words: list[str]) -> int:
 
     parser = _Parser("routes", "routes APP", "Print the route table of APP.")
     parser.add_argument("app", metavar="APP", help="module[:attribute] or path/file.py[:attribute]")
-    target: str = parser.parse(words).app
+    parser.add_argument("--factory", action="store_true", help="APP names a callable that makes the app")
+    given = parser.parse(words)
+    target: str = given.app
     rows = [("METHOD", "PATTERN", "MATCH", "RUNS ON", "HANDLER")]
-    for method, pattern, exact, blocking, handler in load_app(target).routes():
+    for method, pattern, exact, blocking, handler in load_app(target, factory=given.factory).routes():
         match = "prefix" if not exact else "segments" if "{" in pattern else "exact"
-        rows.append((method, pattern, match, "thread" if blocking else "loop", _describe(handler)))
+        on_thread = blocking or getattr(handler, "interface", None) == "wsgi"
+        rows.append((method, pattern, match, "thread" if on_thread else "loop", _describe(handler)))
     if len(rows) == 1:
         sys.stdout.write(f"'{target}' has no routes\n")
     else:
@@ -227,7 +230,12 @@ def _routes(words: list[str]) -> int:
     return 0
 
 
-def _describe(handler: object) -> str:
+def _describe(handler: Any) -> str:
+    from dimserver.gateway.contract import is_gateway
+    from dimserver.gateway.detect import describe
+
+    if is_gateway(handler):
+        return f"{describe(handler.app)}, {handler.interface}"
     name = f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', type(handler).__qualname__)}"
     code = getattr(handler, "__code__", None) or getattr(getattr(handler, "__func__", None), "__code__", None)
     return name if code is None else f"{name} ({os.path.relpath(code.co_filename)}:{code.co_firstlineno})"

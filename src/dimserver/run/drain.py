@@ -49,6 +49,11 @@ class Drain:
         self._ends = 0.0
         self.cut_off = 0
 
+    @property
+    def left(self) -> float:
+        """Seconds until its limit; 0 where it did not begin."""
+        return max(0.0, self._ends - monotonic())
+
     def begin(self, linger: float, limit: float) -> None:
         """Let requests in flight end, then stop the loop.
 

@@ -15,15 +15,18 @@ from __future__ import annotations
 import os
 import sys
 
+from dimserver.app import App
 from dimserver.config import did_you_mean
-from dimserver.errors import AppImportError, LoadError
+from dimserver.errors import AppImportError, HandlerError, LoadError
+from dimserver.gateway.detect import Shape, describe, detect, looks_written_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType, TracebackType
     from typing import Any
 
-__all__ = ["load_app", "load_object", "split_target"]
+__all__ = ["how_to_load", "load_app", "load_object", "split_target"]
 
 DEFAULT_ATTRIBUTE = "app"
 
@@ -53,14 +56,21 @@ def split_target(target: str) -> tuple[str, str]:
     return module, attribute
 
 
-def load_app(target: str) -> Any:
+def how_to_load(values: Mapping[str, object]) -> tuple[str, bool]:
+    """Interface and factory, as `load_app` takes them, from the values of settings that were given."""
+    return str(values.get("interface", "auto")), bool(values.get("factory", False))
+
+
+def load_app(target: str, interface: str = "auto", factory: bool = False) -> App:
     """Import the app that APP names.
 
     Args:
         target: see `split_target`.
+        interface: ``"auto"`` looks at what was found; ``"native"``, ``"wsgi"`` or ``"asgi"``.
+        factory: whether APP names a callable that makes the app.
 
     Returns:
-        A `dimserver.App`.
+        The app; one of another interface is mounted in it.
 
     Raises:
         LoadError, AppImportError: as for `load_object`; LoadError too for what is no app.
@@ -68,19 +78,43 @@ def load_app(target: str) -> Any:
     Thread-safety: as for `load_object`.
     """
     found = load_object(target)
+    if factory:
+        found = _make(target, found)
+    if isinstance(found, App):
+        if interface in ("auto", "native"):
+            return found
+        raise LoadError(f"'{target}' is {describe(found)}, which is native, not {interface}")
+    app = App()
+    try:
+        app.mount("/", found, interface=interface)
+    except HandlerError as error:
+        hint = _in_module(found) if isinstance(found, type(sys)) else ""
+        raise LoadError(f"'{target}': {str(error).removeprefix('mount /: ')}{hint}") from None
+    return app
 
-    import dimserver
 
-    if isinstance(found, (dimserver.App, dimserver.OptimizedDimensionalServer)):
-        return found
-    kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
-    if isinstance(found, type) and issubclass(found, (dimserver.App, dimserver.OptimizedDimensionalServer)):
-        hint = "; name an instance of it"
-    elif callable(found):
-        hint = "; WSGI and ASGI apps are not supported yet"
-    else:
-        hint = ""
-    raise LoadError(f"'{target}' is {kind}, not a dimserver.App{hint}")
+def _make(target: str, factory: Any) -> object:
+    if not callable(factory):
+        raise LoadError(f"'{target}' is {describe(factory)}, which makes no app: it cannot be called (--factory)")
+    try:
+        takes = Shape(factory)
+    except (TypeError, ValueError):
+        takes = None
+    if takes is not None and takes.required:
+        raise LoadError(
+            f"'{target}' is {describe(factory)}, which makes no app: it cannot be called without arguments (--factory)"
+        )
+    try:
+        made: object = factory()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise _raised(target, error, _users_part(error.__traceback__)) from error
+    close = getattr(made, "close", None)
+    if hasattr(made, "cr_await") and close is not None:
+        close()
+        raise LoadError(f"'{target}' is {describe(factory)}, which is async; a factory is not")
+    return made
 
 
 def load_object(target: str) -> object:
@@ -256,8 +290,18 @@ def _no_attribute(target: str, owner: object, missing: str) -> str:
     return f"module '{owner.__name__}' has no attribute '{missing}'{hint}"
 
 
+def _in_module(module: ModuleType) -> str:
+    apps = [name for name, value in vars(module).items() if not name.startswith("_") and _is_servable(value)]
+    return f"; did you mean '{module.__name__}:{apps[0]}'?" if len(apps) == 1 else ""
+
+
 def _is_servable(value: object) -> bool:
-    # By shape: importing the server here only to ask isinstance would be paid by every mistyped name.
-    return type(value).__module__.partition(".")[0] == "dimserver" and (
-        hasattr(value, "run") or hasattr(value, "run_forever")
-    )
+    if isinstance(value, (type, type(sys))) or not (isinstance(value, App) or callable(value)):
+        return False
+    try:
+        kind = detect(value)
+    except HandlerError:
+        return False
+    if hasattr(value, "__qualname__"):  # most functions that take two arguments or three are no apps
+        return looks_written_for(value)
+    return kind != "native" or isinstance(value, App)

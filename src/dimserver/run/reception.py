@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from dimcore import RouteConflict, Router, Site
 from dimserver.app import is_async
 from dimserver.errors import ConfigError
+from dimserver.gateway.contract import is_gateway
 from dimserver.http.deferred import Deferred
 from dimserver.net.listener import Listener
 from dimserver.net.sockets import Sockets
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Reception"]
 
 ADMIN_POOL = 3
+ANY = "*"  # the method of a mount
 
 
 class Reception:
@@ -47,6 +51,14 @@ class Reception:
         """Where it listens, the main listener first."""
         return [listener.url for listener in self._listeners]
 
+    @property
+    def server(self) -> tuple[str, int | None]:
+        """Host and port of the main listener, or path and None; once it is open."""
+        name = next(door.sock.getsockname() for door in self._doors if not door.admin)
+        if isinstance(name, tuple):
+            return name[0], name[1]
+        return os.fsdecode(name), None
+
     def open(self, core: Core, loop: Loop, app_router: Router, operations: Operations, builtin_only: bool) -> None:
         """Listen.
 
@@ -59,9 +71,11 @@ class Reception:
             StartError: the system refused.
             ConfigError: the directory of static files cannot be served.
         """
-        api = self._below_the_app(operations, builtin_only)
+        below = self._below_the_app(app_router, operations, builtin_only)
         self._configure(app_router)
-        main = Site(core, app_router, api)
+        main = Site(core, app_router, below)
+        if self._settings.api and any(route.method == ANY for route in app_router.routes()):
+            main = Site(core, _before_mounts(app_router, below), app_router)
         if not self._doors:
             self._sockets = Sockets(self._settings)
             self._doors = self._sockets.doors()
@@ -74,11 +88,13 @@ class Reception:
             site = admin if door.admin and admin is not None else main
             self._listeners.append(Listener(door.sock, site, loop, self._log, inherited=door.kept))
 
-    def _below_the_app(self, operations: Operations, builtin_only: bool) -> Router:
+    def _below_the_app(self, app_router: Router, operations: Operations, builtin_only: bool) -> Router:
         """What is there where the app has no route."""
         settings = self._settings
         api = Router()
         if settings.static is not None:
+            if any(route.method == ANY and route.pattern == "/" for route in app_router.routes()):
+                raise ConfigError("--static: no file would be served: there is an app at / that answers every path")
             from dimserver.handlers.static import StaticFiles
 
             try:
@@ -96,6 +112,8 @@ class Reception:
             configure = getattr(route.handler, "configure_websocket", None)
             if configure is not None:
                 configure(self._settings)
+            elif is_gateway(route.handler):
+                continue  # how it is run is its own affair
             elif self._settings.threads:
                 route.blocking = not is_async(route.handler)
 
@@ -120,6 +138,16 @@ class Reception:
             self._sockets.close(self._log)
         for door in self._doors:
             door.sock.close()
+
+
+def _before_mounts(app_router: Router, below: Router) -> Router:
+    """The built-in endpoints that a mount would hide; what the app has a route of its own for stays the app's."""
+    before = Router()
+    for route in below.routes():
+        hides = app_router.find_route(route.method, route.pattern)
+        if hides is not None and hides.method == ANY:
+            before.add(route.method, route.pattern, route.handler, route.exact, route.blocking)
+    return before
 
 
 def _add_api(router: Router, operations: Operations, admin: bool) -> None:

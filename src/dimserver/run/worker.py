@@ -13,6 +13,7 @@ from dimserver.errors import StartError
 from dimserver.net.threads import ThreadPool
 from dimserver.run.assembly import make_core, make_loop
 from dimserver.run.drain import LAST_REQUEST, Drain
+from dimserver.run.gateways import Gateways
 from dimserver.run.logs import open_access_log, open_log
 from dimserver.run.needs import Needs
 from dimserver.run.operations import Operations, Place
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "freeze"]
 
 GOING_AWAY, SERVICE_RESTART = 1001, 1012  # codes of RFC 6455 section 7.4 and its registry
-BLOCKING_THREADS = 8  # for routes marked blocking when `threads` is 0
+BLOCKING_THREADS = 8  # for WSGI apps and routes marked blocking where `threads` gives no number
 THREADS_END = 1.0  # seconds
 
 
@@ -90,7 +91,9 @@ class Worker:
         self.loop = make_loop(self.app, settings, self._trouble, self.log)
         running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
         self._topics = TopicService(self.app.topics, settings, place, self.loop, self.log)
-        self._threads = ThreadPool(settings.threads or BLOCKING_THREADS, self.loop, running)
+        threads = settings.threads or BLOCKING_THREADS
+        self._threads = ThreadPool(threads, self.loop, running)
+        self._gateways = Gateways(self.app.request_manifold.router, self.loop, self.log)
         self._drain = Drain(self.pools, self.pipeline, self.loop, lambda: self._threads.in_flight)
         self._reception = Reception(settings, self.log, doors or ())
         self._access_log: AccessLog | None = None
@@ -106,6 +109,8 @@ class Worker:
             self._reception.open(
                 self._core, self.loop, self.app.request_manifold.router, self.operations, builtin_only=app is None
             )
+            self._gateways.configure(settings, threads, workers, self._reception.server)
+            self._gateways.start()
         except BaseException:
             self._close()
             raise
@@ -228,6 +233,7 @@ class Worker:
             self._watchdog.stop()
         # Threads without work end at once; for a handler that did not end while draining there is no time left.
         self._threads.close(0.0 if self._threads.in_flight else THREADS_END)
+        self._gateways.end(self._drain.left)
         self._topics.close()
         if self._access_log is not None:
             self._access_log.close()

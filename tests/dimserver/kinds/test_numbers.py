@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from dimserver.kinds import Duration, Integer, KiB, Kind, MiB, Mode, Size, Workers
+from dimserver.kinds import Duration, Integer, KiB, Kind, MiB, Mode, Size, Threads, Workers
 
 TAKEN: list[tuple[Kind, object, object]] = [
     (Integer(0, 65535), "8080", 8080),
     (Integer(0, 65535), 0, 0),
     (Integer(0, 9, optional=True), "", None),
     (Workers(), "auto", 0),
+    (Threads(), "auto", None),
+    (Threads(), None, None),
+    (Threads(), "0", 0),
+    (Threads(), 1024, 1024),
     (Workers(), "4", 4),
     (Workers(), 512, 512),
     (Integer(0, 9, optional=True), None, None),
@@ -35,6 +39,9 @@ TAKEN: list[tuple[Kind, object, object]] = [
 REFUSED: list[tuple[Kind, object]] = [
     (Integer(0, 65535), "65536"),
     (Workers(), "0"),
+    (Threads(), ""),
+    (Threads(), "1025"),
+    (Threads(), True),
     (Workers(), "513"),
     (Workers(), "AUTO"),
     (Workers(), 1.5),
@@ -88,6 +95,8 @@ SHOWN: list[tuple[Kind, object, str]] = [
     (Mode(), 0o660, "0660"),
     (Mode(), 0, "0000"),
     (Workers(), 0, "auto"),
+    (Threads(), None, "auto"),
+    (Threads(), 0, "0"),
     (Workers(), 3, "3"),
 ]
 

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from dimserver.kinds import MAX_SOCKET_PATH, Endpoint, Kind, Name, Path, SocketPath
+from dimserver.kinds import MAX_SOCKET_PATH, Endpoint, Kind, Name, Path, SocketPath, UrlPath
 
 TAKEN: list[tuple[Kind, object, object]] = [
     (Name(), "localhost", "localhost"),
@@ -16,6 +16,10 @@ TAKEN: list[tuple[Kind, object, object]] = [
     (Path(), "/srv/www", "/srv/www"),
     (Path(), pathlib.Path("/srv"), "/srv"),
     (Path(), "", None),
+    (UrlPath(), "", ""),
+    (UrlPath(), "/", ""),
+    (UrlPath(), "/shop", "/shop"),
+    (UrlPath(), "/a b/é/", "/a b/é"),
     (SocketPath(), "/run/x.sock", "/run/x.sock"),
     (Endpoint(), "127.0.0.1:9000", ("127.0.0.1", 9000)),
     (Endpoint(), "[::1]:0", ("::1", 0)),
@@ -34,6 +38,15 @@ REFUSED: list[tuple[Kind, object]] = [
     (Name(), "x" * 254),
     (Path(), "a\0b"),
     (Path(), 5),
+    (UrlPath(), None),
+    (UrlPath(), "shop"),
+    (UrlPath(), "//shop"),
+    (UrlPath(), "/shop//"),
+    (UrlPath(), "/a%20b"),
+    (UrlPath(), "/a?b"),
+    (UrlPath(), "/a/../b"),
+    (UrlPath(), "/a\nb"),
+    (UrlPath(), "/" + "x" * 1024),
     (SocketPath(), "/" + "x" * MAX_SOCKET_PATH),
     (Endpoint(), "9000"),
     (Endpoint(), ":9000"),
@@ -49,6 +62,8 @@ SHOWN: list[tuple[Kind, object, str]] = [
     (Endpoint(), ("::1", 80), "[::1]:80"),
     (Endpoint(), "/run/x", "/run/x"),
     (Path(), None, "none"),
+    (UrlPath(), "", "/"),
+    (UrlPath(), "/x", "/x"),
 ]
 
 

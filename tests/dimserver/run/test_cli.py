@@ -13,26 +13,27 @@ from typing import Any
 import pytest
 
 import dimserver
+from dimserver import App
 from dimserver.config import SETTINGS, Settings
 from dimserver.errors import StartError
 from dimserver.kinds import Flag
 from dimserver.run import cli
 
 
-class FakeApp:
-    """Stands in for dimserver.App."""
-
-    def __init__(self, **defaults: object) -> None:
-        self.defaults = defaults
-
-    def routes(self) -> Iterator[tuple[str, str, bool, bool, object]]:
-        yield "GET", "/", True, False, test_version
-        yield "GET", "/users/{id}", True, True, self.routes
-        yield "POST", "/files/", False, False, print
+def make_app() -> App:
+    app = App()
+    app.route("/", test_version)
+    app.route("/users/{id}", test_the_same_in_a_process, blocking=True)
+    app.route("/files/", print, methods="POST", exact=False)
+    return app
 
 
-class FakeServer(FakeApp):
-    """Stands in for dimserver.OptimizedDimensionalServer."""
+async def make_later() -> App:
+    return App()
+
+
+def make_nothing() -> App:
+    raise RuntimeError("no config")
 
 
 Served = list[tuple[str, Settings]]
@@ -50,14 +51,11 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[
     supervisor = types.ModuleType("dimserver.run.supervisor")
     supervisor.supervise = supervise  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dimserver.run.supervisor", supervisor)
-    monkeypatch.setattr(dimserver, "App", FakeApp, raising=False)
-    monkeypatch.setattr(dimserver, "OptimizedDimensionalServer", FakeServer, raising=False)
     holder = types.ModuleType("app_for_cli")
     vars(holder).update(
-        app=FakeApp(), server=FakeServer(), Site=FakeApp, wsgi=lambda environ, start: [], text="no app",
-        empty=FakeApp(),
+        app=make_app(), Site=App, wsgi=lambda environ, start: [], text="no app", empty=App(),
+        make=make_app, later=make_later, fails=make_nothing,
     )  # fmt: skip
-    holder.empty.routes = lambda: iter(())
     monkeypatch.setitem(sys.modules, "app_for_cli", holder)
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
@@ -99,7 +97,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["run", "--timeout", "nan"], "--timeout: 'nan' is not allowed; allowed: 10 ms to 86400 s"),
     (["run", "--limit-body", "-5"], "--limit-body: '-5' is not allowed"),
     (["run", "--workers", "x"], "--workers: 'x' is not allowed; allowed: a whole number from 1 to 512, or auto"),
-    (["run", "--interface", "cgi"], "--interface: 'cgi' is not allowed; allowed: auto, native"),
+    (["run", "--interface", "cgi"], "--interface: 'cgi' is not allowed; allowed: auto, native, wsgi, asgi"),
     (["run", "--access-log", "on"], "--access-log: 'on' is not allowed; allowed: off, common, combined, json"),
     (["run", "--admin", "9000"], "--admin: '9000' is not allowed; allowed: HOST:PORT"),
     (
@@ -286,21 +284,49 @@ def test_config_checks_a_file(
 
 
 @pytest.mark.parametrize(
-    ("target", "message"),
+    ("words", "message"),
     [
-        ("app_for_cli:Site", "'app_for_cli:Site' is the class FakeApp, not a dimserver.App; name an instance of it"),
         (
-            "app_for_cli:wsgi",
-            "'app_for_cli:wsgi' is a function, not a dimserver.App; WSGI and ASGI apps are not supported yet",
+            ["app_for_cli:Site"],
+            "'app_for_cli:Site': the class dimserver.app.App is no app; name an instance of it, or say that calling it\
+ makes the app (--factory)",
         ),
-        ("app_for_cli:text", "'app_for_cli:text' is a str, not a dimserver.App"),
+        (
+            ["app_for_cli:make"],
+            "'app_for_cli:make': the function {here}.make_app can be called without arguments: if it makes the app,\
+ say so (--factory)",
+        ),
+        (["app_for_cli:text"], "'app_for_cli:text': a str is no app: it cannot be called"),
+        (
+            ["app_for_cli:text", "--factory"],
+            "'app_for_cli:text' is a str, which makes no app: it cannot be called (--factory)",
+        ),
+        (
+            ["app_for_cli:wsgi", "--factory"],
+            "'app_for_cli:wsgi' is the function {here}.served.<locals>.<lambda>, which makes no app: it cannot be\
+ called without arguments (--factory)",
+        ),
+        (
+            ["app_for_cli:later", "--factory"],
+            "'app_for_cli:later' is the function {here}.make_later, which is async; a factory is not",
+        ),
     ],
-)
+)  # fmt: skip
 def test_something_else_than_an_app(
-    target: str, message: str, served: Served, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["routes", target]) == 2
-    assert capsys.readouterr().err == f"dimserver: {message}\n"
+    assert cli.main(["routes", *words]) == 2
+    assert capsys.readouterr().err == f"dimserver: {message.format(here=__name__)}\n"
+
+
+def test_a_factory(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["routes", "app_for_cli:make", "--factory"]) == 0
+    assert "/users/{id}" in capsys.readouterr().out
+    assert cli.main(["routes", "app_for_cli:fails", "--factory"]) == 1
+    err = capsys.readouterr().err
+    assert "RuntimeError: no config" in err
+    assert "loader.py" not in err
+    assert err.endswith("dimserver: 'app_for_cli:fails' raised RuntimeError while it was loaded\n")
 
 
 def failing(error: BaseException) -> Callable[..., int]:

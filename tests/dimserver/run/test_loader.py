@@ -6,12 +6,14 @@ import pathlib
 import subprocess
 import sys
 import traceback
+import types
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from dimserver.errors import AppImportError, LoadError
-from dimserver.run.loader import load_object, split_target
+from dimserver.run.loader import how_to_load, load_app, load_object, split_target
 
 
 @pytest.fixture
@@ -127,10 +129,65 @@ def test_the_users_typing(here: pathlib.Path, target: str, message: str) -> None
 def test_the_only_app_of_a_module_is_suggested(here: pathlib.Path) -> None:
     write(
         here / "loader_one.py",
-        "class Fake:\n    def run(self): ...\nFake.__module__ = 'dimserver.app'\nserver = Fake()\napricot = 1\n",
+        "from dimserver import App\nserver = App()\napricot = 1\n"
+        "def approve(a, b): ...\nclass Appliance:\n    def __call__(self, environ, start_response): ...\n",
     )
     with pytest.raises(LoadError, match=r"has no attribute 'app'; did you mean 'server'\?"):
         load_object("loader_one")
+    write(here / "loader_wsgi.py", "def web(environ, start_response): ...\n")
+    write(
+        here / "loader_asgi.py",
+        "class Site:\n    async def __call__(self, scope, receive, send): ...\nsite = Site()\nprint_ = print\n",
+    )
+    for name, attribute in (("loader_wsgi", "web"), ("loader_asgi", "site")):
+        with pytest.raises(LoadError, match=rf"has no attribute 'app'; did you mean '{attribute}'\?"):
+            load_object(name)
+
+
+def test_an_app_of_another_interface_is_mounted(here: pathlib.Path) -> None:
+    made = types.ModuleType("dimserver.gateway.wsgi")
+    made.WSGIGateway = lambda app, prefix: app  # type: ignore[attr-defined]
+    sys.modules[made.__name__] = made
+    write(
+        here / "loader_web.py", "def app(environ, start_response): ...\ndef free(*args): ...\ndef make(): return app\n"
+    )
+    for target, interface, factory in (
+        ("loader_web", "auto", False),
+        ("loader_web", "wsgi", False),
+        ("loader_web:free", "wsgi", False),
+        ("loader_web:make", "auto", True),
+    ):
+        app = load_app(target, interface, factory)
+        assert [(method, pattern, exact) for method, pattern, exact, _, _ in app.routes()] == [("*", "/", False)]
+        assert app.defaults == {}
+    assert how_to_load({"interface": "wsgi", "factory": True, "port": 1}) == ("wsgi", True)
+    assert how_to_load({}) == ("auto", False)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "how", "message"),
+    [
+        ("", ("wsgi",), " is an App, which is native, not wsgi"),
+        (":web", ("asgi",), (": the function loader_wrong.web cannot be called with (scope, receive, send), so it is"
+         " not asgi; it looks like wsgi")),
+        (":inner", (), ": a module is no app; name what is in it, module:attribute; did you mean 'loader_inner:site'?"),
+        (":free", (), (": the function loader_wrong.free takes any arguments, so its interface cannot be told; give it,"
+         " wsgi or asgi")),
+        (":web", ("auto", True), (" is the function loader_wrong.web, which makes no app: it cannot be called without"
+         " arguments (--factory)")),
+        (":nothing", ("auto", True), ": a NoneType is no app: it cannot be called"),
+    ],
+)  # fmt: skip
+def test_what_is_no_app(here: pathlib.Path, attribute: str, how: tuple[Any, ...], message: str) -> None:
+    write(
+        here / "loader_wrong.py",
+        "from dimserver import App\nimport loader_inner as inner\napp = App()\ndef web(environ, start_response): ...\n"
+        "def free(*args): ...\ndef nothing(): ...\n",
+    )
+    write(here / "loader_inner.py", "def site(environ, start_response): ...\n")
+    with pytest.raises(LoadError) as caught:
+        load_app(f"loader_wrong{attribute}", *how)
+    assert str(caught.value) == f"'loader_wrong{attribute}'{message}"
 
 
 def raised_lines(error: AppImportError) -> list[str]:

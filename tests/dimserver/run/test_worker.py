@@ -128,6 +128,37 @@ def set_interface(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) ->
     assert serve(app, interface="native").connect().get().answer()[0] == 200
 
 
+class Mounted:
+    """Stands for a foreign app, and says what it was told."""
+
+    interface, asynchronous, blocking, streaming, prefix, app = "wsgi", False, False, 0, "", None
+
+    def configure(self, settings: Settings, facts: object) -> None:  # noqa: ARG002
+        self.settings = settings
+
+    def __call__(self, request: object) -> dict[str, str]:  # noqa: ARG002
+        return {"root_path": self.settings.root_path, "lifespan": self.settings.lifespan}
+
+
+def mounted(serve: Serve, **settings: str) -> Any:
+    app = App()
+    app.request_manifold.register_route("*", "/", Mounted(), exact=False)
+    return json.loads(serve(app, **settings).connect().get().answer()[2])
+
+
+def set_factory(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    # As for `interface`: what is served here was made already.
+    assert serve(app, factory=True).connect().get().answer()[0] == 200
+
+
+def set_root_path(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert mounted(serve, root_path="/below/")["root_path"] == "/below"
+
+
+def set_lifespan(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert mounted(serve, lifespan="on")["lifespan"] == "on"
+
+
 def set_static(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     (tmp_path / "a.txt").write_text("a")
     assert serve(app, static=str(tmp_path)).connect().get("/a.txt").answer()[2] == b"a"
