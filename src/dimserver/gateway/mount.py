@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["make_gateway"]
 
-GATEWAYS = {"wsgi": ("dimserver.gateway.wsgi", "WSGIGateway"), "asgi": ("dimserver.gateway.asgi", "ASGIGateway")}
-
 
 def make_gateway(app: Any, interface: str = "auto", prefix: str = "") -> Any:
     """The handler for an app.
@@ -36,5 +34,8 @@ def make_gateway(app: Any, interface: str = "auto", prefix: str = "") -> Any:
         raise HandlerError("an App of this server's own is not mounted: register its handlers where they are to be")
     if interface == "native":
         return app
-    module, name = GATEWAYS[interface]
-    return getattr(import_module(module), name)(app, prefix)
+    if interface == "wsgi":
+        from dimserver.gateway.wsgi import WSGIGateway
+
+        return WSGIGateway(app, prefix)
+    return import_module("dimserver.gateway.asgi").ASGIGateway(app, prefix)

@@ -6,7 +6,6 @@ import pathlib
 import subprocess
 import sys
 import traceback
-import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,9 +144,6 @@ def test_the_only_app_of_a_module_is_suggested(here: pathlib.Path) -> None:
 
 
 def test_an_app_of_another_interface_is_mounted(here: pathlib.Path) -> None:
-    made = types.ModuleType("dimserver.gateway.wsgi")
-    made.WSGIGateway = lambda app, prefix: app  # type: ignore[attr-defined]
-    sys.modules[made.__name__] = made
     write(
         here / "loader_web.py", "def app(environ, start_response): ...\ndef free(*args): ...\ndef make(): return app\n"
     )
