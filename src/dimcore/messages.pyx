@@ -174,8 +174,11 @@ cdef class MessageReader:
         """A frame that is a message, or a control frame, with all of its payload."""
         cdef size_t size = <size_t> frame.length
         cdef bytes inflated
-        if frame.length > <uint64_t> self.max_message:
-            raise WebSocketError("the message is too long", CODE_LARGE)
+        if not frame.opcode & CONTROL_BIT:
+            if frame.compressed and self.inflater is None:
+                raise WebSocketError(frame_fault(1).decode(), CODE_PROTOCOL)
+            if frame.length > <uint64_t> self.max_message:
+                raise WebSocketError("the message is too long", CODE_LARGE)
         if frame.masked:
             frame_mask(payload, size, frame.key, 0)
         if frame.opcode & CONTROL_BIT:

@@ -6,7 +6,7 @@ from dimcore.websocket cimport Listener, WebSocket
 
 # See the .pyx for how to build on it.
 cdef class SocketQueue(Listener):
-    cdef WebSocket socket                # None before the handshake is answered
+    cdef readonly WebSocket socket       # None before the handshake is answered
     cdef object loop                     # asyncio's
     cdef Bell bell
     cdef list items                      # messages that wait, from `first` on

@@ -3,10 +3,12 @@ from typing import Any, Never, Self, final
 
 from typing_extensions import disjoint_base
 
-from dimcore.websocket import Listener
+from dimcore.websocket import Listener, WebSocket
 
 @disjoint_base
 class SocketQueue(Listener):
+    @property
+    def socket(self) -> WebSocket | None: ...
     @property
     def close_code(self) -> int: ...
     @property

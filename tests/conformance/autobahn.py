@@ -1,13 +1,13 @@
-"""The Autobahn|Testsuite against an echo server: ``python tests/conformance/autobahn.py WSTEST [CASES...]``.
+"""The Autobahn|Testsuite against echo servers: ``python tests/conformance/autobahn.py WSTEST [CASES...]``.
 
 WSTEST is the program of the package ``autobahntestsuite``, which needs Python 2.7:
 
     python2.7 -m virtualenv env && env/bin/pip install autobahntestsuite
-    python tests/conformance/autobahn.py env/bin/wstest            # all 517 cases, about ten minutes
+    python tests/conformance/autobahn.py env/bin/wstest            # all 517 cases for both forms, about ten minutes
     python tests/conformance/autobahn.py env/bin/wstest '1.*' 2.3  # some
 
-Compression is on, since cases 12 and 13 ask for it.  Prints a table of the outcomes; exit status 1 where a case is
-not OK, the informational ones apart.
+The same cases go to a handler that is told events and to one that is a coroutine.  Compression is on, since cases 12
+and 13 ask for it.  Prints a table of the outcomes; exit status 1 where a case is not OK, the informational ones apart.
 """
 
 from __future__ import annotations
@@ -15,34 +15,49 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 ECHO = """
 from dimserver import App
 
 app = App(port=0, ws_deflate=True)
 
-@app.websocket("/")
+@app.websocket("/events")
 class Echo:
     def on_message(self, ws, message):
         ws.send(message)
 
+@app.websocket("/coroutine")
+async def echo(ws):
+    async for message in ws:
+        await ws.send(message)
+
 app.run()
 """
+FORMS = ("events", "coroutine")
 GOOD = ("OK", "INFORMATIONAL")
 
 
-def run(wstest: str, cases: list[str], directory: Path) -> dict[str, dict[str, str]]:
-    """Run cases; what the suite says of each, by its number.
+Results = dict[str, dict[str, str]]
+
+
+def run(wstest: str, cases: list[str], directory: Path, forms: Sequence[str] = FORMS) -> dict[str, Results]:
+    """Run cases; what the suite says of each, by form and number.
 
     Args:
         wstest: the suite's program.
         cases: numbers or patterns of them, for example ``6.*``.
         directory: for what the suite writes.
+        forms: of handlers.
 
     Raises:
         subprocess.CalledProcessError: the suite did not run to its end.
@@ -54,7 +69,7 @@ def run(wstest: str, cases: list[str], directory: Path) -> dict[str, dict[str, s
         assert found is not None, "the server did not start"
         specification = {
             "outdir": str(directory / "reports"),
-            "servers": [{"agent": "dimserver", "url": f"ws://127.0.0.1:{found[1]}/"}],
+            "servers": [{"agent": form, "url": f"ws://127.0.0.1:{found[1]}/{form}"} for form in forms],
             "cases": cases,
             "exclude-cases": [],
             "exclude-agent-cases": {},
@@ -71,11 +86,16 @@ def run(wstest: str, cases: list[str], directory: Path) -> dict[str, dict[str, s
         server.wait()
         if server.stdout is not None:
             server.stdout.close()
-    results: dict[str, dict[str, dict[str, str]]] = json.loads((directory / "reports" / "index.json").read_text())
-    return results["dimserver"]
+    results: dict[str, Results] = json.loads((directory / "reports" / "index.json").read_text())
+    return results
 
 
-def faults(results: dict[str, dict[str, str]]) -> dict[str, str]:
+def find_wstest() -> str | None:
+    """The suite's program: what the variable WSTEST names, or what the search path has."""
+    return os.environ.get("WSTEST") or shutil.which("wstest")
+
+
+def faults(results: Results) -> dict[str, str]:
     """What is not as it has to be: the outcome, or that of the closing handshake, by case."""
     return {
         case: f"{result['behavior']}, close {result['behaviorClose']}"
@@ -87,6 +107,15 @@ def faults(results: dict[str, dict[str, str]]) -> dict[str, str]:
 def main(wstest: str, *cases: str) -> int:
     with tempfile.TemporaryDirectory() as directory:
         results = run(str(Path(wstest).resolve()), list(cases) or ["*"], Path(directory))
+    wrong = False
+    for form, outcomes in results.items():
+        wrong |= tell(form, outcomes)
+    return int(wrong)
+
+
+def tell(form: str, results: Results) -> bool:
+    """Print the outcomes of a form; whether one is not as it has to be."""
+    print(form)
     groups: dict[int, Counter[str]] = {}
     for case, result in results.items():
         groups.setdefault(int(case.partition(".")[0]), Counter())[result["behavior"]] += 1
@@ -96,7 +125,7 @@ def main(wstest: str, *cases: str) -> int:
     for case, outcome in wrong.items():
         print(f"{case}: {outcome}")
     print(f"{len(results)} cases, {len(wrong)} not as they have to be")
-    return 1 if wrong else 0
+    return bool(wrong)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
-"""The quick part of the Autobahn|Testsuite, where its program is: the variable WSTEST names it."""
+"""The quick part of the Autobahn|Testsuite, where its program is: the variable WSTEST or the search path has it."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-WSTEST = os.environ.get("WSTEST", "")
 QUICK = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
 
 
@@ -32,9 +30,23 @@ def test_what_counts_as_a_fault() -> None:
     assert script().faults(results) == {"6.4.1": "NON-STRICT, close OK", "7.3.1": "OK, close FAILED"}
 
 
-@pytest.mark.skipif(not WSTEST, reason="the variable WSTEST names no program of the Autobahn|Testsuite")
-def test_the_quick_cases(tmp_path: Path) -> None:
+WSTEST = script().find_wstest()
+
+
+@pytest.mark.skipif(WSTEST is None, reason="no program of the Autobahn|Testsuite: neither WSTEST nor PATH has one")
+@pytest.mark.parametrize("form", script().FORMS)
+def test_the_quick_cases(tmp_path: Path, form: str) -> None:
     module = script()
-    results = module.run(str(Path(WSTEST).resolve()), QUICK, tmp_path)
-    assert len(results) > 200
-    assert module.faults(results) == {}
+    results = module.run(str(Path(str(WSTEST)).resolve()), QUICK, tmp_path, [form])
+    assert len(results[form]) > 200
+    assert module.faults(results[form]) == {}
+
+
+def test_where_the_program_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "wstest"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("WSTEST", raising=False)
+    assert script().find_wstest() == str(program)
+    monkeypatch.setenv("WSTEST", "elsewhere")
+    assert script().find_wstest() == "elsewhere"

@@ -268,6 +268,29 @@ def test_the_most_frames() -> None:
     assert len(read(pinged, max_frames=10)[0]) == 59
 
 
+def test_control_frames_have_a_limit_of_their_own() -> None:
+    ping = client(9, b"p" * 125)
+    for pieces in ([ping], [ping[:1], ping[1:]]):
+        assert read(*pieces, max_message=10)[0] == [(9, b"p" * 125)]
+
+
+def test_the_same_fault_however_it_comes() -> None:
+    """Compressed where nothing was agreed on, and too long as well."""
+    data = client(2, b"x" * 20, compressed=True)
+    assert fault(data, max_message=10)[0] == fault(data, 3, max_message=10)[0] == 1002
+
+
+@pytest.mark.parametrize("before", range(17))
+def test_payloads_at_every_alignment(before: int) -> None:
+    """Of the memory, and of the mask where a payload comes in two pieces."""
+    for size in range(70):
+        payload = bytes(range(200, 200 + size)) if size < 56 else bytes(size)
+        data = client(2, payload)
+        assert read(client(2, bytes(before)) + data)[0][1] == (2, payload)
+        at = min(len(data) - 1, 6 + before)
+        assert read(data[:at], data[at:])[0] == [(2, payload)]
+
+
 @pytest.mark.parametrize("options", [{"max_message": 0}, {"max_frames": 0}, {"max_frames": 1 << 32}])
 def test_limits_that_are_none(options: dict[str, int]) -> None:
     with pytest.raises(UsageError):

@@ -641,6 +641,10 @@ ASKED = {
         ("DELETE", "/notes/1", None, 200, b'"milk"'),
         ("GET", "/notes/1", None, 404, b"no such note"),
     ],
+    "chat.py": [
+        ("GET", "/lobby", None, 200, b"<title>chat</title>"),
+        ("GET", "/lobby/socket", None, 426, b"this is a WebSocket"),
+    ],
     "seed_server.py": [
         ("GET", "/api/hello", None, 200, b"ok"),
         ("GET", "/api/coordinates", None, 200, b"z_value"),

@@ -73,3 +73,10 @@ def check_route(
     if native is None:
         return
     assert native.route(router, method.encode(), path) == (route, params, allowed)
+
+
+def check_messages(pieces: list[bytes], limits: Any, expected: Any) -> None:
+    """The reader makes `expected` of the pieces, each in memory of its own that it may write to."""
+    if native is None:
+        return
+    assert native.messages(pieces, limits.reader()) == expected

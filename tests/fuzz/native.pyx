@@ -14,12 +14,14 @@ from dimcore.body cimport (
 )
 from dimcore.bodyreader cimport BodyReader
 from dimcore.limits cimport OTHER
+from dimcore.messages cimport EVENT_NONE, MessageReader
 from dimcore.parser cimport HEAD_PARTIAL, Head, HeadInfo, HeadLimits, fault_status, fault_text, head_parse, head_reset
 from dimcore.router cimport Route, Router
 from dimcore.spool cimport Spool
 
 from os import memfd_create
 
+from dimcore.errors import WebSocketError
 from dimcore.states import METHOD_NAMES
 
 cdef dict SPIRALS = {name.encode(): spiral for spiral, name in enumerate(METHOD_NAMES)}
@@ -181,3 +183,35 @@ def route(Router router, bytes method, bytes path):
     finally:
         free(name)
         free(block)
+
+
+def messages(list pieces, MessageReader reader):
+    """What `MessageReader.next` makes of messages that arrive in pieces.
+
+    Returns:
+        The events, and the code of the fault that ended them or None.
+    """
+    cdef bytes piece
+    cdef char *block
+    cdef size_t size, at, used = 0
+    events = []
+    for piece in pieces:
+        size = PyBytes_GET_SIZE(piece)
+        block = _copied(PyBytes_AS_STRING(piece), size)
+        at = 0
+        try:
+            while reader.close_code == 0:
+                message = reader.next(block + at, size - at, &used)
+                if reader.event == EVENT_NONE:
+                    if at + used != size:
+                        raise AssertionError("bytes were left over, and nothing was said of them")
+                    break
+                if used > size - at:
+                    raise AssertionError("more was used than given")
+                events.append((reader.event, message))
+                at += used
+        except WebSocketError as error:
+            return events, error.code
+        finally:
+            free(block)
+    return events, None

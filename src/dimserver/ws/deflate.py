@@ -190,27 +190,28 @@ class Deflate:
         Raises:
             WebSocketError: 1007, `piece` cannot be inflated.
         """
-        inflater = self._inflater
-        if inflater is None:
-            inflater = self._inflater = zlib.decompressobj(-self._client_bits)
-        data = piece + TAIL if final else piece
+        tail = TAIL if final else b""
+        data = piece + tail
         parts: list[bytes] = []
         left = room + 1
         try:
             while True:
+                inflater = self._inflater
+                if inflater is None:
+                    if self._final_blocks and data == tail:
+                        break  # nothing but what belongs behind a stream that the sender has ended
+                    inflater = self._inflater = zlib.decompressobj(-self._client_bits)
                 part = inflater.decompress(data, left)
                 parts.append(part)
                 left -= len(part)
                 if left == 0 or not inflater.eof:
                     break
                 # The sender ended its stream (RFC 7692 7.2.3.4): what follows is a new one.
+                self._inflater = None
                 data = inflater.unused_data
                 self._final_blocks += 1
                 if self._final_blocks > FINAL_BLOCKS:
                     raise WebSocketError("the compressed message is in too many streams", INVALID_DATA)
-                inflater = self._inflater = zlib.decompressobj(-self._client_bits)
-                if not data or data == TAIL:
-                    break
         except zlib.error:
             raise WebSocketError("the compressed message cannot be inflated", INVALID_DATA) from None
         if final:

@@ -141,6 +141,14 @@ def test_a_stream_that_ends_with_its_message() -> None:
         assert server.inflate(ended(data), 10_000, True) == data
 
 
+def test_a_stream_that_ends_before_its_message_does() -> None:
+    """What follows begins anew, whether the rest of the message is an empty piece or none."""
+    for pieces in ([ended(b"one")], [ended(b"one")[:-1]], [ended(b"one")[:-1], b""], [ended(b"one")[:-2], b"\0\0"]):
+        server = codec()
+        assert b"".join(server.inflate(piece, 100, piece is pieces[-1]) for piece in pieces) == b"one"
+        assert server.inflate(ended(b"two"), 100, True) == b"two"
+
+
 def test_streams_without_end() -> None:
     with pytest.raises(WebSocketError, match="too many streams"):
         codec().inflate(b"\x03\x00" * 1000, 10_000, True)
