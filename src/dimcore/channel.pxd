@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from dimcore.core cimport Site
@@ -12,13 +13,14 @@ cdef enum:
 cdef enum Event:
     READABLE = 1             # as in the selectors module
     WRITABLE = 2
+    HANGUP = 4               # an error or a hang-up alone, where the loop can tell
 
 cdef enum ConnectionFlag:
     BUSY = 1                 # a handler runs elsewhere
     CLOSE = 2                # close once everything is sent
     LINGER = 4               # ... but let the peer read it first
     GONE = 8                 # the descriptor is closed
-    PEER_DONE = 16           # the peer sends no more
+    PEER_DONE = 16           # the peer sends no more; it may still read
     WORKING = 32             # an event is being served: what it uses stays until it is through
     LINGERING = 64           # all is sent; what comes is thrown away
     HAS_ANSWER = 128         # the answer to `current` is written
@@ -30,6 +32,7 @@ cdef enum ConnectionFlag:
     UPGRADED = 8192          # a WebSocket: `ConnectionPoint.named` has it
 
 
+@cython.no_gc
 cdef class Channel(ConnectionPoint):
     cdef readonly Site site
     cdef Peer peer
@@ -60,3 +63,4 @@ cdef class Channel(ConnectionPoint):
     cdef int end_stream(self) except -1
     cdef int cut_short(self, object error) except -1
     cdef bint waits_for_source(self) noexcept
+    cdef bint may_be_alone(self) noexcept

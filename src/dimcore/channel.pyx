@@ -11,6 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint16_t
 
 from dimcore.core cimport Core
+from dimcore.errand cimport Errand
 from dimcore.limits cimport KIB
 from dimcore.outflow cimport Outflow, Push
 from dimcore.states cimport STAGE_PROGRESS, connection_next
@@ -88,7 +89,17 @@ cdef class Channel(ConnectionPoint):
             return 0
         if self.flags & GONE:
             return 0
-        if before == 0:
+        if events == HANGUP:
+            if core.mute is None:        # what is to be told will be when something is sent
+                self.events = 0
+                if before:
+                    core.unregister(self.fd)
+                return 0
+            if before == 0:
+                core.register(self.fd, READABLE, self.on_ready)
+                self.events = READABLE
+            core.mute(self.fd)
+        elif before == 0:
             core.register(self.fd, events, self.on_ready)
         else:
             core.modify(self.fd, events, self.on_ready)
@@ -213,7 +224,7 @@ cdef class Channel(ConnectionPoint):
         self.flags |= STREAMING
         self.flush()
         if self.outbox.pending == 0:
-            self.watch(READABLE)         # to learn that the peer left
+            self.watch(HANGUP if self.flags & PEER_DONE else READABLE)      # to learn that the peer left
         return 0
 
     cdef int pull(self) except -1:
@@ -277,3 +288,11 @@ cdef class Channel(ConnectionPoint):
     cdef bint waits_for_source(self) noexcept:
         """Whether the peer has all there is, and somebody has to push more: then a slow answer is not its doing."""
         return self.flags & STREAMING != 0 and self.outbox is not None and self.outbox.pending == 0
+
+    cdef bint may_be_alone(self) noexcept:
+        """Whether the peer sends no more, and what could be given up makes nothing that would show if it still reads.
+
+        A plain handler on a thread cannot be given up: its answer comes when it comes."""
+        if not self.flags & PEER_DONE:
+            return False
+        return self.flags & BUSY != 0 and type(self.current.coroutine) is Errand or self.waits_for_source()

@@ -18,6 +18,7 @@ cdef class Connection(Exchange):
     cdef int read_body(self) except -1
     cdef int writable(self) except -1
     cdef int end_of_stream(self) except -1
+    cdef int tell_peer_done(self) except -1
     cdef void timed_out(self) noexcept
     cdef void fail(self, object error) noexcept
     cdef int go_on(self) except -1

@@ -25,8 +25,8 @@ from libc.string cimport memcmp
 from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_MORE, BodyResult
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
-    AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HALTED, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING,
-    UNFRAMED, UPGRADED, WORKING, WRITABLE,
+    AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE,
+    STREAMING, UNFRAMED, UPGRADED, WORKING, WRITABLE,
 )
 from dimcore.core cimport Core, Site, detach_request
 from dimcore.errand cimport Errand
@@ -40,7 +40,7 @@ from dimcore.parser cimport (
 )
 from dimcore.request cimport RequestPoint
 from dimcore.spool cimport Spool
-from dimcore.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, ESTABLISHED, HANDLER_FOUND, REQUEST_BEGUN
+from dimcore.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, ESTABLISHED, HANDLER_FOUND, MOVED_BYTES, REQUEST_BEGUN
 from dimcore.stream cimport STREAM_BROKEN, Peer, stream_close, stream_half_close, stream_receive, stream_reset
 from dimcore.websocket cimport WebSocket
 
@@ -91,6 +91,9 @@ cdef class Connection(Exchange):
         core.enter()
         self.flags |= WORKING
         try:
+            if self.events == HANGUP:
+                self.drop()
+                return
             if mask & WRITABLE and self.outbox is not None:
                 self.writable()
             if mask & READABLE and self.events & READABLE and not self.flags & GONE:
@@ -144,6 +147,8 @@ cdef class Connection(Exchange):
             core.clock()
             flow.count(PyBytes_GET_SIZE(piece))
             if PyBytes_GET_SIZE(piece):
+                if self.flags & PEER_DONE:
+                    self.move(MOVED_BYTES)
                 self.write_piece(flow, piece)
             return self.flags & GONE != 0 or self.outbox.pending == 0
         except BaseException as error:
@@ -228,6 +233,14 @@ cdef class Connection(Exchange):
         """
         return self.flags & (CLOSE | GONE) != 0 or self.site.core.draining
 
+    @property
+    def half_closed(self):
+        """Whether the peer sends no more, or is gone: the two look alike until something is sent.
+
+        Any thread may ask.  To be told at once, set ``request.on_peer_done``.
+        """
+        return self.flags & (PEER_DONE | GONE) != 0
+
     cdef void fail(self, object error) noexcept:
         # A fault of ours (or no memory): this connection ends, no other notices.
         cdef RequestPoint request = self.current
@@ -253,7 +266,7 @@ cdef class Connection(Exchange):
             if self.flags & BUSY and self.current.reader is not None:
                 return self.read_body()
             if inbox_size(self.inbox) >= READ_AHEAD:
-                return self.watch(0)
+                return self.watch(HANGUP)
             room = READ_AHEAD - inbox_size(self.inbox)
         size = stream_receive(self.fd, core.inbuf, room)
         if size > 0:
@@ -303,20 +316,33 @@ cdef class Connection(Exchange):
         return 0
 
     cdef int end_of_stream(self) except -1:
-        """The peer sends no more; it still gets the answer to what it asked in full."""
+        """The peer sends no more; it still gets the answer to what it asked in full.
+
+        One that is gone looks the same until something is sent.  So `may_be_alone` has a limit, counted from here
+        and from whatever is sent."""
         self.flags |= PEER_DONE
         if self.flags & (BUSY | STREAMING):
-            if type(self.current.coroutine) is Errand:
-                # There is no other sign of a peer that left, and a coroutine that waits is to be told so.
-                self.drop()
-                return 0
+            self.move(MOVED_BYTES)
             self.end_body(fault_text(FAULT_CUT))
-            return self.watch(0)         # end-of-file stays readable; `settle` closes after the answer
+            self.tell_peer_done()
+            # End-of-file stays readable, so that is not watched for; `settle` closes after the answer.
+            return self.watch(HANGUP)
         if self.current is not None and not self.flags & (HAS_ANSWER | CLOSE):
             self.refuse(fault_status(FAULT_CUT), fault_text(FAULT_CUT), None)
             self.flush()
             return self.settle()
         self.drop()
+        return 0
+
+    cdef int tell_peer_done(self) except -1:
+        """Whoever asked to be told is told, once."""
+        cdef RequestPoint request = self.current
+        if request.on_peer_done is not None:
+            tell, request.on_peer_done = request.on_peer_done, None
+            try:
+                tell()
+            except Exception as error:
+                self.site.core.tell("what was to be told that a peer is done failed", request, error)
         return 0
 
     cdef int run(self, const char *data, size_t size) except -1:
@@ -569,7 +595,7 @@ cdef class Connection(Exchange):
         if self.outbox.pending:
             return 0
         if self.flags & STREAMING:
-            self.watch(0 if self.flags & PEER_DONE else READABLE)
+            self.watch(HANGUP if self.flags & PEER_DONE else READABLE)
             return (<Push> self.outbox.flow).drained()
         if self.outbox.flow is not None:
             self.pull()
@@ -642,6 +668,7 @@ cdef class Connection(Exchange):
         if request is not None:
             try:
                 self.end_body(b"the client left before the request was complete")
+                self.tell_peer_done()
             except BaseException as error:
                 core.tell("the stream of a request body failed", request, error)
             request.reader = None

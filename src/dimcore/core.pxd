@@ -59,6 +59,7 @@ cdef class Core:
     cdef object register
     cdef object modify
     cdef object unregister
+    cdef object mute                 # None: the loop cannot watch for a hang-up alone
     cdef object offload
     cdef object open_spool
     cdef object open_stream

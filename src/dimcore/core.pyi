@@ -38,6 +38,7 @@ class Core:
         runner: Runner | None = None,
         open_flow: Callable[..., Any] | None = None,
         open_body: Callable[[Any], Any] | None = None,  # (Connection)
+        mute: Callable[[int], object] | None = None,
     ) -> None: ...
     def configure(
         self,

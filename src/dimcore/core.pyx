@@ -64,7 +64,9 @@ def _print_report(message, request, error):
 cdef list NOBODY = []
 
 # names of `Core.configure`'s time limits: what cell or stage each belongs to
-cdef dict LAYER_LIMITS = {"connect": NEW, "handshake": HANDSHAKE, "idle": IDLE, "linger": CLOSING}
+cdef dict LAYER_LIMITS = {
+    "connect": NEW, "handshake": HANDSHAKE, "half_closed": ACTIVE, "idle": IDLE, "linger": CLOSING,
+}
 cdef dict SOCKET_LIMITS = {"ws_ping": IDLE, "ws_timeout": ACTIVE, "ws_close": CLOSING}
 cdef dict STAGE_LIMITS = {"head": RECEIVED, "body_grace": PARSED, "handler": ROUTED, "send_grace": RESPONSE_READY}
 
@@ -107,7 +109,7 @@ cdef class Core:
         self.body_memory = 1 * MIB
         self.max_connections = 10000
         self.farewell = 1001
-        self.register = self.modify = self.unregister = None
+        self.register = self.modify = self.unregister = self.mute = None
         self.offload = _refuse_offload
         self.open_spool = _open_spool
         self.open_stream = _refuse_stream
@@ -119,13 +121,16 @@ cdef class Core:
         PyMem_Free(self.inbuf)
 
     def attach(self, *, register, modify, unregister, offload=None, open_spool=None, open_stream=None, report=None,
-               access_log=None, forwarded=None, Runner runner=None, open_flow=None, open_body=None):
+               access_log=None, forwarded=None, Runner runner=None, open_flow=None, open_body=None, mute=None):
         """Connect the core with the loop that drives it.
 
         Args:
             register, modify: called with ``(fd, events, callback)``, events being 1
                 (readable) and 2 (writable) or both; as ``selectors`` has them.
             unregister: called with ``(fd)``.
+            mute: called with ``(fd)`` of a registered one: from now on its callback is
+                called for an error or a hang-up alone.  None where the loop has no such
+                thing; then the descriptor is unregistered instead.
             offload: called with ``(connection, request, handler)`` for a blocking
                 handler; must have ``connection.complete(request, result, error)``
                 called by the loop in the end, never by `offload` itself.
@@ -155,6 +160,7 @@ cdef class Core:
         self.register = register
         self.modify = modify
         self.unregister = unregister
+        self.mute = mute
         if offload is not None:
             self.offload = offload
         if open_spool is not None:
@@ -186,8 +192,9 @@ cdef class Core:
             fields: header fields, at most 100.
             body_rate, send_rate: bytes a second that must move in each grace period.
             seconds: time limits by name, 0 for none: connect, handshake, idle,
-                linger, head, body_grace, send_grace, handler; of WebSockets ws_ping (nothing came
-                for so long: ask), ws_timeout (no sign of life after that), ws_close.
+                linger, head, body_grace, send_grace, handler; half_closed (of a peer that sends no more:
+                how long a coroutine or the source of a body may send nothing); of WebSockets ws_ping
+                (nothing came for so long: ask), ws_timeout (no sign of life after that), ws_close.
 
         Raises:
             UsageError: a value out of range or an unknown name; nothing was changed.

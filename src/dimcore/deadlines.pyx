@@ -7,6 +7,9 @@ that a program keeps in the same pools are passed over: they are its own affair.
 Limits that ask for progress (a body arriving, an answer being read) are grace
 periods: when one ends, the bytes moved since it began decide between another
 period and the end.
+
+The limit of a half-closed peer is that of the *active* cell; everybody else there is
+given another period, a visit each.
 """
 
 from cpython.object cimport PyObject
@@ -17,7 +20,7 @@ from dimcore.clock cimport monotonic_ns
 from dimcore.connection cimport Connection
 from dimcore.core cimport Core, points_before
 from dimcore.index cimport Index, Point
-from dimcore.limits cimport CLOSING, LAYERS, METHODS, PARSED, POOL_WEBSOCKET, RESPONSE_READY, ROUTED
+from dimcore.limits cimport ACTIVE, CLOSING, LAYERS, METHODS, PARSED, POOL_WEBSOCKET, RESPONSE_READY, ROUTED
 from dimcore.request cimport RequestPoint
 
 cdef extern from "time.h" nogil:
@@ -88,22 +91,26 @@ cdef int sweep(Core core, int64_t now_ns) except -1:
         for spiral in range(core.connection_index.spirals):
             limit = core.socket_limit_ns[layer] if spiral == POOL_WEBSOCKET else core.layer_limit_ns[layer]
             if limit:
-                seen += _sweep_connections(core.connection_index, spiral, layer, now_ns - limit)
+                seen += _sweep_connections(core.connection_index, spiral, layer, now_ns, limit)
         if core.stage_limit_ns[layer]:
             for spiral in range(METHODS):
                 seen += _sweep_requests(core, spiral, layer, now_ns - core.stage_limit_ns[layer])
     if core.layer_limit_ns[<int> CLOSING]:
-        seen += _sweep_connections(core.doorway, 0, CLOSING, now_ns - core.layer_limit_ns[<int> CLOSING])
+        seen += _sweep_connections(core.doorway, 0, CLOSING, now_ns, core.layer_limit_ns[<int> CLOSING])
     return seen
 
 
-cdef int _sweep_connections(Index index, int spiral, int layer, int64_t before_ns) except -1:
+cdef int _sweep_connections(Index index, int spiral, int layer, int64_t now_ns, int64_t limit_ns) except -1:
+    cdef int64_t before_ns = now_ns - limit_ns
     cdef list found = points_before(index, spiral, layer, before_ns, Connection, EXPIRED_A_SWEEP)
     cdef Connection connection
     for point in found:
         connection = <Connection> point
         # The end of the one before may have run code that moved this one.
         if connection.layer == layer and connection.entered_ns <= before_ns:
+            if layer == ACTIVE and spiral != POOL_WEBSOCKET and not connection.may_be_alone():
+                index.relink(connection, spiral, layer, now_ns)
+                continue
             connection.timed_out()
     return <int> len(found)
 

@@ -1,9 +1,11 @@
+cimport cython
 from dimcore.channel cimport Channel
 from dimcore.parser cimport Head
 from dimcore.errand cimport Errand
 from dimcore.outflow cimport AsyncSource
 
 
+@cython.no_gc
 cdef class Exchange(Channel):
     cdef int open_request(self) except -1
     cdef void tell_method(self, const Head *head) noexcept

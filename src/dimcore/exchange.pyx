@@ -16,7 +16,7 @@ from libc.string cimport memset
 from dimcore.body cimport body_start_chunked, body_start_length
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
-    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, PEER_DONE, READABLE, UNFRAMED, UPGRADED, WORKING,
+    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, PEER_DONE, READABLE, UNFRAMED, UPGRADED, WORKING,
     Channel,
 )
 from dimcore.core cimport Core, detach_request
@@ -168,7 +168,7 @@ cdef class Exchange(Channel):
         return runner.take_result()
 
     cdef int wait_for(self, Errand errand) except -1:
-        """The answer comes later; a peer that leaves meanwhile ends the coroutine."""
+        """The answer comes later; a peer that is gone ends the coroutine."""
         self.current.coroutine = errand
         self.flags |= BUSY
         self.current.own()
@@ -216,7 +216,7 @@ cdef class Exchange(Channel):
         """Read no more of the body that arrives, until `resume_body`: its handler lags."""
         if self.current is not None and self.current.reader is not None:
             self.flags |= HALTED
-            self.watch(0)
+            self.watch(HANGUP)
 
     def resume_body(self):
         """Go on after `pause_body`; a peer that waits to be told so is told (RFC 9110 section 10.1.1)."""
@@ -462,6 +462,8 @@ cdef class Exchange(Channel):
         # What is in a context may be the request itself, and no collector would see that circle.
         if request.coroutine is not None:
             request.coroutine = None
+        if request.on_peer_done is not None:
+            request.on_peer_done = None
         core.requests.leave(request)     # sent and logged at once: nobody could look in between
         if core.access_log is not None:
             core.log_access(request, &self.peer)

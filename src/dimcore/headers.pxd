@@ -1,7 +1,9 @@
+cimport cython
 from dimcore.index cimport Point
 from dimcore.parser cimport Field, HeadInfo
 
 
+@cython.no_gc
 cdef class HeadPoint(Point):
     # What the head said.  `base` and `fields` lie in the worker's receive buffer until
     # they are copied into `owner`.

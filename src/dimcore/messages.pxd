@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from dimcore.frames cimport CONTROL_MOST, HEAD_MOST, FrameHead
@@ -30,6 +31,7 @@ cdef struct Partial:
     size_t room
 
 
+@cython.no_gc
 cdef class MessageReader:
     cdef object inflater         # inflate(piece, room, final) -> bytes; or None
     cdef int64_t max_message

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from dimcore.bodyreader cimport BodyReader
@@ -7,6 +8,7 @@ from dimcore.router cimport Route
 
 
 # Outside the collector: nothing it refers to refers back for longer than the request lives.
+@cython.no_gc
 cdef class RequestPoint(HeadPoint):
     cdef const char *body_at     # body in the receive buffer, or NULL
     cdef Py_ssize_t body_size    # bytes of the body that came, wherever they are
@@ -27,6 +29,8 @@ cdef class RequestPoint(HeadPoint):
     cdef object _headers
     cdef object _body
     cdef object coroutine        # the Errand its handler or its body waits in; the context of one that did not; or None
+    # None, or called without arguments, once, when the peer of this request in flight sends no more or is gone.
+    cdef public object on_peer_done
     cdef BodyReader reader       # while the body is arriving, or None
     cdef object _source          # where a body comes from that is not in memory: a Spool, or a live stream; or None
     cdef object _params

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, SupportsIndex
 
 from typing_extensions import Buffer, disjoint_base
@@ -25,6 +25,7 @@ class RequestPoint(HeadPoint):
     def request_id(self) -> str: ...
     @property
     def connection(self) -> ConnectionPoint | Any: ...  # None if made by hand
+    on_peer_done: Callable[[], object] | None
     @property
     def method(self) -> str: ...
     @property

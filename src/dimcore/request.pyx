@@ -185,6 +185,8 @@ cdef class RequestPoint(HeadPoint):
             self._source = None
         if self.coroutine is not None:
             self.coroutine = None
+        if self.on_peer_done is not None:
+            self.on_peer_done = None
         if self._params is not None:
             self._params = None
         if self._query is not None:

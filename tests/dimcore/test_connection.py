@@ -628,6 +628,8 @@ def test_it_is_made_by_accepting_alone() -> None:
     with pytest.raises(UsageError):
         Connection()
     bare = Connection.__new__(Connection)
+    assert sys.getsizeof(bare) <= 176
+    assert not gc.is_tracked(bare)
     assert (bare.fileno, bare.request, bare.address, bare.requests) == (-1, None, None, 0)
     bare.on_ready(3)
     bare.complete(None, (200, None, FileBody(os.open(os.devnull, os.O_RDONLY), 0, 1)))

@@ -491,6 +491,7 @@ def test_a_client_that_leaves_cancels_its_handler(play: Any) -> None:
         await caller.send("/")
         await until(lambda: seen)
         assert runner.waiting == 1
+        caller.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         caller.sock.close()
         await until(lambda: seen == ["begun", "ended"])
         await until(lambda: runner.waiting == 0)

@@ -7,6 +7,7 @@ import contextvars
 import os
 import pathlib
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -352,6 +353,19 @@ def test_an_answer_before_the_body(start: Serve) -> None:
         assert wire.ended()
 
 
+def test_half_a_close_over_the_command_line(child: Start, program: Callable[..., list[str]]) -> None:
+    server = child(*program("--timeout-half-closed", "300ms"), python=("-X", "dev", "-W", "error"))
+    answered, alone = server.connect().get("/sleep/0.2"), server.connect().get("/sleep/100")
+    for wire in (answered, alone):
+        wire.sock.shutdown(socket.SHUT_WR)
+    assert answered.answer()[2] == b"slept"
+    assert answered.ended()
+    assert alone.ended()
+    code, out, err = server.end()
+    assert (code, err) == (0, "")
+    assert out.startswith("cancelled\n")
+
+
 # --- ends ---------------------------------------------------------------------------------------
 
 
@@ -364,13 +378,13 @@ def test_a_client_that_leaves_ends_its_handler_and_no_other(start: Serve, capfd:
     async def handler(request: Any) -> str:
         begun.append(request.params["name"])
         try:
-            await asyncio.sleep(0.5 if request.params["name"] == "stays" else 100)
+            await asyncio.sleep(0.7 if request.params["name"] == "stays" else 100)
         except asyncio.CancelledError:
             ended.append(request.params["name"])
             raise
         return "slept"
 
-    server = start(app)
+    server = start(app, timeout_half_closed=0.1)
     stays = server.connect().get("/stays")
     leaves = server.connect().get("/leaves")
     until(lambda: len(begun) == 2)

@@ -138,6 +138,12 @@ LIMITS: tuple[Setting, ...] = (
         "A head is one packet or two; who needs longer holds a place on purpose (Slowloris).",
     ),
     Setting(
+        DEADLINES, "timeout-half-closed", Duration(0, 24 * HOUR), 10 * SECOND,
+        "A client that sends no more still gets its answer; a coroutine, or what makes a body, that sends nothing for "
+        "this long is then ended; 0 for never.",
+        "One that is gone looks the same until something is sent, and nobody is to work for it for ever.",
+    ),
+    Setting(
         DEADLINES, "timeout-linger", _DEADLINE, 2 * SECOND,
         "After an error answer, what the client still sends is read and dropped for this long.",
         "Closing at once would reset the connection and destroy the answer on its way (RFC 9112 section 9.6).",

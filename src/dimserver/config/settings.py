@@ -131,6 +131,7 @@ class Settings:
     timeout_connect: float
     timeout_handshake: float
     timeout_head: float
+    timeout_half_closed: float
     timeout_linger: float
     rate_body: int
     rate_send: int

@@ -59,6 +59,18 @@ class Selector(selectors.DefaultSelector):
     def _select(self, timeout: float, most: int) -> list[tuple[int, int]]:
         return [(key.fd, mask) for key, mask in self.select(None if timeout < 0 else timeout)[:most]]
 
+    @property
+    def mute(self) -> Callable[[int], None] | None:
+        """To be called with a registered descriptor: only an error or a hang-up is reported from now on, as any event.
+
+        None where the platform's selector has no such thing.  `modify` ends it.
+        """
+        return self._mute if self._is_epoll else None
+
+    def _mute(self, descriptor: int) -> None:
+        self._selector.modify(descriptor, 0)  # type: ignore[attr-defined]
+        self.keys[descriptor] = self.keys[descriptor]._replace(events=0)
+
     def meaning(self, event: int) -> int:
         """The mask of an event: 1 readable, 2 writable; an error or a hang-up is both, whoever asks finds out."""
         if not self._is_epoll:

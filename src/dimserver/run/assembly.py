@@ -53,6 +53,7 @@ def make_core(app: App, settings: Settings, log: Log) -> Core:
             "connect": settings.timeout_connect,
             "handshake": settings.timeout_handshake,
             "idle": settings.timeout,
+            "half_closed": settings.timeout_half_closed,
             "linger": settings.timeout_linger,
             "head": settings.timeout_head,
             "body_grace": settings.rate_grace if settings.rate_body else 0,

@@ -43,6 +43,7 @@ class Needs:
             "register": selector.register,
             "modify": selector.modify,
             "unregister": selector.unregister,
+            "mute": selector.mute,
             "open_spool": self._open_spool,
             "open_stream": self._open_stream,
             "report": self._report,

@@ -295,7 +295,7 @@ def test_a_source_that_waits_is_cancelled(start: Serve, reset: bool, capfd: Any)
             await asyncio.sleep(0.001)
             seen.append("closed")
 
-    server = start(serving(source))
+    server = start(serving(source), timeout_half_closed=0.1)
     wire = server.connect().get()
     wire.answer()
     leave(wire) if reset else wire.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pathlib
+import selectors
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +50,52 @@ def test_events_of_descriptors(loop: Loop) -> None:
     assert seen == ["tick", (1, b"x")]
     os.close(reader)
     os.close(writer)
+
+
+def test_a_muted_descriptor_tells_of_a_hang_up_alone(loop: Loop) -> None:
+    mute = loop.selector.mute
+    if mute is None:
+        pytest.skip("not epoll")
+    ours, theirs = socket.socketpair()
+    seen: list[int] = []
+
+    def hung_up(mask: int) -> None:
+        seen.append(mask)
+        loop.selector.unregister(ours.fileno())
+        loop.stop()
+
+    loop.selector.register(ours.fileno(), selectors.EVENT_READ | selectors.EVENT_WRITE, hung_up)
+    mute(ours.fileno())
+    theirs.send(b"x")
+    theirs.shutdown(socket.SHUT_WR)
+    loop.call_later(0.05, theirs.close)
+    began = time.monotonic()
+    loop.run(nothing)
+    assert time.monotonic() - began >= 0.05
+    assert seen == [selectors.EVENT_READ | selectors.EVENT_WRITE]
+    ours.close()
+
+
+def test_a_descriptor_may_speak_again(loop: Loop) -> None:
+    mute = loop.selector.mute
+    if mute is None:
+        pytest.skip("not epoll")
+    ours, theirs = socket.socketpair()
+    seen: list[int] = []
+
+    def readable(mask: int) -> None:
+        seen.append(mask)
+        loop.selector.unregister(ours.fileno())
+        loop.stop()
+
+    loop.selector.register(ours.fileno(), selectors.EVENT_READ, readable)
+    mute(ours.fileno())
+    theirs.send(b"x")
+    loop.call_later(0.05, lambda: loop.selector.modify(ours.fileno(), selectors.EVENT_READ, readable))
+    loop.run(nothing)
+    assert seen == [selectors.EVENT_READ]
+    ours.close()
+    theirs.close()
 
 
 def test_calls_of_other_threads_come_in_order_on_the_loops(loop: Loop) -> None:

@@ -437,6 +437,17 @@ def set_timeout_head(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any)
     assert wire.answer()[0] == 408
 
 
+def set_timeout_half_closed(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    async def long(request: Any) -> str:
+        await asyncio.sleep(SOON + 2)
+        return "done"
+
+    app.route("/long", long)
+    wire = serve(app, timeout_half_closed=0.1).connect().get("/long")
+    wire.sock.shutdown(socket.SHUT_WR)
+    assert closed_within(wire, SOON)
+
+
 def set_timeout_linger(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     server = serve(app, timeout_linger=0.1)
     wire = server.connect().send(b"nonsense\r\n\r\n")
