@@ -23,6 +23,7 @@ from dimcore.writer cimport LARGE_ROOM
 
 from dimcore.errors import InvalidCoordinate, UsageError
 from dimcore.index import Index as _Index
+from dimcore.spool import open_unnamed
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -39,14 +40,6 @@ cdef enum:
 
 def _refuse_offload(connection, request, handler):
     raise UsageError("no thread pool: this core was made without `offload`")
-
-
-def _open_spool():
-    import os
-    import tempfile
-    fd, path = tempfile.mkstemp(prefix="dimserver-")
-    os.unlink(path)
-    return fd
 
 
 def _refuse_stream(connection):
@@ -111,7 +104,7 @@ cdef class Core:
         self.farewell = 1001
         self.register = self.modify = self.unregister = self.mute = None
         self.offload = _refuse_offload
-        self.open_spool = _open_spool
+        self.open_spool = open_unnamed
         self.open_stream = _refuse_stream
         self.report = _print_report
         self.clock()

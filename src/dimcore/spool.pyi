@@ -3,6 +3,8 @@ from typing import Self
 
 from typing_extensions import disjoint_base
 
+def open_unnamed(directory: str | None = None) -> int: ...
+
 @disjoint_base
 class Spool:
     def __new__(cls, fd: int) -> Self: ...

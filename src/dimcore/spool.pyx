@@ -16,6 +16,35 @@ cdef enum:
     CHUNK_BYTES = 64 * KIB   # what iterating gives at a time
 
 
+def open_unnamed(directory=None):
+    """A temporary file that has no name.
+
+    Where the file system can make one (O_TMPFILE), it never has had any: nothing is left behind, whenever the
+    process ends, and nobody else can open it.  Else it is made under a random name, which is removed at once.
+
+    Args:
+        directory: where; the system's directory of temporary files when None.
+
+    Returns:
+        Its descriptor, open for reading and writing.
+
+    Raises:
+        OSError: no room, no right, no descriptors.
+    """
+    import os
+    import tempfile
+    place = tempfile.gettempdir() if directory is None else directory
+    flag = getattr(os, "O_TMPFILE", 0)
+    if flag:
+        try:
+            return os.open(place, flag | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError:      # the file system cannot (EOPNOTSUPP, EISDIR), or the other way fails as well and says why
+            pass
+    fd, path = tempfile.mkstemp(prefix="dimserver-", dir=place)
+    os.unlink(path)
+    return fd
+
+
 cdef class Spool:
     """Bytes on disk, read from the start as often as asked.
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dimcore import UsageError
-from dimcore.spool import Spool
+from dimcore.spool import Spool, open_unnamed
 
 Serve = Callable[..., Any]
 
@@ -34,6 +34,33 @@ def test_an_empty_one() -> None:
     del spool
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(file)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_file_without_a_name(named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one step where the file system can, else in two."""
+    made: list[str] = []
+    mkstemp = tempfile.mkstemp
+
+    def counted(**how: Any) -> tuple[int, str]:
+        made.append("")
+        return mkstemp(**how)
+
+    monkeypatch.setattr(tempfile, "mkstemp", counted)
+    if named:
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_EXCL, raising=False)  # no such file system
+    file = open_unnamed(str(tmp_path))
+    assert made == ([""] if named or not hasattr(os, "O_TMPFILE") else [])
+    assert list(tmp_path.iterdir()) == []
+    status = os.fstat(file)
+    assert (status.st_nlink, status.st_mode & 0o777) == (0, 0o600)
+    assert not os.get_inheritable(file)
+    os.write(file, b"abc")
+    assert os.pread(file, 10, 0) == b"abc"
+    os.close(file)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "absent"))
+    with pytest.raises(FileNotFoundError):
+        open_unnamed()
 
 
 def test_what_is_no_descriptor() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from dimcore.spool import open_unnamed
 from dimserver.net.episode import Episode
 
 TYPE_CHECKING = False
@@ -44,19 +45,12 @@ class Needs:
             "modify": selector.modify,
             "unregister": selector.unregister,
             "mute": selector.mute,
-            "open_spool": self._open_spool,
+            "open_spool": partial(open_unnamed, self._settings.spool_dir),
             "open_stream": self._open_stream,
             "report": self._report,
             "forwarded": self._forwarding(),
             **self._coroutines(),
         }
-
-    def _open_spool(self) -> int:
-        import tempfile
-
-        descriptor, path = tempfile.mkstemp(prefix="dimserver-", dir=self._settings.spool_dir)
-        os.unlink(path)
-        return descriptor
 
     def _open_stream(self, connection: Connection) -> Any:
         from dimserver.http.bodystream import BodyStream
