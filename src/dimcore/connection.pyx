@@ -40,7 +40,9 @@ from dimcore.parser cimport (
 )
 from dimcore.request cimport RequestPoint
 from dimcore.spool cimport Spool
-from dimcore.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, ESTABLISHED, HANDLER_FOUND, MOVED_BYTES, REQUEST_BEGUN
+from dimcore.states cimport (
+    ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, ESTABLISHED, HANDLER_FOUND, MOVED_BYTES, REQUEST_BEGUN,
+)
 from dimcore.stream cimport STREAM_BROKEN, Peer, stream_close, stream_half_close, stream_receive, stream_reset
 from dimcore.websocket cimport WebSocket
 

@@ -16,8 +16,8 @@ from libc.string cimport memset
 from dimcore.body cimport body_start_chunked, body_start_length
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
-    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, PEER_DONE, READABLE, UNFRAMED, UPGRADED, WORKING,
-    Channel,
+    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, PEER_DONE, READABLE, UNFRAMED, UPGRADED,
+    WORKING, Channel,
 )
 from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand, Runner, is_awaitable
