@@ -24,7 +24,7 @@ cdef class Call:
     cdef object start                # `start_response` and `write`, bound: as the app gets them
     cdef object writing
     cdef int status                  # 0: not told
-    cdef object give                 # on a thread: takes the answer, and opens one for `write`
+    cdef object hand                 # on a thread: takes the answer, and opens one for `write`
     cdef bint sent                   # the head is out: too late for another
     cdef list written                # by `write`, on the loop; or None
     cdef object sink                 # by `write`, on a thread: where it goes; or None

@@ -128,25 +128,27 @@ cdef class Caller:
                 call.conclude()
         return answer
 
-    def perform(self, RequestPoint request not None, give):
+    def perform(self, RequestPoint request not None, hand):
         """Run the app on a thread.
 
         Args:
-            give: called with what a handler returns, as soon as there is that; a body that is an iterator is used
-                up before it returns.  Where the app uses `write`, ``give.open(status, headers)`` is called instead:
-                it begins the answer, and returns an object with ``put(bytes)``, False once nobody wants more, and
+            hand: called with what a handler returns, where the app has more to do after that; a body that is an
+                iterator is used up before it returns.  Where the app uses `write`, ``hand.open(status, headers)``
+                begins the answer, and returns an object with ``put(bytes)``, False once nobody wants more, and
                 ``end(exception or None)``.
 
+        Returns:
+            What a handler returns, or None where `hand` had it.
+
         Raises:
-            Whatever the app does before there is an answer; `give` was not called then.
+            Whatever the app does before there is an answer.
         """
         cdef Call call
         cdef object answer
         if request.info.flags & AUTHORITY_FORM:
-            give(NOT_HERE)
-            return
+            return NOT_HERE
         call = self.take_call(request)
-        call.give = give
+        call.hand = hand
         try:
             answer = call.answer(self.app(call.maker.make(request), call.start))
         except BaseException as error:
@@ -155,15 +157,15 @@ cdef class Caller:
             if sink is None:
                 raise
             sink.end(error)              # half an answer is out: it is cut short, which tells of the error too
-            return
+            return None
         if call.iterable is None:
             call.over()
-            give(answer)
-            return
+            return answer
         if answer is not None:
-            give(answer)
+            hand(answer)
         if call.iterable is not None:    # the iterator of pieces has not ended it
             call.conclude()
+        return None
 
 
 @cython.final
@@ -211,10 +213,11 @@ cdef class Call:
         if self.request.info.method == HEAD or has_no_body(self.status):
             return
         self.sent = True
-        if self.sink is None and self.give is not None:
-            self.sink = self.give.open(self.status, self.block)
+        if self.sink is None and self.hand is not None:
+            self.sink = self.hand.open(self.status, self.block)
         if self.sink is not None:
-            self.sink.put(piece)
+            if not self.sink.put(piece):
+                raise BrokenPipeError("write: the client left")
             return
         if self.written is None:
             self.written = []
@@ -417,7 +420,7 @@ cdef class Call:
     cdef void over(self) noexcept:
         """Serve again, unless the app still has what it could call."""
         self.request = None
-        self.sink = self.give = None
+        self.sink = self.hand = None
         self.written = None
         if (<PyObject *> self.start).ob_refcnt == 1 and (<PyObject *> self.writing).ob_refcnt == 1:
             self.caller.idle.append(self)

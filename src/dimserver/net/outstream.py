@@ -32,18 +32,18 @@ class OutStream:
 
     Args:
         loop: what the connection belongs to.
-        source: makes `bytes` or `str`.
+        source: makes `bytes` or `str`; None for who calls `put` and `end`.
 
     Attributes:
         body: to be answered with; the pieces follow once it is being sent.
 
-    Thread-safety: `run` on the thread that made the iterator; the rest is internal.
+    Thread-safety: `run`, `put` and `end` on one thread, the one that made the iterator; the rest is internal.
     """
 
-    def __init__(self, loop: Loop, source: Iterator[Any]) -> None:
+    def __init__(self, loop: Loop, source: Iterator[Any] | None = None) -> None:
         self.body = Push(self._go_on, self._leave)
         self._loop = loop
-        self._source = source
+        self._source: Iterator[Any] = iter(()) if source is None else source
         self._pieces: deque[bytes] = deque()
         self._waiting = 0
         self._scheduled = False
@@ -71,9 +71,9 @@ class OutStream:
         try:
             if first is None:
                 return
-            if self._put(first):
+            if self.put(first):
                 for piece in self._source:
-                    if not self._put(piece):
+                    if not self.put(piece):
                         break
         except BaseException as raised:
             error = raised
@@ -82,7 +82,11 @@ class OutStream:
                 self._close_source()
             except BaseException as raised:
                 error = error or raised
-            self._loop.call_from_thread(partial(self._end, error))
+            self.end(error)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The body is complete; with `error` it is cut off."""
+        self._loop.call_from_thread(partial(self._end, error))
 
     def _first(self) -> bytes | None:
         for piece in self._source:
@@ -96,8 +100,8 @@ class OutStream:
         if close is not None:
             close()
 
-    def _put(self, piece: Any) -> bool:
-        """Pass a piece on; False once nobody wants it."""
+    def put(self, piece: Any) -> bool:
+        """Pass a piece on, and wait while the peer lags; False once nobody wants it."""
         data = as_bytes(piece)
         with self._changed:
             while self._waiting >= HIGH_WATER and not self._gone:

@@ -1,9 +1,20 @@
-"""Threads for handlers that wait, with their answers handed back to the loop."""
+"""Threads for handlers that wait, with their answers handed back to the loop.
+
+What costs is not the call but the change of threads: each may be two system calls
+and a wait for the interpreter's lock.  So there is one a batch where there can be:
+
+* the loop wakes one thread, which does what has come one after the other, and looks
+  again after `LOOK`.  If there is still something to do, whoever does it waits for
+  something itself, and as many more are woken as there are jobs;
+* a thread tells the loop of its answers when it has nothing more to do.  One whose
+  job takes longer need not: until then the loop looks by itself, and after that
+  every answer is told at once.
+"""
 
 from __future__ import annotations
 
-from _queue import SimpleQueue  # what `queue` offers too, without the import of `threading` by who needs no thread
-from _thread import get_ident
+from _thread import allocate_lock, get_ident  # without the import of `threading` by who needs no thread
+from collections import deque
 from functools import partial
 from time import monotonic, monotonic_ns
 
@@ -11,16 +22,62 @@ from dimcore import stream_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Callable
     from threading import Thread
     from typing import Any
 
     from dimcore import Connection, RequestPoint
     from dimserver.net.loop import Loop
+    from dimserver.net.outstream import OutStream
 
     Job = tuple[Connection, RequestPoint, Callable[[RequestPoint], Any]]
+    # The last: whether the thread is through with it.  Without a connection that is all there is to say.
+    Done = tuple[Connection | None, RequestPoint | None, object, BaseException | None, bool]
 
-__all__ = ["ThreadPool"]
+__all__ = ["Hand", "ThreadPool"]
+
+LOOK = 0.001  # seconds: answers wait no longer to be told, and jobs not for a second thread
+THROUGH: Done = (None, None, None, None, True)
+
+
+class Hand:
+    """Takes the answer of a handler that goes on after it; what `perform` of a gateway is given.
+
+    Attributes:
+        given: whether there was one.
+
+    Thread-safety: the thread it belongs to; it serves one job after the other.
+    """
+
+    __slots__ = ("_pool", "connection", "given", "request")
+
+    connection: Any
+    request: Any
+
+    def __init__(self, pool: ThreadPool) -> None:
+        self._pool = pool
+        self.connection = self.request = None
+        self.given = False
+
+    def __call__(self, result: object) -> None:
+        """Answer with what a handler returns; one that is made while it is sent is sent to its end."""
+        self.given = True
+        source = stream_source(result)
+        if source is not None and self.request.method != "HEAD":
+            self._pool._stream(self.connection, self.request, result, source)
+        else:
+            self._pool._answer((self.connection, self.request, result, None, False))
+
+    def open(self, status: int, headers: Any) -> OutStream:
+        """Begin an answer whose body is put in piece by piece, and ended."""
+        from dimserver.net.outstream import OutStream
+
+        self.given = True
+        loop = self._pool._loop
+        stream = OutStream(loop)
+        loop.call_from_thread(partial(self.connection.complete, self.request, (status, headers, stream.body)))
+        return stream
 
 
 class ThreadPool:
@@ -33,7 +90,10 @@ class ThreadPool:
             (``time.monotonic_ns()``).  None costs nothing.
 
     Attributes:
-        in_flight: jobs whose answer, a streamed one to its end, was not handed back yet.
+        in_flight: jobs that a thread is not through with, or whose answer was not handed back yet.
+
+    A handler with a method ``perform(request, hand)`` has that called instead: it
+    returns the answer, or gives it to the `Hand` and goes on, and returns None.
 
     A connection has one request in flight, so jobs never outnumber connections
     and answers on one connection keep their order.
@@ -46,8 +106,17 @@ class ThreadPool:
         self._running = running
         self._size = size
         self._loop = loop
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[Thread] = []
+        # Each operation on these is one step under the interpreter's lock.
+        self._jobs: deque[Job] = deque()
+        self._done: deque[Done] = deque()
+        self._asleep: list[LockType] = []  # who fell asleep last is woken first: its stack is in the cache
+        self._coming = False  # a thread was woken or started, and has not looked yet
+        self._due = False  # the loop looks by itself in a moment
+        self._told = False  # ... or was told to
+        self._ending = False
+
+    # --- on the loop's thread -------------------------------------------------------------------
 
     def submit(self, connection: Connection, request: RequestPoint, handler: Callable[[RequestPoint], Any]) -> None:
         """Run ``handler(request)`` on a thread, then ``connection.complete`` on the loop's.
@@ -55,46 +124,141 @@ class ThreadPool:
         Raises:
             RuntimeError: the system gives no thread, and there is none yet.
         """
-        if self.in_flight >= len(self._threads) < self._size:
-            self._start()
         self.in_flight += 1
-        self._jobs.put((connection, request, handler))
+        self._jobs.append((connection, request, handler))
+        if not self._coming:
+            try:
+                self._rouse()
+            except RuntimeError:
+                self.in_flight -= 1
+                self._jobs.pop()
+                raise
+        if not self._due:
+            self._due = True
+            self._loop.call_later(LOOK, self._look)
 
-    def _start(self) -> None:
+    def _rouse(self) -> bool:
+        """Have one more thread look for jobs; False when there is none."""
+        try:
+            lock = self._asleep.pop()
+        except IndexError:
+            # With fewer jobs than threads, one of these is about to fall asleep, and looks once more before it does.
+            return len(self._threads) < min(self._size, self.in_flight) and self._start()
+        self._coming = True
+        lock.release()
+        return True
+
+    def _start(self) -> bool:
         from threading import Thread
 
+        lock = allocate_lock()
+        lock.acquire()
         # Daemons: a handler that never returns must not keep the process from ending.
-        thread = Thread(target=self._work, name=f"dimserver-{len(self._threads)}", daemon=True)
+        thread = Thread(target=self._work, args=(lock,), name=f"dimserver-{len(self._threads)}", daemon=True)
+        self._coming = True  # before it can come
         try:
             thread.start()
         except RuntimeError:
+            self._coming = False
             if not self._threads:
                 raise
-            return  # out of threads: those that run take the job in their turn
+            return False  # out of threads: those that run take the job in their turn
         self._threads.append(thread)
+        return True
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            connection, request, handler = job
-            result: object = None
-            error: BaseException | None = None
+    def _look(self) -> None:
+        self._due = False
+        self._deliver()
+        waiting = len(self._jobs)
+        while waiting and self._rouse():
+            waiting -= 1
+
+    def _deliver(self) -> None:
+        self._told = False
+        done = self._done
+        while done:
+            connection, request, result, error, through = done.popleft()
+            if through:
+                self.in_flight -= 1
+            if connection is None:
+                continue
             try:
-                if self._running is not None:
-                    self._running[get_ident()] = request, monotonic_ns()
-                result = handler(request)
-                source = stream_source(result)
-                if source is not None and request.method != "HEAD":  # whose answer has no use for it
-                    self._stream(connection, request, result, source)
+                connection.complete(request, result, error)
+            except BaseException:
+                if done:  # the others are not to suffer for it
+                    self._told = True
+                    self._loop.call_from_thread(self._deliver)
+                raise
+
+    # --- on a thread ----------------------------------------------------------------------------
+
+    def _work(self, lock: LockType) -> None:
+        jobs = self._jobs
+        running = self._running
+        hand = Hand(self)
+        self._coming = False
+        while True:
+            try:
+                connection, request, handler = jobs.popleft()
+            except IndexError:
+                if self._sleep(lock):
                     continue
+                return
+            result: Any = None
+            error: BaseException | None = None
+            hand.given = False
+            try:
+                if running is not None:
+                    running[get_ident()] = request, monotonic_ns()
+                perform = getattr(handler, "perform", None)
+                if perform is None:
+                    result = handler(request)
+                else:
+                    hand.connection, hand.request = connection, request
+                    result = perform(request, hand)
+                if not hand.given:
+                    source = stream_source(result)
+                    if source is not None and request.method != "HEAD":  # whose answer has no use for it
+                        hand.given = True
+                        self._stream(connection, request, result, source)
             except BaseException as raised:
                 result, error = None, raised
             finally:
-                # What a request holds must not live until the next one comes.
-                del job, handler
-                source = None
-                self._is_done()
-            self._loop.call_from_thread(partial(self._hand_back, connection, request, result, error))
-            del connection, request, result, error
+                source = perform = None
+                if running is not None:
+                    running.pop(get_ident(), None)
+            if not hand.given or error is not None:
+                self._answer((connection, request, result, error, True))
+            else:
+                self._answer(THROUGH)
+            # What a request holds must not live until the next one comes.
+            del connection, request, handler, result, error
+            hand.connection = hand.request = None
+
+    def _answer(self, done: Done) -> None:
+        """Hand something to the loop; soon, or at once where it does not come by itself."""
+        self._done.append(done)
+        if not self._due and not self._told:
+            self._told = True
+            self._loop.call_from_thread(self._deliver)
+
+    def _sleep(self, lock: LockType) -> bool:
+        """Wait for a job; False at the end."""
+        self._asleep.append(lock)
+        if self._jobs:  # one that came when nobody was asleep yet
+            try:
+                self._asleep.remove(lock)
+            except ValueError:
+                pass  # woken for it already
+            else:
+                return True
+        if self._done and not self._told:
+            self._told = True
+            self._loop.call_from_thread(self._deliver)
+        if not self._ending:
+            lock.acquire()
+        self._coming = False
+        return not self._ending
 
     def _stream(self, connection: Connection, request: RequestPoint, result: Any, source: Any) -> None:
         """Answer with a body that is made while it is sent, on this very thread."""
@@ -109,26 +273,14 @@ class ThreadPool:
             status, headers = result.status, result.headers
 
         def start(has_body: bool) -> None:
-            self._is_done()  # the answer has begun: a stream takes as long as it takes
+            if self._running is not None:  # the answer has begun: a stream takes as long as it takes
+                self._running.pop(get_ident(), None)
             answer = (status, headers, stream.body if has_body else b"")
             self._loop.call_from_thread(partial(connection.complete, request, answer))
 
         stream.run(start)
-        self._loop.call_from_thread(self._ended)
 
-    def _is_done(self) -> None:
-        if self._running is not None:
-            self._running.pop(get_ident(), None)
-
-    def _ended(self) -> None:
-        # Only now: until its stream ended, the thread is not there for another job.
-        self.in_flight -= 1
-
-    def _hand_back(
-        self, connection: Connection, request: RequestPoint, result: object, error: BaseException | None
-    ) -> None:
-        self.in_flight -= 1
-        connection.complete(request, result, error)
+    # --- the end --------------------------------------------------------------------------------
 
     def close(self, timeout: float) -> int:
         """Let the threads end.
@@ -139,8 +291,11 @@ class ThreadPool:
         Returns:
             How many did not end in time.
         """
-        for _ in self._threads:
-            self._jobs.put(None)
+        if not self._threads:
+            return 0
+        self._ending = True
+        while self._asleep:
+            self._asleep.pop().release()
         end = monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, end - monotonic()))
