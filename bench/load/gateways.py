@@ -134,10 +134,16 @@ def _times(value: float) -> str:
 
 TARGETS = (
     Target(
-        "bare WSGI on the loop", "≤ 5.0 µs", stand.median_of("wsgi", "cpu_us", INLINE), _at_most(5.0), "{:.2f} µs".format
+        "bare WSGI on the loop",
+        "≤ 5.0 µs",
+        stand.median_of("wsgi", "cpu_us", INLINE),
+        _at_most(5.0),
+        "{:.2f} µs".format,
     ),
     Target("… against the best of all others", "≤ 1 ×", best("wsgi", INLINE), _at_most(1.0), _times),
-    Target("bare WSGI on threads, against waitress", "≤ 0.5 ×", best("wsgi", THREADS, ("waitress",)), _at_most(0.5), _times),
+    Target(
+        "bare WSGI on threads, against waitress", "≤ 0.5 ×", best("wsgi", THREADS, ("waitress",)), _at_most(0.5), _times
+    ),
     Target("… against granian", "≤ 1 ×", best("wsgi", THREADS, ("granian",)), _at_most(1.0), _times),
     *(
         Target(f"{HEADINGS[key]} against the best of all others", "≤ 1 ×", best(key, INLINE), _at_most(1.0), _times)
@@ -149,8 +155,8 @@ BENCH = Bench(
     key="gateways",
     title="Apps of other interfaces",
     text=(
-        f"One worker of each server runs the same app, which answers 13 bytes; {CONNECTIONS} keep-alive connections, one "
-        "request at a time on each.  The figure is the CPU time of the server's whole process tree a request."
+        f"One worker of each server runs the same app, which answers 13 bytes; {CONNECTIONS} keep-alive connections, "
+        "one request at a time on each.  The figure is the CPU time of the server's whole process tree a request."
     ),
     take=take,
     scenarios={key: (heading, COLUMNS) for key, heading in HEADINGS.items()},

@@ -112,9 +112,13 @@ def choose(names: list[str]) -> list[Server]:
     return chosen if chosen[0].name == FLOOR else [SERVERS[0], *chosen]
 
 
-def versions(python: str) -> dict[str, str]:
-    """Return the version of each candidate's package that this interpreter has; absent ones are left out."""
-    packages = sorted({server.package for server in SERVERS if server.package} | {"uvloop", "httptools"})
+def versions(python: str, *more: str) -> dict[str, str]:
+    """Return the version of each candidate's package that this interpreter has; absent ones are left out.
+
+    Args:
+        more: further packages.
+    """
+    packages = sorted({server.package for server in SERVERS if server.package} | {"uvloop", "httptools", *more})
     code = (
         "import importlib.metadata as m, json, sys\n"
         "have = {}\n"

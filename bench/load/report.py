@@ -186,15 +186,22 @@ def readme_block(results: Results, link: str) -> str:
     return "\n\n".join((table(header, rows), note, _claims_table(results)))
 
 
-def write_readme(readme: Path, block: str) -> None:
+def write_readme(readme: Path, block: str, name: str = "") -> None:
     """Replace what stands between the two marks.
+
+    Args:
+        name: of the bench the block belongs to; that of all servers when empty.
 
     Raises:
         ReadmeError: the marks are not there, each once and in order.
     """
     text = readme.read_text()
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    first, last = BEGIN, END
+    if name:
+        first = f"<!-- {name}:begin, written by `python -m bench.load.{name}` -->"
+        last = f"<!-- {name}:end -->"
+    head, begin, rest = text.partition(first)
+    _, end, tail = rest.partition(last)
     if not begin or not end:
-        raise ReadmeError(f"{readme} has no lines {BEGIN!r} and {END!r}")
+        raise ReadmeError(f"{readme} has no lines {first!r} and {last!r}")
     readme.write_text(f"{head}{begin}\n\n{block}\n\n{end}{tail}")

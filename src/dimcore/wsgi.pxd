@@ -28,6 +28,7 @@ cdef class Call:
     cdef bint sent                   # the head is out: too late for another
     cdef list written                # by `write`, on the loop; or None
     cdef object sink                 # by `write`, on a thread: where it goes; or None
+    cdef bint excess                 # the app gave more than that, which was told
     cdef int64_t left                # of the declared body; -1: not declared
     cdef object iterable             # what the app returned, to be closed
     cdef object iterator

@@ -100,7 +100,7 @@ cdef class Caller:
         call.request = request
         call.status = 0
         call.left = -1
-        call.sent = False
+        call.sent = call.excess = False
         return call
 
     def __call__(self, RequestPoint request not None):
@@ -161,9 +161,13 @@ cdef class Caller:
         if call.iterable is None:
             call.over()
             return answer
-        if answer is not None:
+        if answer is None:
+            call.conclude()
+        elif type((<tuple> answer)[2]) is Pieces:
+            del call                     # it ends with the pieces, and may serve somebody else by then
             hand(answer)
-        if call.iterable is not None:    # the iterator of pieces has not ended it
+        else:
+            hand(answer)
             call.conclude()
         return None
 
@@ -375,7 +379,8 @@ cdef class Call:
         if size <= self.left:
             self.left -= size
             return body
-        if self.request.info.method != HEAD and not has_no_body(self.status):
+        if not self.excess and self.request.info.method != HEAD and not has_no_body(self.status):
+            self.excess = True
             self.tell(
                 f"the app gave more than the {self.block.declared} bytes its Content-Length says: the rest is dropped",
                 None)

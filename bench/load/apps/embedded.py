@@ -1,29 +1,43 @@
-"""Start a peer that has no command line of its own: ``embedded.py NAME PORT``."""
+"""Start a peer that has no command line of its own: ``embedded.py NAME PORT [MODULE:APP]``, a WSGI app."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any
+
+
+def wsgi_app() -> Any:
+    module, _, name = (sys.argv[3] if len(sys.argv) > 3 else "plain_wsgi:app").partition(":")
+    return getattr(import_module(module), name)
 
 
 def run_bjoern(port: int) -> None:
     import bjoern
-    from plain_wsgi import app
 
+    app = wsgi_app()
     bjoern.run(app, "127.0.0.1", port)
 
 
 def run_fastpysgi(port: int) -> None:
     import fastpysgi
-    from plain_wsgi import app
 
+    app = wsgi_app()
     fastpysgi.run(app, host="127.0.0.1", port=port, loglevel=0)
 
 
 def run_fastwsgi(port: int) -> None:
     import fastwsgi
-    from plain_wsgi import app
 
+    app = wsgi_app()
     fastwsgi.run(wsgi_app=app, host="127.0.0.1", port=port, loglevel=0)
+
+
+def run_cheroot(port: int) -> None:
+    from cheroot.wsgi import Server
+
+    server = Server(("127.0.0.1", port), wsgi_app(), numthreads=4)
+    server.safe_start()
 
 
 def run_socketify(port: int) -> None:
@@ -38,6 +52,7 @@ def run_socketify(port: int) -> None:
 if __name__ == "__main__":
     {
         "bjoern": run_bjoern,
+        "cheroot": run_cheroot,
         "fastpysgi": run_fastpysgi,
         "fastwsgi": run_fastwsgi,
         "socketify": run_socketify,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from dimcore import RequestPoint
     from dimserver.config import Settings
+    from dimserver.gateway.contract import Facts
     from dimserver.log import Log
 
     App: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -54,7 +55,7 @@ class WSGIGateway(Caller):
         self.streaming = 0
         self.prepare(_common("localhost", "80", ErrorStream()), "", self.prefix, file_body=file_body)
 
-    def configure(self, settings: Settings, facts: Any) -> None:
+    def configure(self, settings: Settings, facts: Facts) -> None:
         """Take over what the worker has and the settings say.
 
         Args:
@@ -71,8 +72,7 @@ class WSGIGateway(Caller):
             multithread=facts.multithread and self.blocking,
             multiprocess=facts.multiprocess,
         )
-        root = getattr(settings, "root_path", "")
-        self.prepare(common, root, self.prefix, report=partial(_report, facts.log), file_body=file_body)
+        self.prepare(common, settings.root_path, self.prefix, report=partial(_report, facts.log), file_body=file_body)
 
 
 def _common(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Job = tuple[Connection, RequestPoint, Callable[[RequestPoint], Any]]
     # The last: whether the thread is through with it.  Without a connection that is all there is to say.
-    Done = tuple[Connection | None, RequestPoint | None, object, BaseException | None, bool]
+    Done = tuple[Connection | None, Any, object, BaseException | None, bool]
 
 __all__ = ["Hand", "ThreadPool"]
 

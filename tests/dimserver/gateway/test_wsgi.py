@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from dimcore import RequestPoint
 from dimserver import App
 from dimserver.config import Settings
+from dimserver.gateway.contract import Facts
 from dimserver.gateway.wsgi import WSGIGateway
 from dimserver.log import Log
 
@@ -27,9 +27,7 @@ def keeping(kept: list[Environ]) -> Callable[..., list[bytes]]:
 
 
 def facts(**more: Any) -> Any:
-    return SimpleNamespace(
-        **{"server": ("h", 8), "multithread": True, "multiprocess": False, "log": Log("critical"), "loop": None, **more}
-    )
+    return Facts(**{"server": ("h", 8), "multithread": True, "log": Log("critical"), **more})
 
 
 def environ_of(prefix: str = "", path: str = "/", told: Any = None, **settings: Any) -> Environ:

@@ -160,7 +160,7 @@ class Gateway:
     def __init__(self, perform: Any) -> None:
         self.perform = perform
 
-    def __call__(self, request: object) -> None:
+    def __call__(self, request: object) -> None:  # noqa: ARG002 - a handler's
         raise AssertionError("`perform` is called where there is one")
 
 
@@ -246,7 +246,7 @@ def test_quick_jobs_keep_one_thread_busy(loop: Loop) -> None:
 
 def test_an_answer_that_fails_does_not_hold_up_the_others(loop: Loop) -> None:
     class Broken(Connection):
-        def complete(self, request: object, result: object, error: BaseException | None) -> None:
+        def complete(self, *answer: object) -> None:  # noqa: ARG002 - as of a connection
             raise RuntimeError("on purpose")
 
     troubles: list[Exception] = []
