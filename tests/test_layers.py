@@ -43,6 +43,7 @@ SHELL = (
     ("app",),
     ("filters", "handlers", "gateway"),
     ("run",),
+    ("testing",),
 )
 
 # Imports that point backwards, each with its reason.

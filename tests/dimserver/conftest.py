@@ -12,14 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from threading import Thread
 from typing import Any, Self
 
 import pytest
 
 import dimserver
 from dimserver import App
-from dimserver.config import SETTINGS, Setting, Settings
+from dimserver.config import SETTINGS, Setting
 from dimserver.kinds import (
     Choice,
     Duration,
@@ -35,7 +34,7 @@ from dimserver.kinds import (
     SocketPath,
     Token,
 )
-from dimserver.run.worker import Worker
+from dimserver.testing import Server
 
 # A value of each setting that is not its default, as text: by name where its kind does not tell one.
 OTHER = {
@@ -154,24 +153,19 @@ def until(condition: Callable[[], bool], what: str = "") -> None:
         time.sleep(0.005)
 
 
-class Local:
-    """A worker on a thread of this process."""
+class Local(Server):
+    """A server on a thread of this process; its log goes to standard error."""
+
+    thread_name = "server under test"
 
     def __init__(self, app: App | None, **settings: object) -> None:
-        self.worker = Worker(app, Settings(**{"port": 0, "drain": 5, **settings}))
-        self.url = self.worker.urls[0]
+        super().__init__(app, **{"log_file": None, **settings})
         self.wires: list[Wire] = []
-        self._thread = Thread(target=self.worker.run, name="server under test")
-        self._thread.start()
+        self.start()
 
     def connect(self, which: int = 0) -> Wire:
-        self.wires.append(connect(self.worker.urls[which]))
+        self.wires.append(connect(self.urls[which]))
         return self.wires[-1]
-
-    def stop(self) -> None:
-        self.worker.stop()
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive(), "the worker did not stop"
 
 
 class Child:
