@@ -36,7 +36,7 @@ def get(server: Server, path: str = "/") -> tuple[int, bytes]:
 def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
     if environ["PATH_INFO"] == "/fails":
         raise ValueError("no database")
-    start_response("200 OK", [])
+    start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"wsgi on {environ['SERVER_PORT']}".encode()]
 
 
