@@ -207,11 +207,6 @@ class Told:
     def error(self, message: str, error: BaseException | None = None, request: Any = None) -> None:  # noqa: ARG002
         self.lines.append(message if request is None else f"{message}: {request.method} {request.raw_target}")
 
-    def close(self) -> None:
-        pass
-
-    warning = info = debug = error
-
 
 def outcome(wire: Wire) -> str:
     """What came: the status, or `cut` for an answer that is visibly not all there."""
@@ -243,8 +238,7 @@ def served() -> Iterator[tuple[Local, Told]]:
         app.get(f"/{number}/thread", blocking=True)(handler)
     server = Local(app)
     told = Told()
-    server.worker.log.close()
-    server.worker.log = told  # type: ignore[assignment]
+    server.worker.log.error = told.error  # type: ignore[method-assign]
     yield server, told
     server.stop()
 
