@@ -30,7 +30,7 @@ def _granian(interface: str, app: str) -> Command:
 
 
 def _embedded(name: str, app: str) -> Command:
-    return (str(peers.APPS / "embedded.py"), name, "{port}", app)
+    return ("embedded.py", name, "{port}", app)  # servers run in the directory of the apps
 
 
 def _gunicorn(app: str) -> Command:

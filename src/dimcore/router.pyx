@@ -175,7 +175,8 @@ cdef class Route:
     Attributes:
         handler: the callable.
         blocking: whether the handler is to run on the thread pool.
-        streaming: whether the handler is to run before the request's body is there.
+        streaming: whether the handler is to run before the request's body is there: 1 (or True) yes, 2 not if the
+            body is known to be small.
         method: the method's name.
         pattern: the pattern as it was given.
         exact: False for a prefix.

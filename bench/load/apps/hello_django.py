@@ -1,4 +1,4 @@
-"""The plaintext handler in Django, without middleware and database."""
+"""The plaintext handler in Django, with the middleware that tells the length, and no database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="of a benchmark", DEBUG=False)  # noqa: S106
+settings.configure(
+    ALLOWED_HOSTS=["*"],
+    MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
+    ROOT_URLCONF=__name__,
+    SECRET_KEY="of a benchmark",  # noqa: S106
+)
 
 
 def hello(request: HttpRequest) -> HttpResponse:
