@@ -27,7 +27,8 @@ CORE = (
     ("core",),
     ("channel", "board"),
     ("websocket", "environ"),
-    ("exchange", "topic", "socketqueue", "wsgi"),
+    ("wsgi",),
+    ("exchange", "topic", "socketqueue"),
     ("connection", "asyncsocket"),
     ("acceptor", "deadlines"),
 )

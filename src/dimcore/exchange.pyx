@@ -32,6 +32,7 @@ from dimcore.states cimport (
 )
 from dimcore.stream cimport Composite, FileBody, discard_body
 from dimcore.websocket cimport Endpoint, open_websocket
+from dimcore.wsgi cimport Caller
 from dimcore.writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body
 
 from dimcore.errors import PeerError, ResponseError, UsageError
@@ -122,11 +123,14 @@ cdef class Exchange(Channel):
             # Should this process not survive the handler, its supervisor finds here what it was.
             set_line(core.running, request.base + request.info.method_at,
                      request.info.target_at + request.info.target_length - request.info.method_at, core.now_ns)
-            result = route.handler(request)
-            if is_awaitable(result):
-                result = self.first_step(result)
-                if self.flags & BUSY:
-                    return 0
+            if isinstance(route.handler, Caller):
+                result = (<Caller> route.handler).run_app(request)
+            else:
+                result = route.handler(request)
+                if is_awaitable(result):
+                    result = self.first_step(result)
+                    if self.flags & BUSY:
+                        return 0
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
                 raise

@@ -14,6 +14,7 @@ cdef class Caller:
     cdef object file_body            # called with (file): what the kernel can send of it, or None
 
     cdef Call take_call(self, RequestPoint request)
+    cdef object run_app(self, RequestPoint request)
 
 
 cdef class Call:

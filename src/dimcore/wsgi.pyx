@@ -109,6 +109,9 @@ cdef class Caller:
         Raises:
             Whatever the app does, before there is an answer.
         """
+        return self.run_app(request)
+
+    cdef object run_app(self, RequestPoint request):
         cdef Call call
         cdef object answer
         if request.info.flags & AUTHORITY_FORM:
@@ -267,20 +270,29 @@ cdef class Call:
         cdef const char *text
         cdef Py_ssize_t size
         cdef bytes line
-        cdef int code
+        cdef int code, i
         if not isinstance(status, str):
             raise ResponseError(f"a status must be str, for example '200 OK', not {status!r:.100}")
-        try:
-            line = (<str> status).encode("latin-1")
-        except UnicodeEncodeError:
-            raise ResponseError(f"status {status!r:.100} is not Latin-1") from None
-        text = PyBytes_AS_STRING(line)
-        size = PyBytes_GET_SIZE(line)
-        if size < 3 or not text[:3].isdigit() or size > 3 and text[3] != c" ":
+        if PyUnicode_IS_COMPACT_ASCII(status):
+            text = <const char *> PyUnicode_DATA(status)
+            size = PyUnicode_GET_LENGTH(status)
+        else:
+            try:
+                line = (<str> status).encode("latin-1")
+            except UnicodeEncodeError:
+                raise ResponseError(f"status {status!r:.100} is not Latin-1") from None
+            text = PyBytes_AS_STRING(line)
+            size = PyBytes_GET_SIZE(line)
+        code = 0
+        for i in range(3 if size >= 3 and (size == 3 or text[3] == c" ") else 0):
+            if not c"0" <= text[i] <= c"9":
+                code = 0
+                break
+            code = code * 10 + text[i] - c"0"
+        if code < 100:
             raise ResponseError(f"status {status!r:.100} does not begin with a number of three digits and a space")
         if scan_value(text, size) != <size_t> size:
             raise ResponseError(f"status {status!r:.100} holds a control character")
-        code = (text[0] - c"0") * 100 + (text[1] - c"0") * 10 + text[2] - c"0"
         if not 200 <= code <= 599:
             raise ResponseError(f"status {status!r:.100} is not between 200 and 599")
         if size > 4:

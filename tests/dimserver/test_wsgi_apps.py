@@ -27,14 +27,14 @@ both = pytest.mark.parametrize("threads", [0, 4], ids=["loop", "threads"])
 
 @pytest.fixture
 def run(serve: Serve, tmp_path: pathlib.Path) -> Callable[..., Any]:
-    """``run(app, threads)`` serves it; ``.log()`` of what it returns is the error log."""
+    """``run(app, threads)`` serves it; ``.entries()`` of what it returns is the error log."""
 
     def start(app: Any, threads: int, **settings: Any) -> Any:
         served = App()
         served.mount("/", app, interface="wsgi")
         log = tmp_path / "error.log"
         server = serve(served, threads=threads, log_file=str(log), **settings)
-        server.log = lambda: log.read_text() if log.exists() else ""
+        server.entries = lambda: log.read_text() if log.exists() else ""
         return server
 
     return start
@@ -308,8 +308,8 @@ def test_an_exception_before_the_first_byte(run: Any, threads: int, app: Any) ->
     wire = server.connect()
     for _ in range(2):
         assert wire.get("/there").answer()[::2] == (500, b"Internal Server Error\n")
-    assert "a handler failed: GET /there" in server.log()
-    assert "RuntimeError: on purpose" in server.log()
+    assert "a handler failed: GET /there" in server.entries()
+    assert "RuntimeError: on purpose" in server.entries()
 
 
 def raises_later(environ: Environ, start: Start) -> Iterator[bytes]:
@@ -329,8 +329,8 @@ def test_an_exception_after_it(run: Any, threads: int) -> None:
     wire = server.connect().get()
     assert b"begun" in rest_of(wire)
     assert not wire.left.endswith(b"0\r\n\r\n")
-    until(lambda: "RuntimeError: on purpose" in server.log())
-    assert "a streamed body failed" in server.log()
+    until(lambda: "RuntimeError: on purpose" in server.entries())
+    assert "a streamed body failed" in server.entries()
 
 
 def test_an_exception_after_write(run: Any) -> None:
@@ -338,7 +338,7 @@ def test_an_exception_after_write(run: Any) -> None:
     wire = server.connect().get()
     assert b"begun" in rest_of(wire)
     assert not wire.left.endswith(b"0\r\n\r\n")
-    until(lambda: "RuntimeError: on purpose" in server.log())
+    until(lambda: "RuntimeError: on purpose" in server.entries())
     server = run(raises_after_write, 0)  # where nothing is out yet
     assert server.connect().get().answer()[0] == 500
 
@@ -347,7 +347,7 @@ def test_an_exception_after_write(run: Any) -> None:
 def test_start_response_is_never_called(run: Any, threads: int) -> None:
     server = run(lambda environ, start: [b"x"], threads)
     assert server.connect().get().answer()[0] == 500
-    assert "the app returned without having called start_response" in server.log()
+    assert "the app returned without having called start_response" in server.entries()
 
 
 @both
@@ -362,7 +362,7 @@ def test_too_many_bytes(run: Any, threads: int, pieces: Any, kind: Any) -> None:
     wire = server.connect()
     for _ in range(2):
         assert wire.get().answer()[2] == b"tool"
-    until(lambda: server.log().count("the app gave more than the 4 bytes its Content-Length says") == 2)
+    until(lambda: server.entries().count("the app gave more than the 4 bytes its Content-Length says") == 2)
 
 
 @both
@@ -378,7 +378,7 @@ def test_too_few_bytes(run: Any, threads: int, kind: Any) -> None:
         assert wire.answer()[0] == 500
     else:
         assert rest_of(wire).endswith(b"short")
-    until(lambda: "Content-Length" in server.log())
+    until(lambda: "Content-Length" in server.entries())
 
 
 @both
@@ -400,7 +400,7 @@ def test_the_client_leaves_while_it_is_answered(run: Any, threads: int) -> None:
     wire.close()
     until(lambda: bodies[0].closed == 1)
     assert server.connect().get("/again").answer()[0] == 200  # the thread is free, and the loop
-    assert "Traceback" not in server.log()
+    assert "Traceback" not in server.entries()
 
 
 @both

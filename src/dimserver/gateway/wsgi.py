@@ -65,9 +65,11 @@ class WSGIGateway(Caller):
         self.blocking = settings.threads != 0
         self.streaming = STREAM_LARGE if self.blocking else 0
         host, port = facts.server
+        if port is None:  # PEP 3333 wants a name and a port that make a URL, and a Unix socket has none
+            host, port = "localhost", 80
         common = _common(
             host or "localhost",
-            "" if port is None else str(port),
+            str(port),
             ErrorStream(partial(_log, facts.log)),
             multithread=facts.multithread and self.blocking,
             multiprocess=facts.multiprocess,
