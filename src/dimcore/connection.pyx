@@ -325,6 +325,8 @@ cdef class Connection(Exchange):
         self.flags |= PEER_DONE
         if self.flags & (BUSY | STREAMING):
             self.move(MOVED_BYTES)
+            if self.current.reader is not None:
+                self.flags |= CLOSE      # what the rest of the body would have been, nobody knows
             self.end_body(fault_text(FAULT_CUT))
             self.tell_peer_done()
             # End-of-file stays readable, so that is not watched for; `settle` closes after the answer.

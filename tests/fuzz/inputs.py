@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.wire.cases import load, unescape
 
 HERE = Path(__file__).parent
-TARGETS = ("heads", "chunks", "routes", "ranges", "messages")
+TARGETS = ("heads", "chunks", "routes", "ranges", "messages", "connections")
 
 CHOICES = 4  # bytes
 
@@ -76,6 +76,8 @@ def seeds(target: str) -> list[bytes]:
     requests = [case.request for case in load() if len(case.request) < 2000]
     if target == "heads":
         return [PLAIN + request for request in requests]
+    if target == "connections":
+        return [PLAIN + request for request in requests] + [b"\x30\x80\xc0\x07" + request for request in requests]
     if target == "chunks":
         bodies = (request.partition(b"\r\n\r\n")[2] for request in requests if b"chunked" in request)
         return [PLAIN + body for body in bodies]

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.fuzz import chunks, heads, messages, ranges, routes
+from tests.fuzz import chunks, connections, heads, messages, ranges, routes
 from tests.fuzz.build import ROOT
 from tests.fuzz.inputs import CHOICES, HERE, TARGETS, cut, escape, read_corpus, read_dictionary, seeds, split_choices
 from tests.fuzz.mutate import Finding, mutations, run
@@ -24,7 +24,7 @@ from dimcore.parser import FAULTS
 from dimserver.handlers.ranges import GAP, read_range
 
 INPUTS = 50_000  # for each target: 2 to 5 s
-FEWER = {"messages": 20_000}  # where one takes longer
+FEWER = {"messages": 20_000, "connections": 6_000}  # where one takes longer
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -90,6 +90,10 @@ def one_too_many(value: str, size: int) -> list[tuple[int, int]] | None:
         (messages, "apply_mask", lambda text, mask, offset=0: text),
         (messages, "utf8_prefix", lambda text, step=0: 0 if text.isascii() else None),
         (ranges, "read_range", one_too_many),
+        (connections, "keeps_alive", lambda head: True),
+        (connections, "is_handled", lambda method, path: True),
+        (connections, "method_in", lambda text: "GET"),
+        (connections, "body_of", lambda head, text: (b"", 0, 0)),
         (ranges, "GAP", GAP - 1),
         (ranges, "evaluate", lambda headers, etag, modified: None),
         (ranges, "read_date", lambda text: ranges.LAST_MODIFIED if "1994" in text else None),
