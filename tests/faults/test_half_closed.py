@@ -207,7 +207,9 @@ def test_half_a_body_is_told_to_its_handler(start: Callable[..., Local], halved:
     wire = start().connect().send(b"POST /up HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n1234")
     until(lambda: "up" in halved.begun)
     halve(wire)
-    assert rest(wire).startswith(b"HTTP/1.1 400 ")
+    answer = rest(wire)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nConnection: close\r\n" in answer
     assert halved.ended == ["up"]
 
 
