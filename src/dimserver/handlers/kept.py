@@ -35,22 +35,36 @@ class KeptFile:
 
     Attributes:
         path: what is looked at again.
+        names: the steps to it, as `Root.open` takes them.
         stamp: see the module.
         etag, modified, fields: what an answer says of it.
-        content: its bytes.
+        content: its bytes; None of a large file, which is opened each time: then only what is said of it is kept.
     """
 
-    __slots__ = ("content", "etag", "fields", "modified", "path", "stamp")
+    __slots__ = ("content", "etag", "fields", "modified", "names", "path", "stamp")
 
     def __init__(
-        self, path: bytes, status: os.stat_result, etag: str, modified: int, fields: dict[str, str], content: bytes
+        self,
+        path: bytes,
+        names: list[bytes],
+        status: os.stat_result,
+        etag: str,
+        modified: int,
+        fields: dict[str, str],
+        content: bytes | None,
     ) -> None:
         self.path = path
+        self.names = names
         self.stamp = stamp_of(status)
         self.etag = etag
         self.modified = modified
         self.fields = fields
         self.content = content
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        return 0 if self.content is None else len(self.content)
 
     def is_current(self) -> bool:
         """Whether the file is still what was read; one system call."""
@@ -93,10 +107,10 @@ class Kept:
             return
         with self._change:
             self._drop(raw_path)
-            while self._files and (len(self._files) >= MOST_FILES or self._bytes + len(file.content) > MOST_BYTES):
+            while self._files and (len(self._files) >= MOST_FILES or self._bytes + file.size > MOST_BYTES):
                 self._drop(next(iter(self._files)))
             self._files[raw_path] = file
-            self._bytes += len(file.content)
+            self._bytes += file.size
 
     def forget(self, raw_path: str) -> None:
         """The file is not what was kept any more."""
@@ -106,7 +120,7 @@ class Kept:
     def _drop(self, raw_path: str) -> None:
         file = self._files.pop(raw_path, None)
         if file is not None:
-            self._bytes -= len(file.content)
+            self._bytes -= file.size
 
     def __len__(self) -> int:
         return len(self._files)

@@ -19,6 +19,7 @@ MAX_RANGES = 16
 GAP = 128
 
 # 14.1.1; 18 digits are an exabyte: more is not a position in a file.
+_USUAL = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 _SPEC = re.compile(r"([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18})")
 
 
@@ -37,6 +38,10 @@ def read_range(value: str, size: int) -> list[tuple[int, int]] | None:
     Example:
         ``read_range("bytes=0-99,50-149,-1", 1000) == [(0, 150), (999, 1)]``
     """
+    if size and (match := _USUAL.fullmatch(value)) is not None:  # what nearly everybody sends
+        first, end = int(match[1]), min(int(match[2]) + 1, size)
+        if first < end:
+            return [(first, end - first)]
     unit, equals, ranges = value.partition("=")
     if not equals or unit.lower() != "bytes" or size == 0:
         # An empty file has no position to name in Content-Range; clients that put a Range on everything they

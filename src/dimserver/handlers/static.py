@@ -26,7 +26,7 @@ from time import time as clock
 from dimcore.stream import Composite, FileBody
 from dimserver.errors import ConfigError
 from dimserver.handlers.conditional import evaluate, format_date, range_applies
-from dimserver.handlers.kept import Kept, KeptFile
+from dimserver.handlers.kept import Kept, KeptFile, stamp_of
 from dimserver.handlers.mediatypes import media_type
 from dimserver.handlers.ranges import read_range
 from dimserver.handlers.rooted import Root
@@ -160,6 +160,10 @@ class StaticFiles:
                 body, fd = _body(answer, fd)
                 if answer.status == 200 and type(body) is bytes:
                     self._keep(raw_path, names, status, answer.headers, body)
+                elif answer.status == 206 and len(answer.ranges) == 1 and status.st_size > INLINE_BYTES:
+                    fields = {"Accept-Ranges": "bytes", **answer.headers}
+                    del fields["Content-Range"]
+                    self._keep(raw_path, names, status, fields, None)
                 return answer.status, answer.headers, body
             return answer
         except OSError as error:
@@ -170,27 +174,58 @@ class StaticFiles:
 
     def _again(self, request: Request, raw_path: str, kept: KeptFile) -> Answer | None:
         """The answer out of memory; ``None`` where the file changed or the request asks for more than that."""
+        headers = request.headers
+        content = kept.content
+        if content is None:
+            return self._stretch_again(request, headers, raw_path, kept)
         if not kept.is_current():
             self._kept.forget(raw_path)
             return None
-        headers = request.headers
         for name in CONDITIONS:
             if name in headers:
                 break
         else:
             if request.method in ("GET", "HEAD"):
-                return 200, kept.fields.copy(), kept.content
+                return 200, kept.fields.copy(), content
             return None
-        if name != "range" and request.method == "GET" and evaluate(headers, kept.etag, kept.modified) == 304:
+        if name == "range":
+            size = len(content)
+            span = _plain_range(request, headers, size)
+            if span is None:
+                return None
+            return 206, _partial(kept.fields, span, size), content[span[0] : span[0] + span[1]]
+        if request.method == "GET" and evaluate(headers, kept.etag, kept.modified) == 304:
             return 304, {"ETag": kept.etag, "Last-Modified": kept.fields["Last-Modified"]}, b""
         return None
 
+    def _stretch_again(self, request: Request, headers: Headers, raw_path: str, kept: KeptFile) -> Answer | None:
+        """One small range of a large file: opened anew, but judged and described before."""
+        size = kept.stamp[3]
+        span = _plain_range(request, headers, size)
+        if span is None or span[1] > INLINE_BYTES or "if-none-match" in headers or "if-modified-since" in headers:
+            return None
+        try:
+            fd = self._root.open(kept.names)
+        except OSError:
+            self._kept.forget(raw_path)
+            return None
+        try:
+            if stamp_of(os.fstat(fd)) == kept.stamp:
+                return 206, _partial(kept.fields, span, size), _read(fd, *span)
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+        self._kept.forget(raw_path)
+        return None
+
     def _keep(
-        self, raw_path: str, names: list[bytes], status: os.stat_result, fields: dict[str, str], content: bytes
+        self, raw_path: str, names: list[bytes], status: os.stat_result, fields: dict[str, str], content: bytes | None
     ) -> None:
         modified = status.st_mtime_ns // 1_000_000_000
         path = b"/".join((self._root.path, *names))
-        self._kept.keep(raw_path, KeptFile(path, status, fields["ETag"], modified, fields.copy(), content), status)
+        file = KeptFile(path, names, status, fields["ETag"], modified, fields.copy(), content)
+        self._kept.keep(raw_path, file, status)
 
     def _names(self, raw_path: str) -> list[bytes] | None:
         """The steps from the directory to the file; none: the directory without its slash; ``None``: no such file."""
@@ -254,6 +289,7 @@ def _answer(request: Request, status: os.stat_result, name: bytes) -> Plan | Ans
         return Plan(200, fields, [(0, size)], size)
     if not ranges:
         return _plain(416, "Range Not Satisfiable", {"Content-Range": f"bytes */{size}"})
+    del fields["Accept-Ranges"]  # who got a part knows
     if len(ranges) == 1:
         fields["Content-Range"] = _content_range(ranges[0], size)
     return Plan(206, fields, ranges, size)
@@ -280,6 +316,26 @@ def _body(plan: Plan, fd: int) -> tuple[Body, int]:
         line_end = "\r\n"
     parts.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
     return Composite(parts), fd
+
+
+def _plain_range(request: Request, headers: Headers, size: int) -> tuple[int, int] | None:
+    """(first, count) where a GET asks for one stretch that is there and makes no condition that the rest must judge."""
+    if request.method != "GET":
+        return None
+    for name in ("if-range", "if-match", "if-unmodified-since"):
+        if name in headers:
+            return None
+    values = headers.getall("range")
+    ranges = read_range(values[0], size) if len(values) == 1 else None
+    return ranges[0] if ranges is not None and len(ranges) == 1 else None
+
+
+def _partial(fields: dict[str, str], span: tuple[int, int], total: int) -> dict[str, str]:
+    """The fields of a 206 by those of the 200."""
+    partial = fields.copy()
+    partial.pop("Accept-Ranges", None)
+    partial["Content-Range"] = _content_range(span, total)
+    return partial
 
 
 def _stretch(fd: int, first: int, count: int) -> tuple[Body, int]:

@@ -2,6 +2,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,3 +44,50 @@ def test_a_look_at_it(tmp_path: Path) -> None:
     assert {sample["scenario"] for sample in samples} == {"file-1k", "file-range", "file-100m"}
     assert [sample["problem"] for sample in samples] == ["", "", ""]
     assert "dimserver" in (tmp_path / "files.md").read_text()
+
+
+@contextmanager
+def listening(*command: str) -> Iterator[int]:
+    """A server on the port that ``{port}`` in its command stands for."""
+    port = unused_port()
+    process = subprocess.Popen([word.replace("{port}", str(port)) for word in command], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    end = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def test_answers_are_nginx_s_but_for_two_fields(tmp_path: Path) -> None:
+    """Status, bytes and fields of every question; docs/static.md has the reasons for the two."""
+    tmp_path.chmod(0o755)
+    files.lay_out(tmp_path / "root", 1 << 20)
+    command = files.nginx_command(tmp_path, tmp_path / "root", False)
+    if command is None:
+        pytest.skip("nginx is not installed")
+    ours = (sys.executable, "-m", "dimserver", "run", "--static", str(tmp_path / "root"), "--port", "{port}")
+    with listening(*ours) as here, listening(*command) as there:
+        found = {name: lines for name, lines in files.differences(here, there).items() if lines}
+        assert found == {
+            "index": ["`content-type`: `text/html; charset=utf-8`, nginx `text/html`"],
+            "directory without its slash": [
+                f"`location`: `/directory/`, nginx `http://localhost:{there}/directory/`",
+            ],
+        }

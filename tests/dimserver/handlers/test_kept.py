@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dimcore import parse_request
+from dimcore import FileBody, parse_request
 from dimserver.handlers import kept
 from dimserver.handlers.kept import Kept, KeptFile
 from dimserver.handlers.static import INLINE_BYTES, StaticFiles
@@ -42,7 +42,7 @@ def kept_of(files: StaticFiles) -> Kept:
 
 def put(files: Kept, name: str, path: Path) -> None:
     status = path.stat()
-    files.keep(name, KeptFile(os.fsencode(path), status, "", 0, {}, path.read_bytes()), status)
+    files.keep(name, KeptFile(os.fsencode(path), [], status, "", 0, {}, path.read_bytes()), status)
 
 
 @pytest.mark.usefixtures("settled")
@@ -157,3 +157,65 @@ def test_limits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("/large", "/small", "/never"):
         files.forget(name)
     assert (len(files), files._bytes) == (0, 0)
+
+
+RANGES = (
+    "bytes=0-0", "bytes=1-3", "bytes=2-", "bytes=-2", "bytes=3-99999999", "bytes=99999999-", "bytes=3-1",
+    "bytes=0-0,3-3", "lines=1-2",
+)  # fmt: skip
+CONDITIONS = ((), ("If-Range: {etag}",), ('If-Range: "x"',), ("If-Match: {etag}",), ('If-Match: "x"',),
+              ("If-None-Match: {etag}",), ("If-Modified-Since: {date}",))  # fmt: skip
+
+
+def content(body: Any) -> bytes:
+    if isinstance(body, FileBody):
+        return b"a stretch"
+    return bytes(body) if isinstance(body, bytes) else b"parts"
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_ranges_are_the_same_again(folder: Path, size: int) -> None:
+    """Of a file in memory, and of one of which only the description is kept."""
+    (folder / "a.txt").write_bytes(bytes(number % 251 for number in range(size)))
+    kept = StaticFiles(folder)
+    _, fields, _ = ask(kept, "/a.txt")
+    ask(kept, "/a.txt", "GET", "Range: bytes=0-0")
+    assert len(kept_of(kept)) == 1
+    for method in ("GET", "HEAD"):
+        for value in RANGES:
+            for condition in CONDITIONS:
+                lines = [line.format(etag=fields["ETag"], date=fields["Last-Modified"]) for line in condition]
+                ours = ask(kept, "/a.txt", method, f"Range: {value}", *lines)
+                fresh = ask(StaticFiles(folder), "/a.txt", method, f"Range: {value}", *lines)
+                assert ours[0] == fresh[0]
+                assert content(ours[2]) == content(fresh[2])
+                boundary = "boundary=" in fresh[1].get("Content-Type", "")
+                assert boundary or ours[1] == fresh[1]
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_small_range_of_a_large_file_is_of_the_file_as_it_is(folder: Path) -> None:
+    path, span = folder / "a.txt", "Range: bytes=0-2"
+    path.write_bytes(b"one" + bytes(100_000))
+    files = StaticFiles(folder)
+    assert [ask(files, "/a.txt", "GET", span)[2] for _ in range(3)] == [b"one"] * 3
+    (folder / "b.txt").write_bytes(b"two" + bytes(100_001))
+    (folder / "b.txt").rename(path)
+    status, fields, body = ask(files, "/a.txt", "GET", span)
+    assert (status, fields["Content-Range"], body) == (206, "bytes 0-2/100004", b"two")
+    path.unlink()
+    assert ask(files, "/a.txt", "GET", span)[0] == 404
+    assert len(kept_of(files)) == 0
+    (folder.parent / "outside").write_bytes(b"not" + bytes(100_001))
+    path.symlink_to("../outside")
+    assert ask(files, "/a.txt", "GET", span)[0] == 404
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_description_takes_no_bytes_but_a_place(folder: Path) -> None:
+    (folder / "a.txt").write_bytes(bytes(100_000))
+    files = StaticFiles(folder)
+    ask(files, "/a.txt", "GET", "Range: bytes=0-2")
+    assert len(kept_of(files)) == 1
+    assert kept_of(files)._bytes == 0
