@@ -58,7 +58,8 @@ cdef inline int inbox_append(Inbox *inbox, const char *data, size_t size) except
             grown = <char *> PyMem_Malloc(room if inbox.room == 0 else room * 2)
             if grown == NULL:
                 raise MemoryError
-            memcpy(grown, inbox.data + inbox.start, used)
+            if used:                     # nothing, not even 0 bytes, may be copied from NULL
+                memcpy(grown, inbox.data + inbox.start, used)
             PyMem_Free(inbox.data)
             inbox.data = grown
             inbox.room = <uint32_t> (room if inbox.room == 0 else room * 2)
