@@ -14,6 +14,7 @@ from dimcore.errors import RouteConflict, RoutePatternError
 from dimcore.router import Router
 
 MOST_LINES = 40  # the model is slow
+EVERY_METHOD = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}  # what `Allow` says of a route for any
 
 
 def handler(request: object) -> object:
@@ -52,6 +53,8 @@ def ask(router: Router, method: str, path: bytes) -> None:
     expected = model_find(routes, method, path)
     params = None if expected is None else model_params(expected, path)
     known = {route.method for _, route in model_candidates(routes, path)}
+    if "*" in known:
+        known = known - {"*"} | EVERY_METHOD
     if "GET" in known:
         known.add("HEAD")
     allowed = ", ".join(sorted(known)) or None
