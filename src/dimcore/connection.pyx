@@ -94,7 +94,9 @@ cdef class Connection(Exchange):
         self.flags |= WORKING
         try:
             if self.events == HANGUP:
-                self.drop()
+                # Both bits at once are an error or a hang-up; one alone was found out before this was watched for.
+                if mask == READABLE | WRITABLE:
+                    self.drop()
                 return
             if mask & WRITABLE and self.outbox is not None:
                 self.writable()

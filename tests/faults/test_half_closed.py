@@ -222,6 +222,18 @@ def test_others_who_take_long_are_not_ended(start: Callable[..., Local], halved:
     assert halved.ended == halved.told == []
 
 
+def test_an_event_from_before_is_no_hang_up(start: Callable[..., Local], halved: Halved) -> None:
+    """The end of the stream may be in the batch of events whose first one made that uninteresting."""
+    server = start()
+    wire = asked(server, halved, "/sleep/0.5", "sleep")
+    halve(wire)
+    until(lambda: bool(halved.told))
+    (connection,) = server.worker.pools.index.get_at(0, 3)
+    server.worker.loop.call_from_thread(lambda: connection.on_ready(1))
+    server.worker.loop.call_from_thread(lambda: connection.on_ready(2))
+    assert rest(wire).endswith(b"slept")
+
+
 # --- who is gone --------------------------------------------------------------------------------
 
 
