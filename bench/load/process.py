@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +146,14 @@ def pinned(cpu: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def serving(command: list[str], port: int, cpu: int | None, log: Path, python_path: str = "") -> Iterator[Running]:
+def serving(
+    command: list[str],
+    port: int,
+    cpu: int | None,
+    log: Path,
+    python_path: str = "",
+    up: Callable[[int], bool] = is_up,
+) -> Iterator[Running]:
     """Start a server, wait for its first answer, and stop it at the end.
 
     Args:
@@ -154,6 +161,7 @@ def serving(command: list[str], port: int, cpu: int | None, log: Path, python_pa
         cpu: the CPU it is bound to.
         log: file that takes what it prints.
         python_path: appended to the directory of the applications.
+        up: asked with the port whether it answers now.
 
     Raises:
         ServerError: it exited, or did not answer in time.
@@ -166,13 +174,15 @@ def serving(command: list[str], port: int, cpu: int | None, log: Path, python_pa
             command, cwd=APPS, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        yield Running(process.pid, port, _first_answer(process, port, log, began))
+        yield Running(process.pid, port, _first_answer(process, port, log, began, up))
     finally:
         _stop(process)
 
 
-def _first_answer(process: subprocess.Popen[bytes], port: int, log: Path, began: float) -> float:
-    while not is_up(port):
+def _first_answer(
+    process: subprocess.Popen[bytes], port: int, log: Path, began: float, up: Callable[[int], bool]
+) -> float:
+    while not up(port):
         if process.poll() is not None:
             raise ServerError(f"exited with status {process.returncode}: {_tail(log)}")
         if time.perf_counter() - began > START_SECONDS:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.load import idle, machine, wrk
-from bench.load.process import Running, ServerError, free_port, pinned, serving
+from bench.load.process import Running, ServerError, free_port, is_up, pinned, serving
 from bench.load.results import Results, Sample, Values
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -60,13 +60,14 @@ class Stand:
         return max(1, int(count * self.scale))
 
     @contextmanager
-    def serve(self, name: str, command: tuple[str, ...]) -> Iterator[Running]:
+    def serve(self, name: str, command: tuple[str, ...], up: Callable[[int], bool] = is_up) -> Iterator[Running]:
         """Start a server and stop it at the end.
 
         Args:
-            name: `OURS` runs with this checkout, any other with the peers' interpreter.
+            name: what begins with `OURS` runs with this checkout, any other with the peers' interpreter.
             command: words after the interpreter, or a whole command when the first is an absolute path;
                 ``{port}`` is replaced in each.
+            up: asked with the port whether it answers now.
 
         Raises:
             ServerError: it did not start.
@@ -74,9 +75,10 @@ class Stand:
         port = free_port()
         words = [word.replace("{port}", str(port)) for word in command]
         if not Path(words[0]).is_absolute():
-            words.insert(0, self.python if name == OURS else self.peers_python)
+            words.insert(0, self.python if name.startswith(OURS) else self.peers_python)
         log = self.scratch / f"{name.replace(' ', '-')}.log"
-        with serving(words, port, self.server_cpu, log, self.python_path if name == OURS else "") as running:
+        path = self.python_path if name.startswith(OURS) else ""
+        with serving(words, port, self.server_cpu, log, path, up) as running:
             yield running
 
 
