@@ -113,6 +113,10 @@ cdef class AsyncSocket(SocketQueue):
         self.opened_socket().close(code, reason)
         return self.end()
 
+    def call_from_thread(self, call, *args):
+        """See `WebSocket.call_from_thread`."""
+        self.opened_socket().call_from_thread(call, *args)
+
     # --- the server -----------------------------------------------------------------------------
 
     cdef int opened(self, WebSocket ws) except -1:

@@ -3,6 +3,7 @@ from typing import Any, Never, final
 from dimcore.exchange import Exchange
 from dimcore.outflow import Push
 from dimcore.request import RequestPoint
+from dimcore.websocket import Endpoint
 
 @final
 class Connection(Exchange):
@@ -16,4 +17,14 @@ class Connection(Exchange):
     def push(self, flow: Push, piece: bytes) -> bool: ...
     def end_push(self, flow: Push, error: BaseException | None) -> None: ...
     def complete(self, request: RequestPoint, result: Any, error: BaseException | None = None) -> None: ...
+    def upgrade_late(
+        self,
+        request: RequestPoint,
+        endpoint: Endpoint,
+        handler: Any,
+        *,
+        headers: Any = None,
+        protocol: str | None = None,
+        codec: Any = None,
+    ) -> bool: ...
     def close(self) -> None: ...

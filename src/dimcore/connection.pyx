@@ -187,6 +187,50 @@ cdef class Connection(Exchange):
         finally:
             self.through()
 
+    def upgrade_late(self, RequestPoint request not None, endpoint, handler, *, headers=None, protocol=None,
+                     codec=None):
+        """`upgrade` for a handler that has waited: the request is answered with 101, and the socket opens at once.
+
+        To be called on the loop, by the coroutine that was to answer the request; what that returns is not looked
+        at any more, nor what it raises, and when the connection ends it is the `handler` that is told.
+
+        Returns:
+            False as `upgrade`: the request is still to be answered, by what the coroutine returns.
+
+        Raises:
+            UsageError, ResponseError: as `upgrade`; nothing was changed.
+        """
+        cdef Core core = self.site.core
+        cdef bint agreed = False
+        if self.current is not request or self.flags & (BUSY | GONE | STREAMING | WORKING) != BUSY:
+            raise UsageError("nobody waits for the answer to this request any more")
+        core.enter()
+        self.flags |= WORKING
+        self.flags &= ~<uint16_t> BUSY
+        try:
+            agreed = self.upgrade(request, endpoint, handler, headers=headers, protocol=protocol, codec=codec)
+        finally:
+            if not agreed:
+                self.flags |= BUSY
+                self.through()
+        if not agreed:
+            return False
+        try:
+            self.watch(READABLE)         # not while it was waited with too much that came meanwhile
+            if inbox_size(self.inbox):
+                self.open_socket(self.inbox.data + self.inbox.start, self.inbox.end - self.inbox.start)
+            else:
+                self.open_socket(NULL, 0)
+            self.free_inbox()
+            self.settle()
+        except BaseException as error:
+            self.fail(error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        finally:
+            self.through()
+        return True
+
     def read_on(self):
         """See `Channel.read_on`."""
         if self.flags & GONE or not self.flags & UPGRADED:

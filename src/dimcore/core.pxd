@@ -68,6 +68,8 @@ cdef class Core:
     cdef object open_body
     cdef object report
     cdef object access_log
+    cdef object from_thread          # makes a call on the loop's thread, or None
+    cdef unsigned long thread        # the loop's; 0 before its first round
     cdef object forwarded            # resolves what trusted proxies say, or None
 
     cdef int enter(self) except -1

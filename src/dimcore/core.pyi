@@ -39,6 +39,7 @@ class Core:
         open_flow: Callable[..., Any] | None = None,
         open_body: Callable[[Any], Any] | None = None,  # (Connection)
         mute: Callable[[int], object] | None = None,
+        from_thread: Callable[[Callable[[], object]], object] | None = None,
     ) -> None: ...
     def configure(
         self,

@@ -114,7 +114,8 @@ cdef class Core:
         PyMem_Free(self.inbuf)
 
     def attach(self, *, register, modify, unregister, offload=None, open_spool=None, open_stream=None, report=None,
-               access_log=None, forwarded=None, Runner runner=None, open_flow=None, open_body=None, mute=None):
+               access_log=None, forwarded=None, Runner runner=None, open_flow=None, open_body=None, mute=None,
+               from_thread=None):
         """Connect the core with the loop that drives it.
 
         Args:
@@ -148,6 +149,9 @@ cdef class Core:
                 asks a request who it is from; returns client address, scheme, host and
                 request id, each text or None.  The connection's own when None.
 
+            from_thread: called with a callable, from any thread; has it called on the loop's.  WebSockets offer it
+                to the program where it is given.
+
         What `report` or `access_log` raises is reported and goes no further.
         """
         self.register = register
@@ -167,6 +171,7 @@ cdef class Core:
         self.open_flow = open_flow
         self.open_body = open_body
         self.forwarded = forwarded
+        self.from_thread = from_thread
 
     def configure(self, *, max_connections=None, admin_reserve=None, max_per_address=None, max_body=None,
                   body_memory=None, request_line=None, head=None, field=None, fields=None, body_rate=None,

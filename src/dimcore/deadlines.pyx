@@ -23,6 +23,9 @@ from dimcore.index cimport Index, Point
 from dimcore.limits cimport ACTIVE, CLOSING, LAYERS, METHODS, PARSED, POOL_WEBSOCKET, RESPONSE_READY, ROUTED
 from dimcore.request cimport RequestPoint
 
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept nogil
+
 cdef extern from "time.h" nogil:
     ctypedef long time_t
     time_t time(time_t *out)
@@ -42,6 +45,7 @@ def tick(Core core not None):
     """
     cdef int64_t now = core.clock()
     core.round_ns[0] = now
+    core.thread = PyThread_get_thread_ident()
     core.writer.set_time(time(NULL))
     if now >= core.sweep_at_ns:
         core.enter()

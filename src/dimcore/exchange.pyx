@@ -167,7 +167,8 @@ cdef class Exchange(Channel):
             raise UsageError(NO_LOOP)
         errand = runner.begin(self, self.current, awaitable, None)
         if errand is not None:
-            return self.wait_for(errand)
+            # A coroutine that has made a WebSocket of the connection goes on beside it.
+            return None if self.flags & UPGRADED else self.wait_for(errand)
         self.current.coroutine = runner.take_context()
         return runner.take_result()
 

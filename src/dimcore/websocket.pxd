@@ -72,6 +72,7 @@ cdef class WebSocket(MessageReader):
     cdef bint is_alive(self) except -1
     cdef bint depart(self) except -1
     cdef void gone(self) noexcept
+    cdef int check_thread(self) except -1
     # in
     cdef int deliver(self, object message) except -1
     cdef int peer_closed(self, str reason) except -1

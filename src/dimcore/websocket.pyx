@@ -29,10 +29,13 @@ from dimcore.states cimport ANSWERED, CLOSE_BEGUN, MOVED_BYTES, REQUEST_BEGUN
 from dimcore.stream cimport STREAM_BROKEN, Outbox, stream_send
 from dimcore.writer cimport Writer
 
+from functools import partial as _partial
+
 from dimcore.errors import UsageError, WebSocketError
 from dimcore.messages import close_payload as _close_payload
 
 cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept nogil
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 cdef enum:
@@ -128,7 +131,7 @@ cdef class WebSocket(MessageReader):
         connection: the Connection, whose age, address and tallies it has.
 
     Lifetime: a handler may keep it; once `open` is False sending does nothing.
-    Thread-safety: the loop's thread only.
+    Thread-safety: the loop's thread only; `call_from_thread` from any.
     Source: RFC 6455.
     """
 
@@ -173,12 +176,13 @@ cdef class WebSocket(MessageReader):
             `on_drain` tells when to go on), or when the socket is not open any more.
 
         Raises:
-            UsageError: neither text nor bytes.
+            UsageError: neither text nor bytes, or called from a thread that is not the loop's.
             UnicodeEncodeError: text with half a surrogate pair, which UTF-8 has no form for.
         """
         cdef Py_ssize_t size = 0
         cdef const char *data
         cdef int opcode = OP_BINARY
+        self.check_thread()
         if type(message) is bytes:
             data = PyBytes_AS_STRING(message)
             size = PyBytes_GET_SIZE(message)
@@ -207,8 +211,9 @@ cdef class WebSocket(MessageReader):
             data: at most 125 bytes, which come back.
 
         Raises:
-            UsageError: more than that.
+            UsageError: more than that, or another thread.
         """
+        self.check_thread()
         cdef bytes given = bytes(memoryview(data))
         if len(given) > CONTROL_MOST:
             raise UsageError(f"a ping has at most {CONTROL_MOST} bytes, this one has {len(given)}")
@@ -224,10 +229,31 @@ cdef class WebSocket(MessageReader):
             reason: at most 123 bytes of UTF-8.
 
         Raises:
-            UsageError: another code, or a longer reason.
+            UsageError: another code, a longer reason, or another thread.
         """
+        self.check_thread()
         _close_payload(code, reason)
         self.goodbye(code, reason)
+
+    def call_from_thread(self, call, *args):
+        """Have ``call(*args)`` made on the loop's thread, soon and in order: ``ws.call_from_thread(ws.send, "news")``.
+
+        From any thread.  What it raises is logged; once the server has stopped nothing is called.
+
+        Raises:
+            UsageError: the core was attached without a way to do so.
+        """
+        cdef object from_thread = self.connection.site.core.from_thread
+        if from_thread is None:
+            raise UsageError("no way to the loop's thread: the core was attached without `from_thread`")
+        from_thread(_partial(call, *args) if args else call)
+
+    cdef int check_thread(self) except -1:
+        cdef unsigned long owner = self.connection.site.core.thread
+        if owner and PyThread_get_thread_ident() != owner:
+            raise UsageError("a WebSocket is for the loop's thread alone; from another one there are "
+                             "ws.call_from_thread(ws.send, message) and the topics' publish")
+        return 0
 
     # --- the connection -------------------------------------------------------------------------
 
@@ -387,7 +413,8 @@ cdef class WebSocket(MessageReader):
                     self.handler_failed(error)
         elif self.event == EVENT_CLOSE:
             self.peer_closed(message)
-        elif self.event == EVENT_PING and not self.flags & CLOSE_SENT:
+        elif self.event == EVENT_PING and self.may_send():
+            # For somebody who asks and does not read, the answers are bounded as messages are.
             self.put(OP_PONG, PyBytes_AS_STRING(<bytes> message), PyBytes_GET_SIZE(message), message)
         return 0
 

@@ -102,10 +102,11 @@ def converse(
     codec: Callable[[], Any] = lambda: None,
     endpoint: dict[str, Any] | None = None,
     loop: bool = True,
+    routes: dict[str, Any] | None = None,
     debug: bool = True,
     **limits: Any,
 ) -> Any:
-    """Run ``script(rig)`` beside a server whose WebSockets have `handler`; the rig.
+    """Run ``script(rig)`` beside a server whose WebSockets have `handler`, or with other routes; the rig.
 
     Afterwards no coroutine and no Task may be left.
     """
@@ -120,7 +121,7 @@ def converse(
                 request, kind, AsyncSocket(handler), headers=HEADERS, protocol="proto", codec=codec()
             )
 
-        rig = serve({"GET /where": handle}, options={"runner": runner} if loop else {}, **limits)
+        rig = serve(routes or {"GET /where": handle}, options={"runner": runner} if loop else {}, **limits)
         rigs.append(rig)
         asyncio.get_running_loop().add_reader(rig.selector.fileno(), rig.turn)
         ticker = asyncio.get_running_loop().create_task(keep_time(rig))

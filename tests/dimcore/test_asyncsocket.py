@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.dimcore.socket_peer import AsyncPeer, converse, for_a_while, frame, goodbye, until
+from tests.dimcore.socket_peer import UPGRADE, AsyncPeer, converse, for_a_while, frame, goodbye, until
 
-from dimcore import AsyncSocket, ConnectionClosed, UsageError
+from dimcore import AsyncSocket, ConnectionClosed, Endpoint, ResponseError, UsageError
 
 Serve = Callable[..., Any]
 OPEN = (1, 4)
@@ -265,6 +265,79 @@ def test_the_request_stays(serve: Serve) -> None:
             assert await peer.next() == (1, "/wheretest")
 
     converse(serve, handler, script)
+
+
+# --- an upgrade by a coroutine ------------------------------------------------------------------------
+
+
+def upgrading(waits: bool, handler: Any, seen: list[Any]) -> Callable[[Any], Any]:
+    """An async handler that makes a WebSocket of its request, at once or after it has waited, and goes on."""
+    kind = Endpoint(AsyncSocket)
+
+    async def handle(request: Any) -> Any:
+        connection = request.connection
+        if waits:
+            await asyncio.sleep(0.01)
+        make = connection.upgrade_late if waits else connection.upgrade
+        assert make(request, kind, AsyncSocket(handler), headers={"Upgrade": "websocket"})
+        await asyncio.sleep(0.05)
+        with pytest.raises(UsageError):
+            connection.upgrade_late(request, kind, AsyncSocket(handler))
+        seen.append("went on")
+        return "this is not looked at"
+
+    return handle
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_coroutine_that_upgrades(serve: Serve, waits: bool, together: bool) -> None:
+    seen: list[Any] = []
+
+    async def script(rig: Any) -> None:
+        peer = await AsyncPeer(rig).open(frame(1, "early") if together else b"")
+        if together:
+            assert await peer.next() == (1, "early")
+        assert rig.cells() == {OPEN: 1}
+        assert rig.in_flight == {}
+        await peer.send(frame(1, "hello"))
+        assert await peer.next() == (1, "hello")
+        await until(lambda: seen)
+        await peer.send(frame(1, "still here") + goodbye(1000))
+        assert await peer.next() == (1, "still here")
+        assert await peer.closed() == 1000
+        assert await peer.ended()
+
+    assert converse(serve, echo, script, routes={"GET /where": upgrading(waits, echo, seen)}).reports == []
+    assert seen == ["went on"]
+
+
+def test_an_upgrade_that_comes_too_late(serve: Serve) -> None:
+    """The peer has left, or the server is about to stop: the request is still the coroutine's to answer."""
+    seen: list[Any] = []
+
+    async def handle(request: Any) -> Any:
+        connection = request.connection
+        await asyncio.sleep(0)
+        with pytest.raises(UsageError, match="only the handler"):
+            connection.upgrade(request, Endpoint(AsyncSocket), AsyncSocket(echo))
+        with pytest.raises(ResponseError):
+            connection.upgrade_late(request, Endpoint(AsyncSocket), AsyncSocket(echo), headers={"a b": "c"})
+        seen.append("waits")
+        while seen == ["waits"]:  # noqa: ASYNC110 - the script says when
+            await asyncio.sleep(0.001)
+        assert not connection.upgrade_late(request, Endpoint(AsyncSocket), AsyncSocket(echo))
+        return "no"
+
+    async def script(rig: Any) -> None:
+        peer = AsyncPeer(rig)
+        await peer.send(UPGRADE)
+        await until(lambda: seen)
+        rig.core.drain()
+        seen.append("go")
+        assert b"no" in await asyncio.get_running_loop().sock_recv(peer.sock, 65536)
+
+    assert converse(serve, echo, script, routes={"GET /where": handle}).reports == []
 
 
 # --- Tasks ------------------------------------------------------------------------------------------

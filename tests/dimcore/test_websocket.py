@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -533,6 +534,73 @@ def test_a_slow_reader_that_is_closed(serve: Serve, code: int) -> None:
     peer.send(goodbye(code))
     assert heard.events[-1] == (code, "")
     assert rig.cells() == {}
+
+
+@pytest.mark.parametrize("slow", ["wait", "drop", "close-1013"])
+@pytest.mark.parametrize("size", [0, 125])
+def test_somebody_who_asks_and_does_not_read(serve: Serve, slow: str, size: int) -> None:
+    """Pongs are bounded as messages are, whatever the policy."""
+    heard = Heard()
+    rig = serve(route(heard, high_water=1 << 18, slow=slow), seconds={"ws_close": 0.2})
+    peer = Peer(rig, receive_buffer=4096)
+    (connection,) = rig.connections()
+    pings = frame(9, b"p" * size) * (1 << 20 >> 7)
+    most = idle = 0
+    left = b""
+    for _ in range(2000):
+        try:
+            left = left or pings
+            left = left[peer.client.sock.send(left) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            break  # the server has closed it
+        idle = 0 if rig.turn() else idle + 1
+        if connection.fileno < 0 or idle > 20:
+            break
+        most = max(most, heard.ws.buffered)
+    assert most <= (1 << 18) + (1 << 17)
+    assert most > 1 << 14
+    peer.client.sock.close()
+    until_empty(rig)
+
+
+def test_other_threads_are_told_so(serve: Serve) -> None:
+    heard = Heard()
+    rig = serve(route(heard))
+    peer = Peer(rig)
+    errors: list[str] = []
+
+    def run() -> None:
+        for call in (lambda: heard.ws.send("x"), heard.ws.ping, heard.ws.close):
+            try:
+                call()
+            except UsageError as error:
+                errors.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert len(errors) == 3
+    assert "call_from_thread" in errors[0]
+    assert heard.ws.open
+    with pytest.raises(UsageError, match="without `from_thread`"):
+        heard.ws.call_from_thread(heard.ws.send, "x")
+    assert peer.send(frame(1, "still fine")).next() == (1, "still fine")
+
+
+def test_a_call_from_another_thread(serve: Serve) -> None:
+    calls: list[Callable[[], object]] = []
+    heard = Heard()
+    rig = serve(route(heard), options={"from_thread": calls.append})
+    peer = Peer(rig)
+    thread = threading.Thread(target=lambda: heard.ws.call_from_thread(heard.ws.send, "news"))
+    thread.start()
+    thread.join()
+    heard.ws.call_from_thread(heard.ws.ping)
+    for call in calls:
+        call()
+    assert [peer.next(), peer.next()] == [(1, "news"), (9, b"")]
 
 
 # --- limits of time -------------------------------------------------------------------------------

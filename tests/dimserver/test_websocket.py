@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.dimserver.conftest import until
+from tests.wire.wsclient import WebSocketClient
 
+from dimcore import UsageError
 from dimserver import App
 from dimserver.errors import HandlerError
 
@@ -188,3 +193,134 @@ def test_async_methods_are_refused() -> None:
 class Silent:
     def on_message(self, ws: Any, message: str) -> None:
         pass
+
+
+# --- handshakes as bytes ------------------------------------------------------------------------------
+
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+VERSION = "Sec-WebSocket-Version: 13"
+ASK = ("Upgrade: websocket", "Connection: Upgrade", VERSION, KEY)
+
+
+def without(*names: str) -> list[str]:
+    return [line for line in ASK if not line.startswith(names)]
+
+
+@pytest.mark.parametrize(
+    ("first", "lines", "status"),
+    [
+        ("GET /echo/x HTTP/1.1", [*ASK], 101),
+        ("GET /echo/x HTTP/1.1", [*without("Connection"), "Connection: keep-alive, Upgrade"], 101),
+        ("GET /echo/x HTTP/1.1", [*without("Upgrade"), "Upgrade: h2c, WebSocket"], 101),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Content-Length: 0"], 101),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Sec-WebSocket-Protocol: v0"], 101),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Sec-WebSocket-Protocol: V1 , v1"], 101),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Sec-WebSocket-Protocol: "], 101),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Origin: HTTPS://GOOD.TEST"], 101),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Origin: null"], 403),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Origin: https://good.test.evil.test"], 403),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Origin: https://good.test", "Origin: https://evil.test"], 400),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Sec-WebSocket-Protocol: " + ", ".join(["x"] * 65)], 400),
+        ("GET /echo/x HTTP/1.1", [*ASK, "Sec-WebSocket-Extensions: permessage-deflate; a;"], 101),  # not looked at
+        ("GET /echo/x HTTP/1.1", [*ASK, KEY], 400),
+        ("GET /echo/x HTTP/1.1", without("Sec-WebSocket-Key"), 400),
+        ("GET /echo/x HTTP/1.1", [*without("Sec-WebSocket-Version"), "Sec-WebSocket-Version: 12"], 426),
+        ("GET /echo/x HTTP/1.1", without("Sec-WebSocket-Version"), 426),
+        ("GET /echo/x HTTP/1.1", without("Upgrade"), 426),
+        ("GET /echo/x HTTP/1.1", without("Connection"), 426),
+        ("GET /echo/x HTTP/1.0", [*ASK], 426),
+        ("HEAD /echo/x HTTP/1.1", [*ASK], 426),
+        ("POST /echo/x HTTP/1.1", [*ASK, "Content-Length: 0"], 405),
+        ("GET /nowhere HTTP/1.1", [*ASK], 404),
+        ("GET /async/x HTTP/1.1", [*ASK, "X-Stranger: yes"], 401),
+        ("GET /broken HTTP/1.1", [*ASK], 500),
+        ("GET /unmade HTTP/1.1", [*ASK], 500),
+    ],
+)
+def test_handshakes(serve: Serve, app: App, first: str, lines: list[str], status: int) -> None:
+    def fails(request: Any) -> Any:
+        raise ValueError("no")
+
+    class Unmade(Silent):
+        def __init__(self) -> None:
+            raise ValueError("no")
+
+    app.websocket("/broken", Silent, on_request=fails)
+    app.websocket("/unmade", Unmade)
+    server = serve(app, log_level="critical")
+    wire = server.connect()
+    wire.send("\r\n".join([first, "Host: test", *lines, "", ""]).encode())
+    code, headers, _ = wire.answer(head_only=first.startswith("HEAD"))
+    assert code == status
+    if status == 426:
+        assert headers["upgrade"] == "websocket"
+        assert first.endswith("1.0") or "upgrade" in headers["connection"].lower()
+        if not any(line.endswith("Version: 13") for line in lines):
+            assert headers["sec-websocket-version"] == "13"
+    if status == 101:
+        assert headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        assert headers.get("sec-websocket-protocol") == ("v1" if "V1 , v1" in str(lines) else None)
+        assert "sec-websocket-extensions" not in headers
+    elif status != 400:  # a refusal leaves the connection as it was
+        ask = wire.get("/") if headers.get("connection") != "close" else server.connect().get("/")
+        assert ask.answer()[2] == b"plain"
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_handshake_with_a_body(serve: Serve, app: App, framing: str) -> None:
+    """What would be the body is never taken for frames."""
+    body = b"hello" if "Length" in framing else b"5\r\nhello\r\n0\r\n\r\n"
+    wire = serve(app).connect()
+    wire.send("\r\n".join(["GET /echo/x HTTP/1.1", "Host: test", *ASK, framing, "", ""]).encode() + body)
+    assert wire.answer()[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/echo/x", "/async/x"])
+@pytest.mark.parametrize("how", ["half", "reset", "half a frame", "close and half"])
+def test_ways_to_leave(serve: Serve, app: App, path: str, how: str) -> None:
+    server = serve(app)
+    client = WebSocketClient(server.url.replace("http", "ws", 1) + path)
+    client.send("hello")
+    assert client.receive() == "hello"
+    if how == "reset":
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    else:
+        if how == "half a frame":
+            client.raw(b"\x81\xfe\x01")
+        if how == "close and half":
+            client.say_goodbye(4001)
+        client.sock.shutdown(socket.SHUT_WR)
+        if how == "close and half":
+            assert client.closed()[0] == 4001
+        assert client.ended()
+    until(lambda: server.worker.pools.index.total_connections() == 0)
+    client.close()
+
+
+@pytest.mark.parametrize("path", ["/events", "/coroutine"])
+def test_news_from_another_thread(serve: Serve, path: str) -> None:
+    app = App()
+    sockets: list[Any] = []
+
+    @app.websocket("/events")
+    class Listening:
+        def on_open(self, ws: Any) -> None:
+            sockets.append(ws)
+
+    @app.websocket("/coroutine")
+    async def listen(ws: Any) -> None:
+        sockets.append(ws)
+        async for _ in ws:
+            pass
+
+    server = serve(app)
+    with WebSocketClient(server.url.replace("http", "ws", 1) + path) as client:
+        until(lambda: bool(sockets))
+        with pytest.raises(UsageError, match="call_from_thread"):
+            sockets[0].send("x")
+        for number in range(100):
+            sockets[0].call_from_thread(sockets[0].send, f"{number}")
+        assert [client.receive() for _ in range(100)] == [f"{number}" for number in range(100)]
+        client.say_goodbye()
+        assert client.closed()[0] == 1000

@@ -131,6 +131,7 @@ class Worker:
         self._core.attach(
             offload=self.operations.offload(self._threads.submit),
             access_log=None if self._access_log is None else self._access_log.lines,
+            from_thread=self.loop.call_from_thread,
             **Needs(self.settings, self.loop, self.log).callables(),
         )
 

@@ -55,7 +55,9 @@ def check_handshake(request: RequestPoint) -> str:
     """
     headers = request.headers
     if headers.get("sec-websocket-version") != VERSION:
-        raise HandshakeRefused("the version of WebSocket spoken here is 13", 426, {"Sec-WebSocket-Version": VERSION})
+        raise HandshakeRefused("the version of WebSocket spoken here is 13", 426, {
+            "Sec-WebSocket-Version": VERSION, "Upgrade": "websocket", "Connection": "Upgrade",
+        })  # fmt: skip
     key = headers.get("sec-websocket-key", "")
     try:
         raw = binascii.a2b_base64(key.encode("ascii"), strict_mode=True)

@@ -51,7 +51,7 @@ def test_other_versions(line: str) -> None:
     with pytest.raises(HandshakeRefused) as caught:
         check_handshake(ask(line))
     assert caught.value.status == 426
-    assert caught.value.headers == {"Sec-WebSocket-Version": "13"}
+    assert caught.value.headers == {"Sec-WebSocket-Version": "13", "Upgrade": "websocket", "Connection": "Upgrade"}
 
 
 @pytest.mark.parametrize(
