@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from dimcore.channel cimport (
-    APART_BYTES, CLOSE, GONE, LINGER, READABLE, WORKING, WRITABLE, Channel,
+    APART_BYTES, CLOSE, GONE, HANGUP, LINGER, READABLE, WORKING, WRITABLE, Channel,
 )
 from dimcore.frames cimport CONTROL_MOST, HEAD_MOST, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT, frame_write_head
 from dimcore.limits cimport ACTIVE, CLOSING, IDLE, KIB
@@ -339,7 +339,7 @@ cdef class WebSocket(MessageReader):
             not self.flags & LAGS or self.endpoint.slow != SLOW_WAIT or self.flags & CLOSE_SENT
         ):
             events |= READABLE
-        return events
+        return events if events else HANGUP
 
     cdef int drained(self) except -1:
         """The peer has taken all there was."""

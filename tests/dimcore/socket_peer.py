@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -121,7 +122,10 @@ def converse(
                 request, kind, AsyncSocket(handler), headers=HEADERS, protocol="proto", codec=codec()
             )
 
-        rig = serve(routes or {"GET /where": handle}, options={"runner": runner} if loop else {}, **limits)
+        options: dict[str, Any] = {"runner": runner} if loop else {}
+        if hasattr(select, "epoll"):
+            options["mute"] = lambda fd: mute(rigs[0].selector, fd)
+        rig = serve(routes or {"GET /where": handle}, options=options, **limits)
         rigs.append(rig)
         asyncio.get_running_loop().add_reader(rig.selector.fileno(), rig.turn)
         ticker = asyncio.get_running_loop().create_task(keep_time(rig))
@@ -143,6 +147,12 @@ def converse(
 
     asyncio.run(main(), debug=debug)
     return rigs[-1]
+
+
+def mute(selector: Any, fd: int) -> None:
+    """As the shell's selector has it: only a hang-up is reported."""
+    selector._selector.modify(fd, 0)
+    selector._fd_to_key[fd] = selector._fd_to_key[fd]._replace(events=0)
 
 
 async def keep_time(rig: Any) -> None:

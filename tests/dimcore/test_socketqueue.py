@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
+import struct
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -125,6 +128,26 @@ def test_a_peer_that_is_held_back_is_alive(serve: Serve) -> None:
         assert await peer.closed() == 1000
 
     converse(serve, slow, script, seconds={"ws_ping": 0.1, "ws_timeout": 0.1})
+
+
+def test_a_peer_that_is_gone_while_it_is_held_back(serve: Serve) -> None:
+    """That shows although nothing is read: the handler gets what it had, and the end."""
+    slow = Slow()
+
+    async def script(rig: Any) -> None:
+        peer = await AsyncPeer(rig).open()
+        await peer.send(frame(2, bytes(QUEUE)) + frame(1, "more"))
+        await for_a_while()
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.sock.close()
+        if hasattr(select, "epoll"):
+            await until(lambda: not rig.cells())
+        slow.go.set()
+        await until(lambda: slow.code)
+
+    converse(serve, slow, script)
+    assert slow.taken[0] == bytes(QUEUE)
+    assert slow.code == 1006
 
 
 def test_a_handler_that_leaves_what_came_unread(serve: Serve) -> None:

@@ -130,10 +130,10 @@ class AsyncLoop(Loop):
             keys = self.selector.keys
             for descriptor, event in events:
                 try:
-                    key = keys[descriptor]
+                    call = keys[descriptor]
                 except KeyError:  # unregistered by a callback of this very round
                     continue
-                key.data(event if event == 1 else self.selector.meaning(event))
+                call(event if event == 1 else self.selector.meaning(event))
             if self._settle is not None:
                 self._settle()
             if later:

@@ -1,7 +1,7 @@
 """The event loop: a selector whose keys hold the call to make.
 
     for descriptor, event in selector.poll(timeout, most):
-        keys[descriptor].data(event)
+        keys[descriptor](event)
 
 Nothing else happens for an event: what it means is the compiled core's affair.
 Time limits are the index's; the loop only wakes often enough to keep them, and
@@ -11,6 +11,7 @@ not at all while there is nothing to keep.
 from __future__ import annotations
 
 import os
+import select
 import selectors
 from _thread import RLock
 from collections import deque
@@ -21,9 +22,13 @@ from time import monotonic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from dimcore import Runner
+
+    class HasFileno(Protocol):
+        def fileno(self) -> int: ...
+
 
 __all__ = ["Loop"]
 
@@ -35,29 +40,70 @@ BATCH = 256  # events a round: more would only grow the list, the rest is ready 
 FOREVER = -1.0  # timeout: no event, no waking
 
 
-class Selector(selectors.DefaultSelector):
-    """The platform's selector, with a wait that makes no key-and-mask tuple of each event.
+class Selector:
+    """What waits for descriptors: epoll where there is one, else what `selectors` has for the platform.
 
-    `selectors` builds a second list out of the one epoll gives; with a thousand
-    busy connections that is a tenth of all CPU time a request.
+    Kept by descriptor is the call to make and nothing else.  The `SelectorKey` of the standard library's selectors is
+    88 bytes for each connection, and the key-and-mask tuple they make of each event a tenth of all CPU time.
 
     Attributes:
-        keys: descriptor -> SelectorKey.
+        keys: descriptor -> what to call with the mask of an event.
         poll: called with ``(timeout, most)``, seconds or `FOREVER` and a number of events;
             returns ``(descriptor, event)`` pairs.  `meaning` says what an event other than 1 stands for.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        # Both names are in every CPython from 3.4 on; a test looks for them.
-        self.keys: dict[int, selectors.SelectorKey] = self._fd_to_key  # type: ignore[attr-defined]
-        self._is_epoll = isinstance(self, getattr(selectors, "EpollSelector", ()))
+        self.keys: dict[int, Callable[[int], object]] = {}
+        self._epoll: Any = select.epoll() if hasattr(select, "epoll") else None
+        self._other: Any = selectors.DefaultSelector() if self._epoll is None else None
         self.poll: Callable[[float, int], list[tuple[int, int]]] = (
-            self._selector.poll if self._is_epoll else self._select  # type: ignore[attr-defined]
+            self._select if self._epoll is None else self._epoll.poll
         )
 
-    def _select(self, timeout: float, most: int) -> list[tuple[int, int]]:
-        return [(key.fd, mask) for key, mask in self.select(None if timeout < 0 else timeout)[:most]]
+    def register(self, file: int | HasFileno, events: int, call: Callable[[int], object]) -> None:
+        """Watch a descriptor for 1 (readable), 2 (writable) or both.
+
+        Raises:
+            KeyError: it is watched already.
+        """
+        descriptor = file if isinstance(file, int) else file.fileno()
+        if descriptor in self.keys:
+            raise KeyError(f"descriptor {descriptor} is watched already")
+        if self._epoll is not None:
+            self._epoll.register(descriptor, _EPOLL_MASKS[events])
+        else:
+            self._other.register(descriptor, events)
+        self.keys[descriptor] = call
+
+    def modify(self, file: int | HasFileno, events: int, call: Callable[[int], object]) -> None:
+        """Watch it for something else, or have something else called.
+
+        Raises:
+            KeyError: it is not watched.
+        """
+        descriptor = file if isinstance(file, int) else file.fileno()
+        self.keys[descriptor]
+        if self._epoll is not None:
+            self._epoll.modify(descriptor, _EPOLL_MASKS[events])
+        else:
+            self._other.modify(descriptor, events)
+        self.keys[descriptor] = call
+
+    def unregister(self, file: int | HasFileno) -> None:
+        """Watch it no longer; before it is closed.
+
+        Raises:
+            KeyError: it is not watched.
+        """
+        descriptor = file if isinstance(file, int) else file.fileno()
+        del self.keys[descriptor]
+        if self._epoll is not None:
+            try:
+                self._epoll.unregister(descriptor)
+            except OSError:
+                pass  # closed meanwhile: then epoll has forgotten it
+        else:
+            self._other.unregister(descriptor)
 
     @property
     def mute(self) -> Callable[[int], None] | None:
@@ -65,21 +111,34 @@ class Selector(selectors.DefaultSelector):
 
         None where the platform's selector has no such thing.  `modify` ends it.
         """
-        return self._mute if self._is_epoll else None
+        return None if self._epoll is None else self._mute
 
     def _mute(self, descriptor: int) -> None:
-        self._selector.modify(descriptor, 0)  # type: ignore[attr-defined]
-        self.keys[descriptor] = self.keys[descriptor]._replace(events=0)
+        self._epoll.modify(descriptor, 0)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while any of those watched has an event."""
+        number: int = (self._other if self._epoll is None else self._epoll).fileno()
+        return number
+
+    def close(self) -> None:
+        """Give everything back; again is fine."""
+        self.keys.clear()
+        (self._other if self._epoll is None else self._epoll).close()
+
+    def _select(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        return [(key.fd, mask) for key, mask in self._other.select(None if timeout < 0 else timeout)[:most]]
 
     def meaning(self, event: int) -> int:
         """The mask of an event: 1 readable, 2 writable; an error or a hang-up is both, whoever asks finds out."""
-        if not self._is_epoll:
+        if self._epoll is None:
             return event
         return (selectors.EVENT_READ if event & ~_EPOLLOUT else 0) | (selectors.EVENT_WRITE if event & ~_EPOLLIN else 0)
 
 
 _EPOLLIN = 1  # EVENT_READ has the same value, so the event of nearly every round needs no translation
 _EPOLLOUT = 4
+_EPOLL_MASKS = (0, _EPOLLIN, _EPOLLOUT, _EPOLLIN | _EPOLLOUT)  # by the mask of `selectors`
 
 
 def _never() -> bool:
@@ -168,10 +227,10 @@ class Loop:
             tick()
             for descriptor, event in events:
                 try:
-                    key = keys[descriptor]
+                    call = keys[descriptor]
                 except KeyError:  # unregistered by a callback of this very round
                     continue
-                key.data(event if event == 1 else meaning(event))
+                call(event if event == 1 else meaning(event))
             idle = not events
             if soon:
                 self._run_soon()

@@ -317,12 +317,12 @@ def test_out_of_descriptors_it_pauses_says_so_once_and_comes_back(
     monkeypatch.setattr(module, "PAUSE", 0.05)
     served.listener._exhausted()
     served.listener._exhausted()
-    assert served.listener.sock.fileno() not in served.loop.selector.get_map()
+    assert served.listener.sock.fileno() not in served.loop.selector.keys
     ((level, line),) = served.told.lines
     assert level == "error"
     assert line.startswith(f"{served.listener.url}: out of descriptors or memory; ")
     served.turn(0.1)
-    assert served.listener.sock.fileno() in served.loop.selector.get_map()
+    assert served.listener.sock.fileno() in served.loop.selector.keys
     served.listener._exhausted()
     served.listener.close()
     served.turn(0.1)  # a pause that ends after the end
