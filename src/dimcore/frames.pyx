@@ -125,20 +125,25 @@ cdef void frame_mask(char *data, size_t size, const uint8_t *key, uint64_t offse
 
     Eight bytes at a time; the compiler makes vectors of them.
     """
+    _mask(data, data, size, key, offset)
+
+
+cdef inline void _mask(char *out, const char *data, size_t size, const uint8_t *key, uint64_t offset) noexcept nogil:
+    """The same from `data` to `out`, which is the same memory or lies apart."""
     cdef uint8_t turned[8]
     cdef uint64_t word, pattern
     cdef size_t at, words = size // 8
     for at in range(8):
         turned[at] = key[(offset + at) & 3]
     memcpy(&pattern, turned, 8)
-    if pattern == 0:
+    if pattern == 0 and out == data:
         return
     for at in range(words):
         memcpy(&word, data + at * 8, 8)
         word ^= pattern
-        memcpy(data + at * 8, &word, 8)
+        memcpy(out + at * 8, &word, 8)
     for at in range(words * 8, size):
-        data[at] ^= <char> turned[at & 7]
+        out[at] = data[at] ^ <char> turned[at & 7]
 
 
 def encode_frame(int opcode, payload=b"", *, bint final=True, bint compressed=False, mask=None):
@@ -175,9 +180,10 @@ def encode_frame(int opcode, payload=b"", *, bint final=True, bint compressed=Fa
     frame = PyBytes_FromStringAndSize(NULL, head_size + len(given))
     at = PyBytes_AS_STRING(frame)
     memcpy(at, head, head_size)
-    memcpy(at + head_size, PyBytes_AS_STRING(given), len(given))
-    if key is not None:
-        frame_mask(at + head_size, len(given), <const uint8_t *> PyBytes_AS_STRING(key), 0)
+    if key is None:
+        memcpy(at + head_size, PyBytes_AS_STRING(given), len(given))
+    else:
+        _mask(at + head_size, PyBytes_AS_STRING(given), len(given), <const uint8_t *> PyBytes_AS_STRING(key), 0)
     return frame
 
 
@@ -192,13 +198,13 @@ def apply_mask(data, mask, size_t offset=0):
     Raises:
         UsageError: a mask that is not 4 bytes.
     """
-    cdef bytes key = bytes(memoryview(mask))
+    cdef bytes key = mask if type(mask) is bytes else bytes(memoryview(mask))
     cdef bytes source = data if type(data) is bytes else memoryview(data).tobytes()
     cdef bytes masked
     if len(key) != 4:
         raise UsageError(f"a mask has 4 bytes, this one has {len(key)}")
     # Made empty: a copy of a single byte would be an object that the whole process shares.
     masked = PyBytes_FromStringAndSize(NULL, len(source))
-    memcpy(PyBytes_AS_STRING(masked), PyBytes_AS_STRING(source), len(source))
-    frame_mask(PyBytes_AS_STRING(masked), len(masked), <const uint8_t *> PyBytes_AS_STRING(key), offset)
+    _mask(PyBytes_AS_STRING(masked), PyBytes_AS_STRING(source), len(source),
+          <const uint8_t *> PyBytes_AS_STRING(key), offset)
     return masked
