@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load import stand, wrk
-from bench.load.peers import APPS
 from bench.load.process import Running
 from bench.load.results import Results, Sample, Values
 from bench.load.stand import OURS, Bench, Column, Stand, Target
@@ -49,7 +48,7 @@ def _ours(app: str, *more: str) -> tuple[str, ...]:
 
 
 def _other(name: str) -> Peer:
-    return Peer(name, (str(APPS / "ws_peers.py"), name, "{port}"))
+    return Peer(name, ("ws_peers.py", name, "{port}"))
 
 
 PEERS = (
