@@ -70,6 +70,11 @@ HEADINGS = {
 }
 
 
+MEMORY = {"memory": INLINE, "memory-threads": THREADS}
+REQUESTS = 1_000_000
+BOUND_BYTES = 2 << 20
+
+
 def load(running: Running, seconds: int, cpu: int | None, scratch: Path) -> Values:
     """One load on a warm server.
 
@@ -85,6 +90,23 @@ def load(running: Running, seconds: int, cpu: int | None, scratch: Path) -> Valu
     return {"cpu_us": spent / taken.requests * 1e6, "per_second": taken.per_second, "p99_us": taken.p99_us}
 
 
+def growth(running: Running, seconds: int, cpu: int | None, scratch: Path, requests: int) -> Values:
+    """What is resident more after so many requests; those of the warm-up not counted.
+
+    Raises:
+        LoadError: wrk failed, or nothing was answered.
+    """
+    wrk.run(running.port, CONNECTIONS, seconds, 1, cpu, scratch)
+    before = running.resident_bytes()
+    answered = 0
+    while answered < requests:
+        taken = wrk.run(running.port, CONNECTIONS, seconds, 1, cpu, scratch)
+        if taken.errors or not taken.requests:
+            raise wrk.LoadError(f"{taken.requests} answers, and errors: {taken.errors}")
+        answered += taken.requests
+    return {"growth_bytes": float(max(0, running.resident_bytes() - before)), "requests": float(answered)}
+
+
 def take(stand_: Stand, results: Results) -> Iterator[Sample]:
     results.versions |= peers.versions(stand_.peers_python, *PACKAGES)
 
@@ -93,6 +115,14 @@ def take(stand_: Stand, results: Results) -> Iterator[Sample]:
         with stand_.serve(OURS if name.startswith(OURS) else name, command) as running:
             return load(running, stand_.seconds, stand_.client_cpu, stand_.scratch)
 
+    def grown(command: Command) -> Values:
+        with stand_.serve(OURS, command) as running:
+            seconds, requests = max(stand_.seconds, 2), stand_.scaled(REQUESTS)
+            return growth(running, seconds, stand_.client_cpu, stand_.scratch, requests)
+
+    for key, name in MEMORY.items():
+        if stand_.takes(name):
+            yield stand.attempt(key, name, 0, partial(grown, SERVERS["wsgi"][name]))
     for number in range(stand_.rounds):
         for scenario, servers in SERVERS.items():
             for name, command in servers.items():
@@ -145,6 +175,16 @@ TARGETS = (
         "bare WSGI on threads, against waitress", "≤ 0.5 ×", best("wsgi", THREADS, ("waitress",)), _at_most(0.5), _times
     ),
     Target("… against granian", "≤ 1 ×", best("wsgi", THREADS, ("granian",)), _at_most(1.0), _times),
+    *(
+        Target(
+            f"growth over a million requests, {name.partition(', ')[2]}",
+            "< 2 MiB",
+            stand.median_of(key, "growth_bytes", name),
+            lambda grown: grown < BOUND_BYTES,
+            lambda grown: f"{grown / 2**20:.2f} MiB",
+        )
+        for key, name in MEMORY.items()
+    ),
     *(
         Target(f"{HEADINGS[key]} against the best of all others", "≤ 1 ×", best(key, INLINE), _at_most(1.0), _times)
         for key in ("flask", "django")

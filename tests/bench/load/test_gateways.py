@@ -38,6 +38,13 @@ def test_the_best_of_the_others() -> None:
     assert gateways.best("wsgi", gateways.INLINE, ("granian",))(results(ours=5, bjoern=4, granian=10)) == 0.5
 
 
+def test_what_memory_is_measured_with() -> None:
+    assert set(gateways.MEMORY.values()) <= set(gateways.SERVERS["wsgi"])
+    kept = Results(samples=[Sample("memory", gateways.INLINE, 0, {"growth_bytes": 3.0 * 2**20})])
+    missed = [t.what for t in gateways.TARGETS if (value := t.value(kept)) is not None and not t.holds(value)]
+    assert missed == ["growth over a million requests, on the loop"]
+
+
 def test_the_table_goes_into_readme(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     text = (gateways.ROOT / "README.md").read_text()
