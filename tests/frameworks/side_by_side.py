@@ -1,0 +1,135 @@
+"""Two servers with one app: what each answers to the same bytes, and where they differ."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import select
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, Self
+
+from tests.dimserver.conftest import PATIENCE, child_environment
+
+APPS = pathlib.Path(__file__).parent / "apps"
+IGNORED = ("date", "server")  # every server has its own
+
+
+class Peer:
+    """Another server, started by its own command."""
+
+    def __init__(self, *words: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=APPS, env=child_environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        self.url = self._announced()
+
+    def _announced(self) -> str:
+        assert self.process.stdout is not None
+        said = b""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and select.select([self.process.stdout], [], [], PATIENCE)[0]:
+            line = self.process.stdout.readline()
+            said += line
+            found = re.search(rb"(?:Listening at: |running on )(http://[0-9.:]+)", line)
+            if found is not None:
+                return found[1].decode()
+            if not line:
+                break
+        raise AssertionError(f"the other server did not start: {said!r}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=PATIENCE)
+
+
+def ask(url: str, request: bytes) -> dict[str, Any]:
+    """Send the bytes of one request and read to the end; status, header fields and body, by name."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), PATIENCE) as sock:
+        peer = sock.getsockname()[1]
+        sock.sendall(request)
+        received = b""
+        try:
+            while data := sock.recv(65536):
+                received += data
+                # An answer that says where it ends is not waited for the end of the connection.
+                if b"\r\n\r\n" in received and b"connection: close" not in received.lower() and is_whole(received):
+                    break
+        except ConnectionResetError:
+            pass
+    return {name: _anonymous(value, int(port), peer) for name, value in told(received).items()}
+
+
+def _anonymous(value: Any, server: int, client: int) -> Any:
+    """Without the ports, which are others each time."""
+    text = json.dumps(value)
+    for number, name in ((server, "SERVER"), (client, "CLIENT")):
+        text = re.sub(rf'(?<![0-9])"?{number}"?(?![0-9])', f'"{name}"' if f'"{number}"' in text else name, text)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def is_whole(received: bytes) -> bool:
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    return (length is not None and len(body) >= int(length[1])) or body.endswith(b"0\r\n\r\n")
+
+
+def told(received: bytes) -> dict[str, Any]:
+    """An answer as a flat table."""
+    if not received:
+        return {"status": "nothing"}
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    table: dict[str, Any] = {"status": first}
+    framing = "end of the connection"
+    for line in lines:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip()
+        if name == "transfer-encoding":
+            framing = value
+        elif name == "content-length":
+            framing = "length"
+            length = int(value)
+        elif name not in IGNORED:
+            table[name] = f"{table[name]} | {value}" if name in table else value
+    whole = True
+    if framing == "chunked" and body:
+        body, whole = unchunked(body)
+    elif framing == "length" and body:
+        whole = len(body) == length
+    table["framing"] = framing + ("" if whole else ", cut")
+    if body and table.get("content-type") == "application/json":
+        table.update({f"app: {name}": value for name, value in json.loads(body).items()})
+    else:
+        table["body"] = body.decode("latin-1")
+        if framing == "length" and not body:
+            table["length"] = length
+    return table
+
+
+def unchunked(body: bytes) -> tuple[bytes, bool]:
+    whole = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size or b"0", 16)
+        if length == 0:
+            return whole, True
+        whole, body = whole + body[:length], body[length + 2 :]
+    return whole, False
+
+
+def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What is not the same: name -> (of the other, ours); None where there is none."""
+    names = sorted(theirs.keys() | ours.keys())
+    return {name: (theirs.get(name), ours.get(name)) for name in names if theirs.get(name) != ours.get(name)}
