@@ -11,7 +11,8 @@ a pattern that fits the path but lacks the method does not hide a broader one.
 
 HEAD takes, at each of these steps, the HEAD route or else the GET route of that
 very pattern: an exact GET goes before a HEAD on a prefix.  The method ``*`` is
-any that the pattern has no route of its own for.
+any that the pattern has no route of its own for, but CONNECT, whose target is no
+path.
 
 A path is split first and decoded after, once.  ``%2F`` is data inside a segment
 and becomes NUL while paths are compared, so it equals no ``/`` of a pattern;
@@ -128,10 +129,14 @@ cdef inline PyObject *pick(PyObject *chain, int method, const char *name,
                 return chain
         elif number == GET and method == HEAD:
             fallback = chain
-        elif number == ANY and fallback == NULL:
+        elif number == ANY and fallback == NULL and not (method == OTHER and is_connect(name, name_length)):
             fallback = chain
         chain = (<Route>chain).sibling
     return fallback
+
+
+cdef inline bint is_connect(const char *name, Py_ssize_t length) noexcept:
+    return length == 7 and memcmp(name, b"CONNECT", 7) == 0
 
 
 cdef bint is_token(Route route, const char *name, Py_ssize_t length) noexcept:
@@ -251,7 +256,7 @@ cdef class Router:
 
         Args:
             method: a token; upper and lower case differ.  Any name will do, not only the usual ones.
-                ``*`` stands for all that the pattern has no route of its own for.
+                ``*`` stands for all that the pattern has no route of its own for, but CONNECT.
             pattern: a decoded path.  A whole segment may be a parameter, ``{name}``; it takes one segment
                 that is not empty.
             handler: the callable to answer with.

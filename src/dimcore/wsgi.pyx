@@ -217,7 +217,10 @@ cdef class Call:
             piece = self.fit(piece)
         if PyBytes_GET_SIZE(piece) == 0:
             return
-        if self.request.info.method == HEAD or has_no_body(self.status):
+        if self.request.info.method == HEAD:
+            self.written = []            # so that what is returned is not taken for the whole body
+            return
+        if has_no_body(self.status):
             return
         self.sent = True
         if self.sink is None and self.hand is not None:

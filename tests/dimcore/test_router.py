@@ -238,7 +238,7 @@ def test_head_takes_get_of_the_same_pattern_before_head_of_a_broader_one() -> No
     assert found(build("POST /a"), "HEAD", "/a") is None
 
 
-ALL = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "CONNECT", "M-SEARCH", "get", "*"]
+ALL = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "CONNECTS", "M-SEARCH", "get", "*"]
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -251,6 +251,8 @@ def test_a_route_for_any_method(first: bool) -> None:
         assert found(router, method, "/h") == (f"{method} /h*" if method in ("GET", "HEAD") else "* /*")
         assert found(router, method, "/m/x") == ("POST /m*" if method == "POST" else "* /m*")
         assert found(router, method, "*") is None  # of `OPTIONS *`, which is the server's own to answer
+    assert found(router, "CONNECT", "/") is None
+    assert found(build("* /*", "CONNECT /*"), "CONNECT", "/") == "CONNECT /*"
     assert router.allowed("/x") == router.allowed("/m") == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
     assert build("* /*", "PURGE /x").allowed("/x") == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PURGE, PUT"
     assert build("* /m*").allowed("/") is None

@@ -23,7 +23,7 @@ class Running(Child):
         self.client = httpx.Client(base_url=self.urls[0], timeout=20, trust_env=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """``run("flask_app:app", "--threads", "4")`` starts a server for an app of ``apps/``.
 
@@ -36,6 +36,7 @@ def run() -> Iterator[Run]:
         return running[-1]
 
     yield start
+    ends = []
     for server in running:
         server.client.close()
         for wire in server.wires:
@@ -44,7 +45,8 @@ def run() -> Iterator[Run]:
         for stream in (server.process.stdout, server.process.stderr):
             if stream is not None:
                 stream.close()
-        assert (code, unexpected(err)) == (0, "")
+        ends.append((code, unexpected(err)))
+    assert ends == [(0, "")] * len(running)
 
 
 def unexpected(err: str) -> str:

@@ -18,6 +18,47 @@ APPS = pathlib.Path(__file__).parent / "apps"
 IGNORED = ("date", "server")  # every server has its own
 
 
+# Requests for an app that says what it was given: what follows its name, fields, and how else.
+REQUESTS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    "plain": ("", (), {}),
+    "query": ("?a=1&b=%20c+d&%C3%A9", (), {}),
+    "empty query": ("?", (), {}),
+    "escapes": ("/caf%C3%A9/a%2Fb/%ff/x%20y", (), {}),
+    "dots": ("/../a//x/./y", (), {}),
+    "semicolon": (";p=1", (), {}),
+    "headers": (
+        "",
+        ("X-A: 1", "x-a: 2", "X-B:  spaced  ", "X-Empty:", "Cookie: a=1", "Cookie: b=2", "X_Under: 1", "X-L: caf\xe9"),
+        {},
+    ),
+    "HTTP/1.0": ("", (), {"version": "1.0"}),
+    "absolute form": ("?x", (), {"before": "http://other.example"}),
+    "body": ("", ("Content-Length: 5", "Content-Type: text/x"), {"method": "POST", "body": b"hello"}),
+    "body of no type": ("", ("Content-Length: 5",), {"method": "POST", "body": b"hello"}),
+    "chunks": ("", ("Transfer-Encoding: chunked",), {"method": "POST", "body": b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"}),
+    "empty body": ("", ("Content-Length: 0",), {"method": "POST"}),
+    "PUT": ("", ("Content-Length: 1",), {"method": "PUT", "body": b"x"}),
+    "DELETE": ("", (), {"method": "DELETE"}),
+    "OPTIONS": ("", (), {"method": "OPTIONS"}),
+    "TRACE": ("", (), {"method": "TRACE"}),
+    "HEAD": ("", (), {"method": "HEAD"}),
+    "unusual method": ("", (), {"method": "BREW"}),
+    "lower case": ("", (), {"method": "get"}),
+    "forwarded": ("", ("X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil"), {}),
+    "expect": ("", ("Content-Length: 5", "Expect: 100-continue"), {"method": "POST", "body": b"hello"}),
+}
+
+
+def request(
+    target: str, *fields: str, method: str = "GET", body: bytes = b"", version: str = "1.1", before: str = ""
+) -> bytes:
+    """The bytes of a request whose answer ends the connection."""
+    lines = [f"{method} {before}{target} HTTP/{version}", *fields, "Connection: close"]
+    if version != "1.0":
+        lines.insert(1, "Host: example.org:81")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
 class Peer:
     """Another server, started by its own command."""
 

@@ -15,6 +15,9 @@ import httpx
 import pytest
 from tests.frameworks.conftest import APPS, Run
 
+# Of Django's own making: it warns of iterators that are not asynchronous, which a test here has on purpose.
+PYTHON = ("-X", "dev", "-W", "error", "-W", "ignore:StreamingHttpResponse must consume synchronous:Warning")
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
@@ -30,7 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def django(run: Run, site: pathlib.Path, request: pytest.FixtureRequest, tmp_path_factory: Any) -> Any:
     directory = tmp_path_factory.mktemp("served")
     shutil.copytree(site, directory, dirs_exist_ok=True)
-    server = run(f"django_site:{request.param}", variables={"SITE_DIRECTORY": str(directory)}, python=("-X", "dev"))
+    server = run(f"django_site:{request.param}", variables={"SITE_DIRECTORY": str(directory)}, python=PYTHON)
     server.directory = directory
     return server
 

@@ -127,7 +127,7 @@ def bad_header(given: Environ, start: Start) -> Iterable[bytes]:
 
 def closes(given: Environ, start: Start) -> Iterable[bytes]:
     start("200 OK", PLAIN)
-    return [json.dumps(closed).encode()]
+    return [json.dumps(sorted(set(closed))).encode()]
 
 
 def app(given: Environ, start: Start) -> Iterable[bytes]:

@@ -1,0 +1,101 @@
+"""One ASGI app under uvicorn and under this server, request by request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.dimserver.conftest import Child
+from tests.frameworks.side_by_side import APPS, REQUESTS, Peer, ask, differences, request
+
+FORMS = ("GET", "HEAD", "1.0")
+ANSWERS = (
+    "sized", "pieces", "nothing", "no_content", "not_modified", "headers", "fails", "fails_after_start",
+    "fails_in_its_body", "too_few", "too_many", "never_starts", "starts_twice", "body_first", "bad_header",
+)  # fmt: skip
+CASES = {
+    **{name: request(f"/scope{target}", *fields, **how) for name, (target, fields, how) in REQUESTS.items()},
+    "CONNECT": request("example.org:443", method="CONNECT"),
+    "OPTIONS *": request("*", method="OPTIONS"),
+    **{f"GET {name}": request(f"/{name}") for name in ANSWERS},
+    **{f"HEAD {name}": request(f"/{name}", method="HEAD") for name in ANSWERS},
+    **{f"1.0 {name}": request(f"/{name}", version="1.0") for name in ANSWERS},
+}
+
+# What is another thing on purpose.  docs/gateways.md has the reasons, under these names.
+FRAMING = "framing"
+HEAD_FRAMING = "framing of HEAD"
+VERSION = "HTTP/1.0"
+EXTENSIONS = "extensions"
+REASONS = {
+    "headers": {"app: headers": "Cookie"},
+    "absolute form": {"app: headers": "absolute targets"},
+    "forwarded": {"app: client": "trusted proxies", "app: scheme": "trusted proxies"},
+    "unusual method": {"*": "methods"},
+    "lower case": {"*": "methods"},
+    "CONNECT": {"*": "CONNECT"},
+    "OPTIONS *": {"*": "OPTIONS *"},
+    "expect": {"*": "100 Continue"},
+    **{f"{form} headers": {"status": "reason phrases"} for form in FORMS},
+    **{f"{form} {name}": {"*": "error pages"} for form in FORMS for name in ("fails", "never_starts", "body_first")},
+    **{
+        f"{form} {name}": {"*": "broken apps"}
+        for form in FORMS
+        for name in ("fails_after_start", "too_few", "too_many", "starts_twice", "bad_header")
+    },
+}
+
+
+def reason(case: str, name: str, theirs: Any, ours: Any) -> str | None:
+    """Why they differ, by a name that the documentation has; None where nobody knows."""
+    known = REASONS.get(case, {})
+    if name in known or "*" in known:
+        return known.get(name) or known["*"]
+    if name in ("app: extensions", "app: types"):
+        without = {key: value for key, value in (ours or {}).items() if key != "extensions"}
+        return EXTENSIONS if name == "app: extensions" or without == theirs else None
+    if name in ("framing", "length") and "HEAD" in case:
+        return HEAD_FRAMING
+    if name == "length" and (theirs, ours) == (None, 0):
+        return FRAMING
+    if "1.0" in case and name == "framing" and theirs.startswith("chunked"):
+        return VERSION
+    return None
+
+
+@pytest.fixture(scope="module")
+def urls() -> Iterator[tuple[str, str]]:
+    with Peer("uvicorn", "mirror_asgi:app", "--port", "0") as peer:
+        ours = Child("run", "mirror_asgi:app", "--port", "0", cwd=APPS)
+        yield peer.url, ours.urls[0]
+        ours.end()
+        for stream in (ours.process.stdout, ours.process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_but_for_what_is_documented(urls: tuple[str, str], case: str) -> None:
+    theirs, ours = (ask(url, CASES[case]) for url in urls)
+    found = differences(theirs, ours)
+    unknown = {name: pair for name, pair in found.items() if reason(case, name, *pair) is None}
+    assert unknown == {}
+
+
+@pytest.mark.parametrize("name", [name for name in ANSWERS if not name.startswith("too_")])
+def test_what_is_said_of_the_length_without_a_body_is_true(urls: tuple[str, str], name: str) -> None:
+    whole, bare = (ask(urls[1], request(f"/{name}", method=method)) for method in ("GET", "HEAD"))
+    assert bare.get("length", len(whole["body"])) == len(whole["body"])
+
+
+def test_every_difference_is_there_and_documented(urls: tuple[str, str]) -> None:
+    seen: set[str] = set()
+    for case, sent in CASES.items():
+        found = differences(*(ask(url, sent) for url in urls))
+        seen |= {reason(case, name, *pair) or f"{case}: {name} {pair}" for name, pair in found.items()}
+    words = {word for known in REASONS.values() for word in known.values()}
+    assert seen == words | {FRAMING, HEAD_FRAMING, VERSION, EXTENSIONS}
+    text = (APPS.parents[2] / "docs" / "gateways.md").read_text(encoding="utf-8")
+    section = text.partition("## Beside uvicorn")[2].partition("\n## ")[0]
+    assert {word for word in seen if f"| {word} |" not in section} == set()
