@@ -57,7 +57,7 @@ def reason(case: str, name: str, theirs: Any, ours: Any) -> str | None:
         return EXTENSIONS if name == "app: extensions" or without == theirs else None
     if name in ("framing", "length") and "HEAD" in case:
         return HEAD_FRAMING
-    if name == "length" and (theirs, ours) == (None, 0):
+    if (name == "length" and (theirs, ours) == (None, 0)) or (name, theirs, ours) == ("framing", "chunked", "length"):
         return FRAMING
     if "1.0" in case and name == "framing" and theirs.startswith("chunked"):
         return VERSION
