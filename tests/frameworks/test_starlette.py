@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import Child
+from tests.dimserver.conftest import Child, until
 from tests.frameworks.conftest import APPS, Run
 
 
@@ -40,13 +39,13 @@ def test_streams_and_files(starlette: Any) -> None:
 
 def test_what_is_done_behind_the_answer(starlette: Any) -> None:
     starlette.client.get("/background", params={"name": "mail"})
-    wait_for(lambda: "mail" in starlette.client.get("/background", params={"name": "x"}).json()["done"])
+    until(lambda: "mail" in starlette.client.get("/background", params={"name": "x"}).json()["done"])
 
 
 def test_a_client_that_leaves_is_seen(starlette: Any) -> None:
     with starlette.connect() as wire:
         wire.get("/gone")
-    wait_for(lambda: "it left" in starlette.client.get("/background", params={"name": "x"}).json()["done"])
+    until(lambda: "it left" in starlette.client.get("/background", params={"name": "x"}).json()["done"])
 
 
 def test_errors(starlette: Any) -> None:
@@ -75,10 +74,3 @@ def test_a_lifespan_that_fails_ends_the_start(mode: str) -> None:
     assert (code, out) == (1, "")
     assert "ValueError: no database" in err
     assert err.splitlines()[-1].startswith("dimserver: ")
-
-
-def wait_for(condition: Any) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
