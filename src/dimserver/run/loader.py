@@ -287,6 +287,8 @@ def _no_attribute(target: str, owner: object, missing: str) -> str:
     apps = [name for name, value in held.items() if _is_servable(value)]
     # A single app under another name is the only answer that makes sense, however far its name is.
     hint = f"; did you mean '{apps[0]}'?" if len(apps) == 1 else did_you_mean(missing, apps or held)
+    if not hint and apps:
+        hint = f"; apps there: {', '.join(sorted(apps)[:5])}"
     return f"module '{owner.__name__}' has no attribute '{missing}'{hint}"
 
 
