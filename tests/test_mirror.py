@@ -24,7 +24,7 @@ WHOLE = {
     "dimserver/test_configured": "settings from every source, from the start of a process to what it serves",
     "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
     "dimserver/test_async": "async handlers from the socket to the answer, on each asyncio loop",
-    "dimserver/test_mounts": "apps of all interfaces in one server, from the command line and the decorator to the wire",
+    "dimserver/test_mounts": "apps of all interfaces in one server, from the command line to the wire",
     "dimserver/test_operations": "several processes, and what an operator sees of them and does to them",
     "dimserver/test_reload": "supervisor, workers and clients together",
     "dimserver/test_websocket": "WebSockets from the decorator to another implementation's client",
