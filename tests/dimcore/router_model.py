@@ -49,7 +49,7 @@ def model_candidates(routes: list[Route], path: bytes) -> list[tuple[tuple[objec
 
 
 def model_find(routes: list[Route], method: str, path: bytes) -> Route | None:
-    accepted = ("HEAD", "GET", "*") if method == "HEAD" else (method, "*")
+    accepted = ("HEAD", "GET", "*") if method == "HEAD" else (method, "*") if method != "CONNECT" else (method,)
     for _, group in itertools.groupby(model_candidates(routes, path), key=lambda pair: pair[0]):
         there = {route.method: route for _, route in group}
         for name in accepted:

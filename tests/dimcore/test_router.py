@@ -472,7 +472,7 @@ PATHS = st.lists(RAW, min_size=1, max_size=7).map(lambda segments: b"/" + b"/".j
 @settings(max_examples=600, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.sampled_from(METHODS), PATTERNS, st.booleans()), max_size=25),
-    paths=st.lists(st.tuples(st.sampled_from([*METHODS, "OPTIONS"]), PATHS), min_size=1, max_size=25),
+    paths=st.lists(st.tuples(st.sampled_from([*METHODS, "OPTIONS", "CONNECT"]), PATHS), min_size=1, max_size=25),
 )
 @example(rows=[("GET", "/a", True), ("HEAD", "/{p0}", True)], paths=[("HEAD", b"/a"), ("HEAD", b"/b")])
 def test_like_a_linear_scan(rows: list[tuple[str, str, bool]], paths: list[tuple[str, bytes]]) -> None:
