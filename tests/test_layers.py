@@ -19,18 +19,18 @@ SOURCES = Path(__file__).parents[1] / "src"
 CORE = (
     ("limits", "errors", "clock", "scan", "percent", "utf8", "pieces"),
     ("spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell"),
-    ("index", "parser", "stream", "writer", "messages", "errand"),
+    ("index", "parser", "stream", "writer", "messages", "errand", "waits", "conversation", "intake"),
     ("addresses", "headers", "headparser", "points", "router", "body", "outflow", "inbox", "query", "spool"),
     ("pools", "answer", "bodyreader"),
     ("request",),
     ("pipeline", "logline", "wsgiinput"),
     ("core",),
     ("channel", "board"),
-    ("websocket", "environ"),
+    ("websocket", "environ", "asgiscope"),
     ("wsgi",),
     ("exchange", "topic", "socketqueue"),
     ("connection", "asyncsocket"),
-    ("acceptor", "deadlines"),
+    ("acceptor", "deadlines", "asgi"),
 )
 
 # Packages; a module may also import those of its own package, as long as that is no circle.

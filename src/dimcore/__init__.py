@@ -7,6 +7,7 @@ Nothing here imports `dimserver`.
 from __future__ import annotations
 
 from dimcore.acceptor import Acceptor
+from dimcore.asgi import AsgiEntry
 from dimcore.asyncsocket import AsyncSocket
 from dimcore.board import Board, BoardFull, Entry, Snapshot
 from dimcore.body import ChunkedDecoder, decode_chunked
@@ -17,6 +18,7 @@ from dimcore.deadlines import tick
 from dimcore.errand import Runner
 from dimcore.errors import (
     BadRequest,
+    ClientLeft,
     ConnectionClosed,
     DimcoreError,
     DuplicatePoint,
@@ -53,11 +55,13 @@ from dimcore.writer import format_head
 __all__ = [
     "Acceptor",
     "AccessLines",
+    "AsgiEntry",
     "AsyncSocket",
     "BadRequest",
     "Board",
     "BoardFull",
     "ChunkedDecoder",
+    "ClientLeft",
     "Composite",
     "Connection",
     "ConnectionClosed",

@@ -222,9 +222,10 @@ cdef class Channel(ConnectionPoint):
             return self.pull()
         (<Push> flow).connection = self
         self.flags |= STREAMING
-        self.flush()
-        if self.outbox.pending == 0:
-            self.watch(HANGUP if self.flags & PEER_DONE else READABLE)      # to learn that the peer left
+        if not (<Push> flow).corked:
+            self.flush()
+        if self.outbox.pending == 0:     # to learn that the peer left
+            self.watch(HANGUP if self.flags & (PEER_DONE | HALTED) else READABLE)
         return 0
 
     cdef int pull(self) except -1:

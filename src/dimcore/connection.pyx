@@ -24,6 +24,7 @@ from libc.string cimport memcmp
 
 from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_MORE, BodyResult
 from dimcore.bodyreader cimport BodyReader
+from dimcore.conversation cimport Conversant, Conversation
 from dimcore.channel cimport (
     AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE,
     STREAMING, UNFRAMED, UPGRADED, WORKING, WRITABLE,
@@ -311,7 +312,7 @@ cdef class Connection(Exchange):
         cdef Py_ssize_t size
         cdef bint waiting = self.flags & (BUSY | STREAMING) != 0
         if waiting:
-            if self.flags & BUSY and self.current.reader is not None:
+            if self.current.reader is not None:
                 return self.read_body()
             if inbox_size(self.inbox) >= READ_AHEAD:
                 return self.watch(HANGUP)
@@ -357,7 +358,7 @@ cdef class Connection(Exchange):
                 if self.inbox == NULL:
                     self.inbox = inbox_new()
                 inbox_append(self.inbox, core.inbuf + used, size - used)
-            if size < RECEIVE_BYTES or self.flags & (BUSY | HALTED | GONE) != BUSY:
+            if size < RECEIVE_BYTES or self.flags & (HALTED | GONE) or not self.flags & (BUSY | STREAMING):
                 return 0
             if self.current is None or self.current.reader is None:
                 return 0
@@ -375,6 +376,8 @@ cdef class Connection(Exchange):
                 self.flags |= CLOSE      # what the rest of the body would have been, nobody knows
             self.end_body(fault_text(FAULT_CUT))
             self.tell_peer_done()
+            if isinstance(self.current.coroutine, Conversation):
+                (<Conversation> self.current.coroutine).peer_done()
             # End-of-file stays readable, so that is not watched for; `settle` closes after the answer.
             return self.watch(HANGUP)
         if self.current is not None and not self.flags & (HAS_ANSWER | CLOSE):
@@ -574,7 +577,7 @@ cdef class Connection(Exchange):
             self.refuse(503, b"there is no room for the request body", RETRY)
             return size
         if result == BODY_FAILED:
-            if self.flags & BUSY:        # the handler has begun: it learns that the rest will not come
+            if reader.sink is not None:      # the handler has begun: it learns that the rest will not come
                 self.flags |= CLOSE | LINGER
                 self.end_body(fault_text(reader.body.fault))
             else:
@@ -600,7 +603,11 @@ cdef class Connection(Exchange):
             return reader.spill(Spool(core.open_spool()))
         if self.current.info.flags & EXPECT_CONTINUE:
             self.pause_body()            # until the handler wants it: whether it does, only it can tell
-        sink = core.open_stream(self) if self.current.route.blocking else core.open_body(self)
+        handler = self.current.route.handler
+        if isinstance(handler, Conversant):
+            sink = (<Conversant> handler).open_body(self)
+        else:
+            sink = core.open_stream(self) if self.current.route.blocking else core.open_body(self)
         self.current.take_body(sink)
         reader.pour(sink)
         return self.dispatch()
@@ -645,7 +652,7 @@ cdef class Connection(Exchange):
         if self.outbox.pending:
             return 0
         if self.flags & STREAMING:
-            self.watch(HANGUP if self.flags & PEER_DONE else READABLE)
+            self.watch(HANGUP if self.flags & (PEER_DONE | HALTED) else READABLE)
             return (<Push> self.outbox.flow).drained()
         if self.outbox.flow is not None:
             self.pull()
@@ -726,6 +733,8 @@ cdef class Connection(Exchange):
             coroutine, request.coroutine = request.coroutine, None   # see `release_request`
             if type(coroutine) is Errand:
                 (<Errand> coroutine).cancel()
+            elif isinstance(coroutine, Conversation):
+                (<Conversation> coroutine).gone()
             core.requests.leave(request)
             detach_request(request)      # it may be kept, and its bytes may lie in the inbox
             if self.flags & HAS_ANSWER and core.access_log is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "BadRequest",
+    "ClientLeft",
     "ConnectionClosed",
     "DimcoreError",
     "DuplicatePoint",
@@ -40,6 +41,10 @@ class PeerError(DimcoreError):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ClientLeft(DimcoreError, OSError):
+    """An ASGI app goes on sending long after its client has left."""
 
 
 class BadRequest(PeerError, ValueError):

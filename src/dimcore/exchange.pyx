@@ -16,9 +16,10 @@ from libc.string cimport memset
 from dimcore.body cimport body_start_chunked, body_start_length
 from dimcore.bodyreader cimport BodyReader
 from dimcore.channel cimport (
-    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, PEER_DONE, READABLE, UNFRAMED, UPGRADED,
-    WORKING, Channel,
+    APART_BYTES, BUSY, CLOSE, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, PEER_DONE, READABLE, STREAMING, UNFRAMED,
+    UPGRADED, WORKING, Channel,
 )
+from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand, Runner, is_awaitable
 from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OTHER, POOL_WEBSOCKET, RECEIVED
@@ -128,6 +129,10 @@ cdef class Exchange(Channel):
             else:
                 result = route.handler(request)
                 if is_awaitable(result):
+                    if isinstance(result, Conversation):
+                        (<Conversation> result).start(self)
+                        if self.flags & (BUSY | GONE | HAS_ANSWER):
+                            return 0
                     result = self.first_step(result)
                     if self.flags & BUSY:
                         return 0
@@ -214,14 +219,16 @@ cdef class Exchange(Channel):
             reader.sink.end(error.decode())
             if self.flags & HALTED:      # the handler may go on lagging: nobody waits for it
                 self.flags &= ~<uint16_t> HALTED
-                self.watch(READABLE)
+                if self.outbox is None or self.outbox.pending == 0:
+                    self.watch(READABLE)
         return 0
 
     def pause_body(self):
         """Read no more of the body that arrives, until `resume_body`: its handler lags."""
         if self.current is not None and self.current.reader is not None:
             self.flags |= HALTED
-            self.watch(HANGUP)
+            if self.outbox is None or self.outbox.pending == 0:      # else it is not read as it is
+                self.watch(HANGUP)
 
     def resume_body(self):
         """Go on after `pause_body`; a peer that waits to be told so is told (RFC 9110 section 10.1.1)."""
@@ -233,7 +240,7 @@ cdef class Exchange(Channel):
             return
         # A new grace period: the time before was the handler's.
         core.requests.step(self.current, STAGE_PROGRESS, core.clock())
-        if self.flags & BUSY:
+        if self.flags & (BUSY | STREAMING) and (self.outbox is None or self.outbox.pending == 0):
             self.watch(READABLE)
         if not self.current.info.flags & EXPECT_CONTINUE:
             return

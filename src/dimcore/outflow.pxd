@@ -27,6 +27,7 @@ cdef class Push(Outflow):
     cdef object on_drain
     cdef object on_close
     cdef object connection           # what sends it, while it does
+    cdef bint corked                 # its first piece follows at once, in one send with the head
 
     cdef int drained(self) except -1
 

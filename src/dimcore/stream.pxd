@@ -22,6 +22,7 @@ cdef void stream_half_close(int fd) noexcept nogil
 cdef void stream_close(int fd) noexcept nogil
 cdef void stream_reset(int fd) noexcept nogil    # the next close tells the peer that something is missing
 cdef object peer_address(const Peer *peer)
+cdef object local_address(int fd)    # (host, port) or (path of a Unix socket, None); None: nobody knows
 cdef void discard_body(object body) noexcept     # close the files of a body that is not sent
 
 

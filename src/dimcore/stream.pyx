@@ -19,6 +19,8 @@ cdef extern from *:
     #include <sys/types.h>
     #include <sys/socket.h>
     #include <sys/uio.h>
+    #include <sys/un.h>
+    #include <arpa/inet.h>
     #include <netinet/in.h>
     #include <netinet/tcp.h>
     #include <errno.h>
@@ -55,6 +57,23 @@ cdef extern from *:
         }
         return fd;
     #endif
+    }
+
+    /* The family, 0 where it is none of ours; `address` is NUL-terminated. */
+    static int dimcore_local(int fd, struct sockaddr_storage *address) {
+        socklen_t size = sizeof *address - 1;
+        memset(address, 0, sizeof *address);
+        if (getsockname(fd, (struct sockaddr *)address, &size) < 0) return -1;
+        return address->ss_family;
+    }
+    static uint16_t dimcore_local_port(const struct sockaddr_storage *address) {
+        return ntohs(address->ss_family == AF_INET ? ((const struct sockaddr_in *)address)->sin_port
+                                                   : ((const struct sockaddr_in6 *)address)->sin6_port);
+    }
+    static const char *dimcore_local_bytes(const struct sockaddr_storage *address) {
+        if (address->ss_family == AF_INET) return (const char *)&((const struct sockaddr_in *)address)->sin_addr;
+        if (address->ss_family == AF_INET6) return (const char *)&((const struct sockaddr_in6 *)address)->sin6_addr;
+        return ((const struct sockaddr_un *)address)->sun_path;
     }
 
     static int64_t dimcore_unsent(int fd) {
@@ -127,6 +146,7 @@ cdef extern from *:
     enum:
         AF_INET
         AF_INET6
+        AF_UNIX
         MSG_NOSIGNAL
         MSG_MORE
         SHUT_WR
@@ -137,6 +157,9 @@ cdef extern from *:
     unsigned short ntohs(unsigned short number) nogil
     void dimcore_reset(int fd) nogil
     int dimcore_accept(int listener, sockaddr_storage *address) nogil
+    int dimcore_local(int fd, sockaddr_storage *address) nogil
+    uint16_t dimcore_local_port(const sockaddr_storage *address) nogil
+    const char *dimcore_local_bytes(const sockaddr_storage *address) nogil
     int64_t dimcore_unsent(int fd) nogil
     ssize_t dimcore_send_three(
         int fd, const char *one, size_t one_size, const char *two, size_t two_size, const char *three, size_t three_size
@@ -231,6 +254,21 @@ cdef object peer_address(const Peer *peer):
         from socket import AF_INET6 as family, inet_ntop
         return inet_ntop(family, packed), peer.port
     return None
+
+
+cdef object local_address(int fd):
+    """``(host, port)`` as `peer_address` has it, ``(path, None)`` of a Unix socket, or None."""
+    cdef sockaddr_storage address
+    cdef Peer here
+    cdef int family = dimcore_local(fd, &address)
+    if family == AF_UNIX:
+        return (<bytes> dimcore_local_bytes(&address)).decode("utf-8", "surrogateescape"), None
+    if family != AF_INET and family != AF_INET6:
+        return None
+    here.family = 4 if family == AF_INET else 6
+    here.port = dimcore_local_port(&address)
+    memcpy(here.address, dimcore_local_bytes(&address), 4 if family == AF_INET else 16)
+    return peer_address(&here)
 
 
 cdef void discard_body(object body) noexcept:

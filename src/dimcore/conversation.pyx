@@ -1,0 +1,32 @@
+"""What answers a request by itself, piece by piece, in place of a result that is returned.
+
+A handler that is a `Conversant` returns a `Conversation`.  The connection starts
+it, tells it of its peer's end, and otherwise leaves the answer to it.  It asks the
+peer for a body (100 Continue) itself as well, when its program wants one.
+"""
+
+from dimcore.errors import UsageError
+
+
+cdef class Conversation:
+    """One request and its answer; not for use by itself."""
+
+    cdef int start(self, object connection) except -1:
+        raise UsageError("this conversation has nothing to say")
+
+    cdef void peer_done(self) noexcept:
+        pass
+
+    cdef void gone(self) noexcept:
+        pass
+
+    def __await__(self):
+        # Makes it an awaitable, which is what a connection tells it by.
+        raise UsageError("a conversation is started by its connection")
+
+
+cdef class Conversant:
+    """A handler whose answers are conversations; not for use by itself."""
+
+    cdef object open_body(self, object connection):
+        raise UsageError("this handler takes no body")
