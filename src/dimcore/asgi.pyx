@@ -21,7 +21,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 
 from dimcore.channel cimport APART_BYTES, BUSY, CLOSE, GONE, HALTED, LINGER, PEER_DONE, READABLE, WORKING
 from dimcore.core cimport Core

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import socket
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -59,7 +59,7 @@ class Bench:
 
 
 @pytest.fixture
-def play(serve: Serve) -> Iterator[Callable[..., Any]]:
+def play(serve: Serve) -> Callable[..., Any]:
     def run(app: Any, script: Callable[[Bench], Awaitable[object]]) -> Any:
         rigs = []
 
@@ -87,7 +87,7 @@ def play(serve: Serve) -> Iterator[Callable[..., Any]]:
         asyncio.run(main(), debug=True)
         return rigs[-1]
 
-    yield run
+    return run
 
 
 @pytest.mark.parametrize("kind", [AsgiHttp, AsgiReceive, AsgiWait])
@@ -99,7 +99,9 @@ def test_made_by_requests_alone(kind: Any) -> None:
 def test_an_app_that_does_not_wait_costs_no_task(play: Any) -> None:
     async def script(bench: Bench) -> None:
         for number in range(20):
-            assert (await bench.ask(GET.replace(b"/ ", b"/%d " % number), b"\r\n\r\n/%d" % number)).startswith(b"HTTP/1.1 200 ")
+            assert (await bench.ask(GET.replace(b"/ ", b"/%d " % number), b"\r\n\r\n/%d" % number)).startswith(
+                b"HTTP/1.1 200 "
+            )
         assert bench.runner.waiting == 0
 
     play(hello, script)
@@ -182,7 +184,7 @@ def test_what_can_be_done_with_an_awaitable(play: Any) -> None:
 
     async def script(bench: Bench) -> None:
         await bench.ask(GET, b"\r\n\r\n/")
-        while len(results) < 4:
+        while len(results) < 4:  # noqa: ASYNC110 - a test's own patience
             await asyncio.sleep(0.001)
 
     play(app, script)

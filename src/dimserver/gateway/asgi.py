@@ -8,17 +8,13 @@ from dimserver.ws.handshake import is_websocket
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
     from dimcore import RequestPoint
+    from dimserver.config import Settings
+    from dimserver.gateway.contract import Facts
     from dimserver.gateway.lifespan import Lifespan
-
-    class Limits(Protocol):
-        """The settings a gateway looks at."""
-
-        root_path: str
-        lifespan: str
-
+    from dimserver.log import Log
 
 __all__ = ["ASGIGateway"]
 
@@ -30,44 +26,42 @@ class ASGIGateway(AsgiEntry):
 
     Args:
         app: called with ``(scope, receive, send)``.
-        prefix: path it is mounted at; empty for the root.
+        prefix: path it is mounted at, without a slash at the end; empty for all.
 
-    Attributes:
-        interface, blocking, streaming, asynchronous: what the worker has to know of it.
+    See `dimserver.gateway.contract` for its attributes.
 
     Thread-safety: the loop's thread only.
     """
 
     interface = "asgi"
     blocking = False
-    streaming = True
+    streaming = 1
     asynchronous = True
 
     def __init__(self, app: Callable[..., Any], prefix: str = "") -> None:
-        super().__init__(app, "", prefix.rstrip("/"))
-        self._prefix = prefix.rstrip("/")
+        super().__init__(app, "", prefix)
+        self.prefix = prefix
+        self._log: Log | None = None
         self._lifespan_mode = "auto"
         self._lifespan: Lifespan | None = None
 
-    def configure(self, settings: Limits, facts: object = None) -> None:  # noqa: ARG002 - a gateway's signature
-        """Take the settings over; called once, before anything is served."""
-        self.place(settings.root_path.rstrip("/"), self._prefix)
+    def configure(self, settings: Settings, facts: Facts) -> None:
+        """Take over what the worker has and the settings say."""
+        self.place(settings.root_path, self.prefix)
+        self._log = facts.log
         self._lifespan_mode = settings.lifespan
 
-    async def startup(self, report: Callable[[str, BaseException | None], object]) -> None:
+    async def startup(self) -> None:
         """Run the startup of the app's lifespan.
 
-        Args:
-            report: told, with a message and an exception or None, what goes wrong later.
-
         Raises:
-            StartError: the app cannot start.
+            AppStartError: the app cannot start.
         """
-        if self._lifespan_mode == "off":
+        if self._lifespan_mode == "off" or self._log is None:
             return
         from dimserver.gateway.lifespan import Lifespan
 
-        self._lifespan = Lifespan(self.app, self._lifespan_mode == "on", self.state, report)
+        self._lifespan = Lifespan(self.app, self._lifespan_mode == "on", self.state, self._log.error)
         await self._lifespan.startup()
 
     async def shutdown(self) -> None:

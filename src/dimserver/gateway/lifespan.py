@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dimserver.errors import StartError
+from dimserver.errors import AppStartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Lifespan:
         state: what the app fills, for its requests.
         report: told, with a message and an exception or None, what went wrong once the app was served.
 
+    To be made where a loop runs.
+
     Thread-safety: the loop's thread only.
     """
 
@@ -43,29 +45,28 @@ class Lifespan:
         self._state = state
         self._report = report
         self._events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        self._started: asyncio.Future[str | None] | None = None  # None: fine; else why not
-        self._stopped: asyncio.Future[str | None] | None = None
+        loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[str | None] = loop.create_future()  # None: fine; else why not
+        self._stopped: asyncio.Future[str | None] = loop.create_future()
         self._task: asyncio.Task[None] | None = None
+        self._cause: BaseException | None = None
 
     async def startup(self) -> None:
         """Let the app start.
 
         Raises:
-            StartError: it says that it cannot, or fails.
+            AppStartError: it says that it cannot, or fails.
         """
-        loop = asyncio.get_running_loop()
-        self._started = loop.create_future()
-        self._stopped = loop.create_future()
-        self._task = loop.create_task(self._run(), name="lifespan")
+        self._task = asyncio.create_task(self._run(), name="lifespan")
         self._events.put_nowait({"type": "lifespan.startup"})
         fault = await self._started
         if fault is not None:
-            raise StartError(fault)
+            raise AppStartError(fault) from self._cause
 
     async def shutdown(self) -> None:
         """Let the app clean up; what it fails with is reported."""
         task, self._task = self._task, None
-        if task is None or self._stopped is None:
+        if task is None:
             return
         if not task.done():
             self._events.put_nowait({"type": "lifespan.shutdown"})
@@ -76,8 +77,6 @@ class Lifespan:
 
     async def _run(self) -> None:
         started, stopped = self._started, self._stopped
-        assert started is not None
-        assert stopped is not None
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
         try:
             await self._app(scope, self._receive, self._send)
@@ -89,7 +88,7 @@ class Lifespan:
                     self._report("the lifespan of the ASGI app failed", error)
                 return
             if self._required:
-                self._report("the lifespan of the ASGI app failed", error)
+                self._cause = error
                 started.set_result(f"the ASGI app failed to start: {type(error).__name__}: {error}")
             else:
                 started.set_result(None)  # it knows no lifespan: served without
@@ -110,8 +109,6 @@ class Lifespan:
     async def _send(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         started, stopped = self._started, self._stopped
-        assert started is not None
-        assert stopped is not None
         future, before = {
             "lifespan.startup.complete": (started, True),
             "lifespan.startup.failed": (started, True),

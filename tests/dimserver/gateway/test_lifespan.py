@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dimserver.errors import StartError
+from dimserver.errors import AppStartError
 from dimserver.gateway.lifespan import Lifespan
 
 PATIENCE = 20.0
@@ -74,7 +74,7 @@ def test_a_whole_life(required: bool) -> None:
 )
 @pytest.mark.parametrize("required", [False, True])
 def test_an_app_that_cannot_start(steps: Any, fault: str, required: bool) -> None:
-    with pytest.raises(StartError, match=fault):
+    with pytest.raises(AppStartError, match=fault):
         live(script(*steps), required)
 
 
@@ -83,7 +83,7 @@ def test_an_app_that_cannot_start(steps: Any, fault: str, required: bool) -> Non
 )
 def test_an_app_that_knows_no_lifespan(steps: Any) -> None:
     assert live(script(*steps), False)[1] == []
-    with pytest.raises(StartError, match="failed to start|without lifespan.startup.complete"):
+    with pytest.raises(AppStartError, match=r"failed to start|without lifespan\.startup\.complete"):
         live(script(*steps), True)
 
 
@@ -109,7 +109,7 @@ def test_words_out_of_place() -> None:
         ("receive", "lifespan.shutdown.complete"),
         ("receive", "http.response.start"),
     ):
-        with pytest.raises(StartError, match="Unexpected ASGI message"):
+        with pytest.raises(AppStartError, match="Unexpected ASGI message"):
             live(script(*steps), True)
     ((_, error),) = live(script(*WHOLE[:2], "lifespan.startup.complete"), True)[1]
     assert "sent already" in str(error)
