@@ -38,7 +38,7 @@ def mounted(app: Asgi, prefix: str = "/") -> App:
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def start(request: pytest.FixtureRequest, serve: Serve, tmp_path: pathlib.Path) -> Callable[..., Any]:
-    """Serve an ASGI app at the root; ``.errors()`` is what the server reported."""
+    """Serve an ASGI app at the root; ``.told()`` is what the server reported."""
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
 
@@ -47,7 +47,7 @@ def start(request: pytest.FixtureRequest, serve: Serve, tmp_path: pathlib.Path) 
         server = serve(
             mounted(app, prefix), **{"loop": request.param, "log_file": str(log), "lifespan": "off", **settings}
         )
-        server.errors = lambda: log.read_text() if log.exists() else ""
+        server.told = lambda: log.read_text() if log.exists() else ""
         return server
 
     return start
@@ -398,7 +398,7 @@ def test_a_broken_body_ends_as_the_peers_fault(start: Serve) -> None:
         wire.send(body[6:])
         assert wire.answer()[0] == status
         assert wire.ended()
-    assert "ConnectionError" not in server.errors()
+    assert "ConnectionError" not in server.told()
 
 
 BROKEN = [
@@ -596,7 +596,7 @@ def test_files(start: Serve, tmp_path: pathlib.Path) -> None:
         assert wire.get().answer()[2] == path.read_bytes()
     assert wire.get(method="HEAD").answer(head_only=True)[1]["content-length"] == "1024000"
     assert wire.get("/missing").answer()[0] == 500
-    assert "FileNotFoundError" in server.errors()
+    assert "FileNotFoundError" in server.told()
     assert wire.get().answer()[2] == path.read_bytes()
 
 
@@ -657,7 +657,7 @@ def test_lifespan(start: Serve) -> None:
     assert said == ["lifespan.startup"]
     server.stop()
     assert said == ["lifespan.startup", "lifespan.shutdown"]
-    assert server.errors() == ""
+    assert server.told() == ""
 
 
 def test_an_app_that_does_not_start(start: Serve) -> None:
@@ -676,7 +676,7 @@ def test_an_app_without_lifespan(start: Serve) -> None:
 
     server = start(app, lifespan="auto")
     assert server.connect().get().answer()[2] == b"fine"
-    assert server.errors() == ""
+    assert server.told() == ""
     with pytest.raises(AppStartError, match="the ASGI app failed to start: AssertionError"):
         start(app, lifespan="on")
 
@@ -745,7 +745,7 @@ def test_faults(start: Serve, fault: str, waits: bool) -> None:
         assert not data.endswith(b"0\r\n\r\n")
         if "content-length" in data.decode().lower():
             assert len(data.partition(b"\r\n\r\n")[2]) < 7
-    until(lambda: logged in server.errors())
+    until(lambda: logged in server.told())
     assert server.connect().get("/good").answer()[2] == b"fine"
 
 
@@ -763,8 +763,8 @@ def test_faults_behind_an_answer(start: Serve, waits: bool) -> None:
     wire = server.connect()
     assert wire.get().answer()[2] == b"fine"
     assert wire.get("/again").answer()[2] == b"fine"
-    until(lambda: "already completed" in server.errors())
-    assert "LookupError: behind" in server.errors()
+    until(lambda: "already completed" in server.told())
+    assert "LookupError: behind" in server.told()
     assert wire.get().answer()[2] == b"fine"
 
 
@@ -788,7 +788,7 @@ def test_an_app_that_returns_something(start: Serve) -> None:
 
     server = start(app)
     assert server.connect().get().answer()[2] == b"fine"
-    until(lambda: "should return None, but returned 5" in server.errors())
+    until(lambda: "should return None, but returned 5" in server.told())
 
 
 def test_an_app_can_recover_from_its_own_faults(start: Serve) -> None:
@@ -944,7 +944,7 @@ def test_disconnect(start: Serve, how: str, streams: bool) -> None:
         else:
             assert wire.answer()[2] == b"fine"
         assert wire.ended()
-    assert server.errors() == ""
+    assert server.told() == ""
 
 
 def test_two_receivers_and_one_that_gives_up(start: Serve) -> None:
@@ -967,7 +967,7 @@ def test_two_receivers_and_one_that_gives_up(start: Serve) -> None:
     assert server.connect().get().answer()[2] == b"fine"
     until(lambda: len(seen) == 2)
     assert seen == [DISCONNECT, DISCONNECT]
-    assert server.errors() == ""
+    assert server.told() == ""
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body(start: Serve) -> None:
@@ -983,7 +983,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body(start: Serve) -> None:
     wire.close()
     until(lambda: seen[-1] == DISCONNECT)
     assert seen == [{"type": "http.request", "body": b"abc", "more_body": True}, DISCONNECT]
-    assert server.errors() == ""
+    assert server.told() == ""
 
 
 # --- contexts and tasks -----------------------------------------------------------------------------
@@ -1064,7 +1064,7 @@ def test_a_stop_lets_answers_finish_and_cancels_the_rest(start: Serve) -> None:
     server.stop()
     assert slow.answer()[2] == b"fine"
     assert ends == ["cancelled"]
-    assert server.errors() == ""
+    assert server.told() == ""
 
 
 def test_a_websocket_is_told_that_there_are_none(start: Serve) -> None:
