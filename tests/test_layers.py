@@ -42,6 +42,7 @@ SHELL = (
     ("http",),
     ("ws",),
     ("app",),
+    ("services",),
     ("filters", "handlers", "gateway"),
     ("run",),
     ("testing",),

@@ -72,6 +72,8 @@ cdef class Topics:
     cdef object soon
     cdef object from_thread
     cdef object report
+    cdef readonly bint used          # a topic was asked for
+    cdef object first                # told of that
     cdef tuple outlets
     cdef int64_t slice_ns
     cdef readonly int64_t waiting    # bytes of messages that somebody is still to get

@@ -268,6 +268,7 @@ cdef class Topics:
         lost: messages a subscriber did not get because it reads too slowly.
         dropped: messages nobody got, since too much waited already.
         waiting: bytes that wait to be handed out.
+        used: whether anybody has asked for a topic.
 
     Raises:
         UsageError: a limit below 1.
@@ -293,17 +294,19 @@ cdef class Topics:
         self.max_per_socket = max_per_socket
         self.max_waiting = max_waiting
 
-    def attach(self, *, soon, from_thread, report):
+    def attach(self, *, soon, from_thread, report, first=None):
         """Connect with the loop, whose thread this is.
 
         Args:
             soon: called with a function that is to be called when the events at hand are served.
             from_thread: the same, from another thread.
             report: called with a message and an exception.
+            first: called, on whichever thread it happens, when somebody asks for a topic and nobody has before.
         """
         self.soon = soon
         self.from_thread = from_thread
         self.report = report
+        self.first = first
         self.thread = PyThread_get_thread_ident()
         self.scheduled = False
 
@@ -311,7 +314,7 @@ cdef class Topics:
         """The loop is no more: what waits is dropped, and whatever is published."""
         cdef Room room
         self.thread = 0
-        self.soon = self.from_thread = self.report = None
+        self.soon = self.from_thread = self.report = self.first = None
         self.outlets = ()
         self.handed.clear()
         self.work.clear()
@@ -542,6 +545,10 @@ cdef class Topic:
                 raise UsageError(f"{name!r:.80} is no name for a topic: it has control characters")
         self.topics = topics
         self.name = name
+        if not topics.used:
+            topics.used = True
+            if topics.first is not None:
+                topics.first()
 
     def subscribe(self, ws):
         """Have a socket get what is published from now on, until it closes.

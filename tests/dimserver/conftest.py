@@ -42,6 +42,8 @@ OTHER = {
     "spool-dir": ".",
     "port": "1",
     "fd": "7",
+    "pubsub": "valkey://localhost:6379/1",
+    "pubsub-prefix": "other:",
     "pidfile": "./pid",
     "access-log-file": "./log",
     "log-file": "./log",

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.kinds import HOUR, SECOND, Choice, Duration, Flag, GiB, Integer, Path, Size, Threads, Workers
+from dimserver.kinds import (
+    HOUR,
+    SECOND,
+    ChannelPrefix,
+    Choice,
+    Duration,
+    Flag,
+    GiB,
+    Integer,
+    Path,
+    PubSub,
+    Size,
+    Threads,
+    Workers,
+)
 
 __all__ = ["OPERATIONS"]
 
@@ -69,6 +83,17 @@ OPERATIONS: tuple[Setting, ...] = (
         SOCKETS, "ws-deflate", Flag(), False,
         "Compress the messages of WebSockets whose peer can (permessage-deflate).",
         "Off: it costs about 43 KiB a socket and many times the CPU of a small message.",
+    ),
+    Setting(
+        SOCKETS, "pubsub", PubSub(), "workers",
+        "How far a message to a topic reaches: this worker, all workers of this server, or through Valkey or Redis "
+        "every server that has the same URL and pubsub-prefix.",
+        "A client must not have to care which worker it met; what other machines get is an operator's decision.",
+    ),
+    Setting(
+        SOCKETS, "pubsub-prefix", ChannelPrefix(), "dimserver:",
+        "What the channels of topics begin with at Valkey or Redis, behind it the topic's name.",
+        "Its databases share all channels, so that two applications need two prefixes.",
     ),
     Setting(
         LOGS, "access-log", Choice("off", "common", "combined", "json"), "off",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dimserver.errors import ConfigError
-from dimserver.kinds import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Setting:
 
     def quote(self, value: object) -> str:
         """`value`, right or wrong, as a message may repeat it: shortened, and never a secret."""
-        if isinstance(self.kind, Token):
+        if self.kind.secret(value):
             return "the value given"
         text = repr(value)
         return text if len(text) <= 80 else text[:60] + "…" + text[-10:]

@@ -7,7 +7,6 @@ from dimserver.config.operations import OPERATIONS
 from dimserver.config.serving import SERVING
 from dimserver.config.setting import Setting, did_you_mean
 from dimserver.errors import ConfigError
-from dimserver.kinds import Token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +151,8 @@ class Settings:
     reload: bool
     ws_slow: str
     ws_deflate: bool
+    pubsub: str
+    pubsub_prefix: str
     access_log: str
     access_log_file: str | None
     log_level: str
@@ -190,7 +191,7 @@ class Settings:
     def __repr__(self) -> str:
         # What differs from the defaults, and never the secret itself: this text ends up in logs.
         changed = (
-            f"{s.attribute}={s.kind.show(value) if isinstance(s.kind, Token) else repr(value)}"
+            f"{s.attribute}={s.kind.show(value) if s.kind.secret(value) else repr(value)}"
             for s in SETTINGS
             if (value := getattr(self, s.attribute)) != s.default
         )

@@ -7,6 +7,7 @@ knows the setting's name and asks `allowed` for the rest.
 """
 
 from dimserver.kinds.base import Kind
+from dimserver.kinds.exchange import ChannelPrefix, PubSub, shown_url
 from dimserver.kinds.networks import Networks
 from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size, Threads, Workers
 from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath, UrlPath
@@ -17,6 +18,7 @@ __all__ = [
     "MAX_SOCKET_PATH",
     "MINUTE",
     "SECOND",
+    "ChannelPrefix",
     "Choice",
     "Duration",
     "Endpoint",
@@ -31,6 +33,7 @@ __all__ = [
     "Name",
     "Networks",
     "Path",
+    "PubSub",
     "Size",
     "SocketPath",
     "Target",
@@ -38,4 +41,5 @@ __all__ = [
     "Token",
     "UrlPath",
     "Workers",
+    "shown_url",
 ]

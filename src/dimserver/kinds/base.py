@@ -59,6 +59,11 @@ class Kind:
         """`value` as a user would write it."""
         return "none" if value is None else str(value)
 
+    def secret(self, value: object) -> bool:
+        """Whether `value`, right or wrong, may hold what no message is to repeat."""
+        del value
+        return False
+
     def resolve(self, value: Any, directory: str) -> object:
         """`value` with a relative path in it made absolute; other values as they are.
 

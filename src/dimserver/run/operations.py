@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dimserver.config import Settings
     from dimserver.handlers.status import StatusAPI
     from dimserver.net.loop import Loop
+    from dimserver.run.topics import TopicService
 
     Submit = Callable[[Connection, RequestPoint, Callable[[RequestPoint], Any]], object]
 
@@ -51,6 +52,7 @@ class Operations:
         core, loop, settings, version: of the worker.
         drain: begins the end of the whole server.
         trouble: told of faults that nobody else is told of.
+        topics: of the worker's app.
 
     Attributes:
         drain_server: as `drain`; whoever knows of more than this worker puts something else there.
@@ -70,12 +72,14 @@ class Operations:
         version: str,
         drain: Callable[[], object],
         trouble: Callable[[Exception], object],
+        topics: TopicService,
     ) -> None:
         self.board = place.board
         self.entry = Entry(place.board, place.record, core)
         self.pools: ConnectionPoolManifold = core.pools
         self.loop = loop
         self.settings = settings
+        self.topics = topics
         self.version = version
         self.drain_server: Callable[[], object] = drain
         self.peers = Peers(place.directory, place.record, loop, self._asked, trouble)

@@ -90,7 +90,7 @@ class Worker:
         self.on_signal: dict[int, Callable[[], object]] = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop}
         self.loop = make_loop(self.app, settings, self._trouble, self.log)
         running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
-        self._topics = TopicService(self.app.topics, settings, place, self.loop, self.log)
+        self._topics = TopicService(self.app, settings, place.directory, self.loop, self.log)
         threads = settings.threads or BLOCKING_THREADS
         self._threads = ThreadPool(threads, self.loop, running)
         self._gateways = Gateways(self.app.request_manifold.router, self.loop, self.log)
@@ -119,7 +119,9 @@ class Worker:
     def _join(self, place: Place) -> Operations:
         core = self._core
         try:
-            operations = Operations(place, core, self.loop, self.settings, self.version, self.stop, self._trouble)
+            operations = Operations(
+                place, core, self.loop, self.settings, self.version, self.stop, self._trouble, self._topics
+            )
         except OSError as error:
             raise StartError(f"no private socket for this worker in {place.directory}: {error.strerror}") from None
         # After the first round, and before whatever else waits for that.

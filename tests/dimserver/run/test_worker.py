@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -608,6 +609,32 @@ def set_topics_per_socket(serve: Serve, app: App, tmp_path: pathlib.Path, capfd:
     for name, answer in ((b"a", b"yes"), (b"b", b"yes"), (b"a", b"no"), (b"c", most)):
         wire.send(masked(1, name))
         assert received(wire, 2 + len(answer))[2:] == answer
+
+
+def asked_at_a_server(app: App, serve: Serve, **settings: Any) -> bytes:
+    """What comes at a Redis server that says what is wanted, until somebody subscribes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        server = serve(app, pubsub=f"redis://127.0.0.1:{listener.getsockname()[1]}/0", **settings)
+        data = b""
+        while b"PSUBSCRIBE" not in data:
+            client, _ = listener.accept()
+            with client:
+                client.settimeout(20)
+                while b"PSUBSCRIBE" not in data and (more := client.recv(4096)):
+                    data += more
+                    for command in re.findall(rb"\*\d+\r\n\$\d+\r\n(\w+)", more):
+                        client.sendall(b"+PONG\r\n" if command == b"PING" else b"+OK\r\n")
+    server.stop()
+    return data
+
+
+def set_pubsub(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert b"dimserver:*" in asked_at_a_server(rooms(), serve)
+
+
+def set_pubsub_prefix(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    assert b"mine:*" in asked_at_a_server(rooms(), serve, pubsub_prefix="mine:")
 
 
 def set_ws_ping(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:

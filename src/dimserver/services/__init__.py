@@ -1,0 +1,1 @@
+"""What outlives a request and is not a handler: connections to other servers."""

@@ -1,0 +1,322 @@
+"""Topics over several workers, as a user starts them: who gets what, through crashes, reloads and workers that hang."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pathlib
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+websockets = pytest.importorskip("websockets")
+
+PATIENCE = 60.0  # seconds
+Start = Callable[..., Any]
+
+APP = """
+import os
+
+from dimserver import App
+
+app = App()
+
+
+@app.websocket("/room/{name}")
+class Room:
+    def on_open(self, ws):
+        self.topic = app.topic(ws.request.params["name"])
+        self.topic.subscribe(ws)
+        ws.send(f"pid {os.getpid()}")
+
+    def on_message(self, ws, message):
+        self.topic.publish(message, exclude=ws)
+
+
+@app.get("/publish/{name}/{message}")
+def publish(request):
+    return f"{os.getpid()} {app.topic(request.params['name']).publish(request.params['message'])}"
+
+
+@app.get("/flood/{number}")
+def flood(request):
+    message = b"x" * 100_000
+    return str([app.topic("flood").publish(message) for _ in range(int(request.params["number"]))].count(True))
+
+
+@app.get("/pid")
+def pid(request):
+    return str(os.getpid())
+"""
+
+
+@pytest.fixture
+def start(child: Start, tmp_path: pathlib.Path) -> Start:
+    (tmp_path / "site.py").write_text(APP)
+
+    def begin(*words: str, workers: int = 3) -> Any:
+        options = ("--port", "0", "--workers", str(workers), "--api", "--drain", "5s", *words)
+        return child("run", "site.py", *options, cwd=tmp_path)
+
+    return begin
+
+
+def run(talk: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(talk(), PATIENCE))  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that will be so in a moment; there is nothing that would tell."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+
+class Crowd:
+    """Clients in one room, and the worker each of them met."""
+
+    def __init__(self, server: Any, room: str = "x") -> None:
+        self.url = server.urls[0].replace("http", "ws", 1) + f"/room/{room}"
+        self.sockets: list[tuple[int, Any]] = []
+
+    async def enter(self) -> tuple[int, Any]:
+        socket = await websockets.connect(self.url, proxy=None, max_size=None, ping_interval=None)
+        pid = int((await socket.recv()).removeprefix("pid "))
+        self.sockets.append((pid, socket))
+        return pid, socket
+
+    async def fill(self, pids: set[int]) -> None:
+        """Until each of these workers has one."""
+        while not {pid for pid, _ in self.sockets} >= pids:
+            await self.enter()
+
+    async def expect(self, *messages: str | bytes) -> None:
+        for _, socket in self.sockets:
+            assert [await asyncio.wait_for(socket.recv(), 20) for _ in messages] == list(messages)
+
+    async def leave(self, pid: int = 0) -> None:
+        for owner, socket in self.sockets:
+            if pid in (0, owner):
+                await socket.close()
+        self.sockets = [(owner, socket) for owner, socket in self.sockets if pid not in (0, owner)]
+
+
+async def ask(server: Any, path: str) -> str:
+    """One request on a connection of its own."""
+    host, _, port = server.urls[0].removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), answer[:200]
+    return body.decode()
+
+
+def test_every_worker_gets_what_any_of_them_publishes(start: Start) -> None:
+    server = start()
+
+    async def talk() -> None:
+        pids = set(server.workers)
+        crowd, other = Crowd(server), Crowd(server, "other")
+        await crowd.fill(pids)
+        await other.enter()
+        for message in ("text é", b"\0\xff", "", "x" * 300_000):
+            # From a socket in each worker, to all of the others.
+            for sender_pid in sorted(pids):
+                sender = next(socket for pid, socket in crowd.sockets if pid == sender_pid)
+                await sender.send(message)
+                for _, socket in crowd.sockets:
+                    if socket is not sender:
+                        assert await asyncio.wait_for(socket.recv(), 20) == message
+        publishers = set()
+        number = 0
+        while publishers != pids:
+            publishers.add(int((await ask(server, f"/publish/x/{number}")).split()[0]))
+            await crowd.expect(str(number))
+            number += 1
+        found = json.loads(await ask(server, "/api/topics"))
+        assert found["subscriptions"] == len(crowd.sockets) + 1
+        assert found["topics"][0] == {"topic": "x", "subscribers": len(crowd.sockets)}
+        assert (found["missing"], found["relay_dropped"], len(found["workers"])) == ([], 0, 3)
+        assert found["published"] == 12 + number
+        assert found["received"] == found["relayed"] == 2 * found["published"]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(other.sockets[0][1].recv(), 0.05)
+        await crowd.leave()
+        await other.leave()
+
+    run(talk)
+
+
+def test_off_keeps_it_within_a_worker(start: Start) -> None:
+    server = start("--pubsub", "off", workers=2)
+
+    async def talk() -> None:
+        crowd = Crowd(server)
+        await crowd.fill(set(server.workers))
+        published = {pid: 0 for pid, _ in crowd.sockets}
+        while not all(published.values()):
+            published[int((await ask(server, "/publish/x/m")).split()[0])] += 1
+        for pid, socket in crowd.sockets:
+            for _ in range(published[pid]):
+                assert await asyncio.wait_for(socket.recv(), 20) == "m"
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(socket.recv(), 0.05)
+        await crowd.leave()
+
+    run(talk)
+
+
+def test_a_worker_that_is_killed(start: Start) -> None:
+    """Its subscribers are gone; the others go on, and so do those of the worker that takes its place."""
+    server = start()
+
+    async def talk() -> None:
+        before = set(server.workers)
+        crowd = Crowd(server)
+        await crowd.fill(before)
+        for number in range(2):
+            victim = min(set(server.workers) & before)
+            before.discard(victim)
+            os.kill(victim, signal.SIGKILL)
+            lost = [socket for pid, socket in crowd.sockets if pid == victim]
+            crowd.sockets = [(pid, socket) for pid, socket in crowd.sockets if pid != victim]
+            for socket in lost:
+                with pytest.raises(websockets.ConnectionClosed):
+                    await socket.recv()
+            await ask(server, f"/publish/x/soon-{number}")
+            await crowd.expect(f"soon-{number}")
+            await until(lambda gone=victim: len(server.workers) == 3 and gone not in server.workers)
+            await crowd.fill(set(server.workers))
+            publishers: set[int] = set()
+            count = 0
+            while publishers != set(server.workers):
+                publishers.add(int((await ask(server, f"/publish/x/{number}-{count}")).split()[0]))
+                await crowd.expect(f"{number}-{count}")
+                count += 1
+        await crowd.leave()
+
+    run(talk)
+
+
+def test_publishing_during_reloads(start: Start) -> None:
+    """Old and new workers exchange messages; who is subscribed misses none, and gets none twice."""
+    server = start(workers=2)
+    ended = False
+
+    async def listen() -> list[int]:
+        got: list[int] = []
+        while not ended:
+            crowd = Crowd(server)
+            _, socket = await crowd.enter()
+            mine: list[int] = []
+            try:
+                while True:
+                    mine.append(int(await socket.recv()))
+            except websockets.ConnectionClosed:
+                assert ended or socket.close_code in (1012, 1001), (socket.close_code, mine[-3:])
+            assert mine == list(range(mine[0], mine[0] + len(mine))) if mine else True
+            got += mine
+        return got
+
+    async def talk() -> None:
+        nonlocal ended
+        before = set(server.workers)
+        listeners = [asyncio.create_task(listen()) for _ in range(4)]
+        await asyncio.sleep(0.3)
+        number = 0
+        for _ in range(2):
+            server.hint(signal.SIGHUP)
+            end = time.monotonic() + 6
+            while time.monotonic() < end:
+                await ask(server, f"/publish/x/{number}")
+                number += 1
+                await asyncio.sleep(0.002)
+        assert not set(server.workers) & before
+        ended = True
+        server.hint(signal.SIGTERM)
+        for got in await asyncio.gather(*listeners):
+            assert len(got) == len(set(got)) > 100
+
+    run(talk)
+
+
+def test_more_and_fewer_workers(start: Start) -> None:
+    server = start(workers=1)
+
+    async def talk() -> None:
+        crowd = Crowd(server)
+        await crowd.enter()
+        server.hint(signal.SIGTTIN)
+        server.hint(signal.SIGTTIN)
+        await until(lambda: len(server.workers) == 3)
+        await crowd.fill(set(server.workers))
+        await ask(server, "/publish/x/more")
+        await crowd.expect("more")
+        stays = set(server.workers)
+        server.hint(signal.SIGTTOU)
+        await until(lambda: len(server.workers) == 2)
+        (gone,) = stays - set(server.workers)
+        await crowd.leave(gone)
+        await ask(server, "/publish/x/fewer")
+        await crowd.expect("fewer")
+        await crowd.leave()
+
+    run(talk)
+
+
+def resident(pid: int) -> int:
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("VmRSS"))
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="memory is read from /proc")
+def test_a_worker_that_hangs_neither_holds_up_the_others_nor_fills_their_memory(start: Start) -> None:
+    server = start("--topic-buffer", "4MiB")
+
+    async def talk() -> None:
+        pids = set(server.workers)
+        crowd = Crowd(server, "flood")
+        await crowd.fill(pids)
+        hung = min(pids)
+        os.kill(hung, signal.SIGSTOP)
+        try:
+            crowd.sockets = [(pid, socket) for pid, socket in crowd.sockets if pid != hung]
+            sender_pid, sender = crowd.sockets[0]
+            before = resident(sender_pid)
+            message = b"x" * 100_000
+            for _ in range(600):  # 60 MB
+                await sender.send(message)
+                for _, socket in crowd.sockets[1:]:
+                    assert await asyncio.wait_for(socket.recv(), 20) == message
+            assert resident(sender_pid) - before < 20 << 20
+        finally:
+            os.kill(hung, signal.SIGCONT)
+        await asyncio.sleep(0.2)
+        figures = json.loads(await ask(server, "/api/topics"))
+        assert figures["missing"] == []
+        assert 400 < figures["relay_dropped"] < 600
+        await crowd.leave()
+
+    run(talk)
+    code, _, err = server.end()
+    assert code == 0
+    assert err.count("messages are lost for it") == 1
+
+
+def test_more_than_the_buffer_in_one_round(start: Start) -> None:
+    server = start("--topic-buffer", "1MiB", workers=2)
+
+    async def talk() -> None:
+        crowd = Crowd(server, "flood")
+        await crowd.fill(set(server.workers))
+        assert int(await ask(server, "/flood/100")) == 10
+        await crowd.expect(*[b"x" * 100_000] * 10)
+        await crowd.leave()
+
+    run(talk)
