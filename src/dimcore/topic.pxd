@@ -58,6 +58,8 @@ cdef class Room:
     cdef int link(self, Member member) except -1
     cdef int unlink(self, Member member) except -1
     cdef Batch take(self)
+    cdef Py_ssize_t discard_queue(self) noexcept
+    cdef Py_ssize_t discard(self) noexcept
     cdef bint advance(self, int64_t deadline) except -1
     cdef int hand(self, Member member, Batch batch) except -1
     cdef int hand_note(self, WebSocket socket, Note note) except -1

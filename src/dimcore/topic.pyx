@@ -179,6 +179,26 @@ cdef class Room:
             self.queued = 0
         return batch
 
+    cdef Py_ssize_t discard_queue(self) noexcept:
+        """Forget what is queued; how many messages that were."""
+        cdef Py_ssize_t number = len(self.queue) - self.queued
+        cdef Py_ssize_t at
+        for at in range(self.queued, len(self.queue)):
+            self.hub.waiting -= PyBytes_GET_SIZE((<Note> self.queue[at]).frame) + NOTE_COST
+        self.queue.clear()
+        self.queued = 0
+        return number
+
+    cdef Py_ssize_t discard(self) noexcept:
+        """The same and what is at hand; not while it is being handed out."""
+        cdef Py_ssize_t number = self.discard_queue()
+        if self.batch is not None:
+            number += len(self.batch.notes)
+            self.hub.waiting -= self.batch.size + NOTE_COST * len(self.batch.notes)
+            self.batch = None
+        self.cursor = NULL
+        return number
+
     cdef bint advance(self, int64_t deadline) except -1:
         """Hand out what is queued until the time is over; whether all is done."""
         cdef Member member
@@ -319,10 +339,7 @@ cdef class Topics:
         self.handed.clear()
         self.work.clear()
         for room in self.rooms.values():
-            room.queue.clear()
-            room.queued = 0
-            room.batch = None
-            room.cursor = NULL
+            room.discard()
             room.busy = False
         self.waiting = 0
 
@@ -366,12 +383,19 @@ cdef class Topics:
         """Hand out for the time of a slice; the loop calls it."""
         cdef Room room
         cdef int64_t deadline
+        cdef bint done
         self.scheduled = False
         deadline = monotonic_ns() + self.slice_ns
         while self.work:
             room = <Room> self.work[0]
             self.work.popleft()
-            if room.advance(deadline):
+            try:
+                done = room.advance(deadline)
+            except Exception as error:   # no memory, as a rule: these messages are lost, those of other topics are not
+                self.tell(error)
+                self.dropped += room.discard()
+                done = True
+            if done:
                 room.busy = False
                 continue
             self.work.append(room)       # the other topics get a turn, too
@@ -469,10 +493,7 @@ cdef class Topics:
         self.subscriptions -= 1
         if not room.members:
             # What waits is for nobody any more; who subscribes later gets later messages.
-            for note in room.queue[room.queued:]:
-                self.waiting -= PyBytes_GET_SIZE((<Note> note).frame) + NOTE_COST
-            room.queue.clear()
-            room.queued = 0
+            room.discard_queue()
             del self.rooms[room.name]
         return 0
 

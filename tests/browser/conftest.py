@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import serve  # noqa: F401 - a fixture
+from tests.dimserver.conftest import child, serve  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")

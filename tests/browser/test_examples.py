@@ -37,3 +37,23 @@ def test_two_who_chat_and_one_elsewhere(serve: Serve, browser: Any) -> None:
     assert "anna" not in eve.text()
     anna.close()
     eve.close()
+
+
+def test_a_page_whose_figures_change_by_themselves(child: Serve, browser: Any) -> None:
+    server = child("run", str(EXAMPLES / "ticker.py"), "--port", "0")
+    one, two = browser.page(server.urls[0]), browser.page(server.urls[0])
+    for page in (one, two):
+        page.until("Number(document.querySelector('#state').dataset.seen) >= 4")
+        assert page.run("[...document.querySelectorAll('td:first-child')].map(cell => cell.textContent)") == [
+            "spiral", "layer", "point"
+        ]  # fmt: skip
+        assert page.run(
+            "[...document.querySelectorAll('td + td')].every(cell => /^\\d+\\.\\d\\d$/.test(cell.textContent))"
+        )
+        assert page.run("[...document.querySelectorAll('td + td')].every(cell => /^(up|down)$/.test(cell.className))")
+    before = one.text()
+    one.until(f"document.body.innerText != {before!r}")
+    assert server.end()[0] == 0
+    one.until("document.querySelector('#state').textContent == 'away'")
+    one.close()
+    two.close()

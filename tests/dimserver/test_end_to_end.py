@@ -645,6 +645,10 @@ ASKED = {
         ("GET", "/lobby", None, 200, b"<title>chat</title>"),
         ("GET", "/lobby/socket", None, 426, b"this is a WebSocket"),
     ],
+    "ticker.py": [
+        ("GET", "/", None, 200, b"<title>Ticker</title>"),
+        ("GET", "/ws", None, 426, b"this is a WebSocket"),
+    ],
     "seed_server.py": [
         ("GET", "/api/hello", None, 200, b"ok"),
         ("GET", "/api/coordinates", None, 200, b"z_value"),

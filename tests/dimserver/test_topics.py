@@ -31,6 +31,19 @@ def make_app() -> App:
             else:
                 self.topic.publish(message, exclude=ws if message == "others" else None)
 
+    @app.websocket("/coroutine/{name}")
+    async def room(ws: Any) -> None:
+        topic = app.topic(ws.request.params["name"])
+        assert topic.subscribe(ws)
+        assert ws in topic
+        await ws.send("welcome")
+        async for message in ws:
+            if message == "leave":
+                topic.unsubscribe(ws)
+            topic.publish(message, exclude=ws if message == "others" else None)
+        assert not topic.subscribe(ws)
+        assert ws not in topic
+
     @app.post("/publish/{name}")
     def publish(request: Any) -> str:
         return f"{app.topic(request.params['name']).publish(request.body.decode())}"
@@ -75,6 +88,33 @@ def test_a_room(serve: Serve, deflate: bool, loop: str) -> None:
                 await asyncio.wait_for(other.recv(), 0.05)
 
     run(talk)
+
+
+def test_coroutines(serve: Serve) -> None:
+    """Both forms in one room."""
+    app = make_app()
+    server = serve(app)
+
+    async def talk() -> None:
+        coroutine = websockets.connect(server.url.replace("http", "ws", 1) + "/coroutine/x", proxy=None)
+        async with coroutine as one, enter(server.url) as two:
+            for socket in (one, two):
+                assert await socket.recv() == "welcome"
+            for sender in (one, two):
+                await sender.send("to both")
+                assert (await one.recv(), await two.recv()) == ("to both", "to both")
+            await one.send("others")
+            assert await two.recv() == "others"
+            await one.send("leave")
+            assert await two.recv() == "leave"
+            await two.send("alone")
+            assert await two.recv() == "alone"
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(one.recv(), 0.05)
+
+    run(talk)
+    server.stop()
+    assert app.topics.subscriptions == 0
 
 
 @pytest.mark.parametrize("path", ["publish", "async", "blocking"])

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -40,6 +39,11 @@ class Room:
 @app.get("/publish/{name}/{message}")
 def publish(request):
     return f"{os.getpid()} {app.topic(request.params['name']).publish(request.params['message'])}"
+
+
+@app.get("/signed/{name}/{message}")
+def signed(request):
+    return str(app.topic(request.params["name"]).publish(f"{os.getpid()} {request.params['message']}"))
 
 
 @app.get("/flood/{number}")
@@ -189,6 +193,7 @@ def test_a_worker_that_is_killed(start: Start) -> None:
             for socket in lost:
                 with pytest.raises(websockets.ConnectionClosed):
                     await socket.recv()
+                await socket.wait_closed()
             await ask(server, f"/publish/x/soon-{number}")
             await crowd.expect(f"soon-{number}")
             await until(lambda gone=victim: len(server.workers) == 3 and gone not in server.workers)
@@ -211,33 +216,45 @@ def test_publishing_during_reloads(start: Start) -> None:
 
     async def listen() -> list[int]:
         got: list[int] = []
+
+        def check(mine: list[tuple[int, int]]) -> None:
+            """What one socket got: no gap and nothing twice, and what one worker published in order."""
+            numbers = sorted(number for _, number in mine)
+            inner = numbers[3:-3]  # at either end messages of two workers may stand on both sides of it
+            assert inner == list(range(inner[0], inner[0] + len(inner))) if inner else True
+            assert len(set(numbers)) == len(numbers)
+            for publisher in {pid for pid, _ in mine}:
+                its = [number for pid, number in mine if pid == publisher]
+                assert its == sorted(its)
+
         while not ended:
             crowd = Crowd(server)
             _, socket = await crowd.enter()
-            mine: list[int] = []
+            mine: list[tuple[int, int]] = []
             try:
                 while True:
-                    mine.append(int(await socket.recv()))
+                    pid, _, number = (await socket.recv()).partition(" ")
+                    mine.append((int(pid), int(number)))
             except websockets.ConnectionClosed:
-                assert ended or socket.close_code in (1012, 1001), (socket.close_code, mine[-3:])
-            assert mine == list(range(mine[0], mine[0] + len(mine))) if mine else True
-            got += mine
+                assert ended or socket.close_code in (1012, 1001), socket.close_code
+            await socket.wait_closed()
+            check(mine)
+            got += [number for _, number in mine]
         return got
 
     async def talk() -> None:
         nonlocal ended
-        before = set(server.workers)
         listeners = [asyncio.create_task(listen()) for _ in range(4)]
         await asyncio.sleep(0.3)
         number = 0
         for _ in range(2):
+            old = set(server.workers)
             server.hint(signal.SIGHUP)
-            end = time.monotonic() + 6
-            while time.monotonic() < end:
-                await ask(server, f"/publish/x/{number}")
-                number += 1
-                await asyncio.sleep(0.002)
-        assert not set(server.workers) & before
+            while set(server.workers) & old or len(server.workers) < 2:
+                for _ in range(50):
+                    await ask(server, f"/signed/x/{number}")
+                    number += 1
+                    await asyncio.sleep(0.002)
         ended = True
         server.hint(signal.SIGTERM)
         for got in await asyncio.gather(*listeners):
@@ -286,6 +303,7 @@ def test_a_worker_that_hangs_neither_holds_up_the_others_nor_fills_their_memory(
         hung = min(pids)
         os.kill(hung, signal.SIGSTOP)
         try:
+            waiting = [socket for pid, socket in crowd.sockets if pid == hung]
             crowd.sockets = [(pid, socket) for pid, socket in crowd.sockets if pid != hung]
             sender_pid, sender = crowd.sockets[0]
             before = resident(sender_pid)
@@ -302,6 +320,8 @@ def test_a_worker_that_hangs_neither_holds_up_the_others_nor_fills_their_memory(
         assert figures["missing"] == []
         assert 400 < figures["relay_dropped"] < 600
         await crowd.leave()
+        for socket in waiting:
+            await socket.close()
 
     run(talk)
     code, _, err = server.end()
@@ -317,6 +337,58 @@ def test_more_than_the_buffer_in_one_round(start: Start) -> None:
         await crowd.fill(set(server.workers))
         assert int(await ask(server, "/flood/100")) == 10
         await crowd.expect(*[b"x" * 100_000] * 10)
+        await crowd.leave()
+
+    run(talk)
+
+
+def test_the_chat_over_two_workers(child: Start) -> None:
+    examples = pathlib.Path(__file__).parents[2] / "examples"
+    server = child("run", str(examples / "chat.py"), "--workers", "2", "--port", "0")
+    url = server.urls[0].replace("http", "ws", 1) + "/lobby/socket?name="
+
+    async def talk() -> None:
+        guests = []
+        for number in range(10):  # all in one worker: once in five hundred times
+            guests.append(await websockets.connect(f"{url}g{number}", proxy=None))
+            for guest in guests:
+                assert await asyncio.wait_for(guest.recv(), 20) == f"g{number} came in"
+        for number, guest in enumerate(guests):
+            await guest.send("hello")
+            for other in guests:
+                assert await asyncio.wait_for(other.recv(), 20) == f"g{number}: hello"
+        await guests.pop().close()
+        for guest in guests:
+            assert await asyncio.wait_for(guest.recv(), 20) == "g9 left"
+            await guest.close()
+
+    run(talk)
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="memory is read from /proc")
+def test_memory_stays_flat(start: Start) -> None:
+    """Thousands of messages between workers."""
+    server = start(workers=2)
+
+    async def talk() -> None:
+        crowd = Crowd(server)
+        await crowd.fill(set(server.workers))
+        sender = crowd.sockets[0][1]
+        message = b"x" * 4000
+
+        async def publish(number: int) -> None:
+            for _ in range(number // 50):
+                for _ in range(50):
+                    await sender.send(message)
+                for _, socket in crowd.sockets[1:]:
+                    for _ in range(50):
+                        assert await asyncio.wait_for(socket.recv(), 20) == message
+
+        await publish(2000)
+        before = [resident(pid) for pid in server.workers]
+        await publish(6000)
+        for now, then in zip([resident(pid) for pid in server.workers], before, strict=True):
+            assert now - then < 2 << 20
         await crowd.leave()
 
     run(talk)

@@ -31,6 +31,9 @@ class TopicService:
         directory: where the workers of the server have their private sockets; None for one that is alone.
         loop, log: of the worker.
 
+    Raises:
+        ConfigError: the library that `pubsub` needs is not installed, or cannot read its URL.
+
     Thread-safety: the loop's thread.
     """
 
@@ -45,13 +48,13 @@ class TopicService:
         self._linked = False
         self._relay: Relay | None = None
         self._pubsub: PubSub | None = None
+        if settings.pubsub not in ("off", "workers"):
+            from dimserver.services.pubsub import connect
+
+            connect(settings.pubsub).close()  # a mistake is told before anything is served
 
     def open(self) -> None:
-        """Begin; on the thread of the loop.
-
-        Raises:
-            ConfigError: what `pubsub` asks for is not installed.
-        """
+        """Begin; on the thread of the loop."""
         settings = self._settings
         self._thread = get_ident()
         self._topics.configure(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Receive = Callable[[str, bool, bytes], object]
 
-__all__ = ["PubSub", "decode", "encode"]
+__all__ = ["PubSub", "connect", "decode", "encode"]
 
 MAGIC = b"\x00dim1"
 SERVER_BYTES = 8
@@ -66,6 +66,31 @@ def decode(data: bytes) -> tuple[bytes, bool, bytes]:
     return b"", True, data
 
 
+def connect(url: str) -> Any:
+    """A client of the library, which connects when it is first used.
+
+    Raises:
+        ConfigError: the library is not installed, or cannot read the URL.
+    """
+    if find_spec("valkey") is None:
+        raise ConfigError("pubsub: the library is not installed; pip install 'dimserver[valkey]'")
+    import valkey
+    from valkey.backoff import NoBackoff
+    from valkey.retry import Retry
+
+    try:
+        return valkey.Valkey.from_url(
+            url,
+            socket_connect_timeout=CONNECT,
+            socket_timeout=CONNECT,
+            health_check_interval=HEALTH,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=False,
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"pubsub: {shown_url(url)}: {type(error).__name__}: the URL cannot be used") from None
+
+
 class PubSub:
     """One worker's connections to Valkey or Redis.
 
@@ -89,8 +114,6 @@ class PubSub:
     """
 
     def __init__(self, url: str, prefix: str, server: bytes, most: int, receive: Receive, loop: Loop, log: Log) -> None:
-        if find_spec("valkey") is None:
-            raise ConfigError("pubsub: the library is not installed; pip install 'dimserver[valkey]'")
         self.sent = 0
         self.received = 0
         self.dropped = 0
@@ -113,32 +136,13 @@ class PubSub:
         self._queued = 0  # bytes
         self._handed = 0  # bytes given to the loop and not taken yet
         self._subscription: Any = None
-        self._publisher = self._client()
+        self._publisher = connect(url)
         self._threads = [
             Thread(target=self._work, args=(work, lost), name=f"pubsub {name}", daemon=True)
             for name, work, lost in (("out", self._send_all, self._not_sent), ("in", self._take_all, self._lost))
         ]
         for thread in self._threads:
             thread.start()
-
-    def _client(self) -> Any:
-        import valkey
-        from valkey.backoff import NoBackoff
-        from valkey.retry import Retry
-
-        try:
-            return valkey.Valkey.from_url(
-                self._url,
-                socket_connect_timeout=CONNECT,
-                socket_timeout=CONNECT,
-                health_check_interval=HEALTH,
-                retry=Retry(NoBackoff(), 0),
-                decode_responses=False,
-            )
-        except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"pubsub: {shown_url(self._url)}: {type(error).__name__}: the URL cannot be used"
-            ) from None
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -220,7 +224,7 @@ class PubSub:
                 self._progress += 1
 
     def _take_all(self) -> None:
-        client = self._client()
+        client = connect(self._url)
         subscription = client.pubsub()
         self._subscription = subscription
         try:

@@ -433,13 +433,16 @@ def test_two_servers_with_two_workers_each(server: Server, child: Any, tmp_path:
 def test_nobody_there_at_the_start_is_no_reason_not_to_serve(child: Any, tmp_path: pathlib.Path) -> None:
     (tmp_path / "site.py").write_text(APP + '\n@app.get("/")\ndef index(request):\n    return "here"\n')
     url = f"redis://user:s3cr3t@127.0.0.1:{free_port()}/0"
-    server = child("run", "site.py", "--port", "0", cwd=tmp_path, variables={"DIMSERVER_PUBSUB": url})
+    log = tmp_path / "log"
+    words = ("run", "site.py", "--port", "0", "--log-file", str(log))
+    server = child(*words, cwd=tmp_path, variables={"DIMSERVER_PUBSUB": url})
     assert server.connect().get("/").answer()[2] == b"here"
-    time.sleep(1.0)
+    until(lambda: "is away" in log.read_text())
+    time.sleep(0.5)
     code, out, err = server.end()
-    assert code == 0
-    assert err.count("is away") == 1
-    assert "s3cr3t" not in out + err
+    assert (code, err) == (0, "")
+    assert log.read_text().count("is away") == 1
+    assert "s3cr3t" not in out + log.read_text()
 
 
 def test_a_bad_setting_names_no_secret(child: Any, tmp_path: pathlib.Path) -> None:
@@ -448,6 +451,16 @@ def test_a_bad_setting_names_no_secret(child: Any, tmp_path: pathlib.Path) -> No
     code, out, err = server.end(0)
     assert code == 2
     assert "--pubsub: the value given is not allowed; allowed: off, workers, or valkey://" in err
+    assert "s3cr3t" not in out + err
+
+
+def test_a_url_that_the_library_refuses_ends_the_start(child: Any, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "site.py").write_text(APP)
+    url = "valkey://:s3cr3t@host/0?health_check_interval=s3cr3t"
+    server = child("run", "site.py", "--port", "0", "--pubsub", url, cwd=tmp_path, announced=False)
+    code, out, err = server.end(0)
+    assert code == 2
+    assert "pubsub: valkey://host/0: ValueError: the URL cannot be used" in err
     assert "s3cr3t" not in out + err
 
 
