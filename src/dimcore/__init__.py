@@ -44,6 +44,7 @@ from dimcore.outflow import Outflow, Push, stream_source
 from dimcore.pipeline import RequestResponseManifold, RequestSubstrate
 from dimcore.points import ConnectionPoint
 from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate
+from dimcore.proxyhead import read_proxy_header
 from dimcore.query import QueryParams
 from dimcore.request import RequestPoint, parse_request
 from dimcore.router import Route, Router, RouteSubstrate
@@ -115,6 +116,7 @@ __all__ = [
     "format_head",
     "identity_vector",
     "parse_request",
+    "read_proxy_header",
     "rendezvous",
     "stream_source",
     "tick",

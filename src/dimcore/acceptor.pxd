@@ -7,5 +7,6 @@ cdef class Acceptor:
     cdef readonly int fileno
     cdef object exhausted
 
+    cdef bint expects(self, const Peer *peer) except -1
     cdef int admit(self, int fd, const Peer *peer) except -1
     cdef int evict(self) except -1

@@ -8,20 +8,20 @@ connection is dropped, whichever way that comes.
 cimport cython
 from libc.stdint cimport uint16_t
 
-from dimcore.channel cimport COUNTED, READABLE
-from dimcore.connection cimport Connection, open_connection
+from dimcore.channel cimport COUNTED, EXPECTED, READABLE
+from dimcore.connection cimport NOT_INTRODUCED, TOO_MANY, Connection, open_connection
 from dimcore.core cimport Core, Site, points_before
 from dimcore.limits cimport IDLE, POOL_ADMIN, POOL_WEBSOCKET
-from dimcore.stream cimport STREAM_EXHAUSTED, Peer, stream_accept
+from dimcore.states cimport HANDSHAKE_BEGUN
+from dimcore.stream cimport STREAM_EXHAUSTED, Peer, peer_address, stream_accept, stream_close
 
-from dimcore.errors import UsageError
+from dimcore.errors import PeerError, UsageError
 
 cdef enum:
     BATCH = 256              # connections a call: the open ones get their turn in between
     EVICTED = 16             # idle connections given up when descriptors run out
 
 cdef bytes NO_ROOM = b"too many connections"
-cdef bytes TOO_MANY = b"too many connections from this address"
 
 
 @cython.final
@@ -76,11 +76,21 @@ cdef class Acceptor:
     cdef int admit(self, int fd, const Peer *peer) except -1:
         cdef Core core = self.site.core
         cdef int spiral = self.site.spiral
-        cdef Connection connection = open_connection(self.site, fd, peer)
+        cdef Connection connection
+        if self.site.trusts is not None and not self.expects(peer):
+            stream_close(fd)
+            return 0
+        connection = open_connection(self.site, fd, peer)
         try:
             if not core.has_room(spiral):
                 core.pools.totals[spiral].refused += 1
                 return connection.turn_away(NO_ROOM)
+            if self.site.trusts is not None:     # whom it is from is not known yet
+                if not core.pools.admit(connection, spiral, core.now_ns):
+                    return connection.turn_away(NO_ROOM)
+                connection.flags |= EXPECTED
+                connection.move(HANDSHAKE_BEGUN)
+                return connection.watch(READABLE)
             if core.max_per_address and spiral != POOL_ADMIN:
                 if not core.addresses.enter(peer, core.max_per_address):
                     core.pools.totals[spiral].refused += 1
@@ -95,6 +105,19 @@ cdef class Acceptor:
         except Exception as error:       # out of memory, or the loop refused: the others are not to blame
             connection.fail(error)
         return 0
+
+    cdef bint expects(self, const Peer *peer) except -1:
+        """Whether a peer may speak for others."""
+        cdef Core core = self.site.core
+        cdef object address = peer_address(peer)
+        try:
+            if self.site.trusts(address):
+                return True
+        except Exception as error:
+            core.tell("who is a proxy could not be told", None, error)
+        core.pools.totals[self.site.spiral].refused += 1
+        core.tell(NOT_INTRODUCED, None, PeerError(f"{address[0] if address else 'a Unix socket'} is no trusted proxy"))
+        return False
 
     cdef int evict(self) except -1:
         """Close the connections that have been idle longest, to have descriptors again; returns how many."""

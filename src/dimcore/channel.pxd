@@ -30,12 +30,14 @@ cdef enum ConnectionFlag:
     UNFRAMED = 2048          # nothing but the end of the connection ends the answer
     COUNTED = 4096           # among the connections of its address
     UPGRADED = 8192          # a WebSocket: `ConnectionPoint.named` has it
+    EXPECTED = 16384         # the header of the PROXY protocol is still to come
+    UNNAMED = 32768          # that header named nobody: who is behind the proxy is not known
 
 
 @cython.no_gc
 cdef class Channel(ConnectionPoint):
     cdef readonly Site site
-    cdef Peer peer
+    cdef Peer peer                   # the client; whom the proxy named, once it has
     cdef int fd                      # -1 once closed, so that no late call can meet another's descriptor
     cdef uint16_t flags              # ConnectionFlag
     cdef uint16_t events             # what the loop watches; 0: nothing

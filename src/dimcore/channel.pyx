@@ -16,7 +16,8 @@ from dimcore.limits cimport KIB
 from dimcore.outflow cimport Outflow, Push
 from dimcore.states cimport STAGE_PROGRESS, connection_next
 from dimcore.stream cimport (
-    STREAM_BROKEN, Outbox, discard_body, peer_address, stream_close, stream_send, stream_send_three, stream_unsent,
+    STREAM_BROKEN, Outbox, Peer, discard_body, peer_address, stream_close, stream_peer, stream_send, stream_send_three,
+    stream_unsent,
 )
 from dimcore.writer cimport Writer
 
@@ -45,6 +46,21 @@ cdef class Channel(ConnectionPoint):
         """The descriptor, or -1 once it is closed."""
         return self.fd
 
+    @property
+    def proxied(self):
+        """Whether it came to a listener where a proxy has to say (PROXY protocol) whom it speaks for."""
+        return self.site.trusts is not None
+
+    @property
+    def proxy(self):
+        """The address of that proxy: (host, port), or ``"unix"``; None for a connection that is not `proxied`, or is
+        closed.  `address` is the client's, or the proxy's own where it names nobody."""
+        cdef Peer peer
+        if self.site.trusts is None or self.fd < 0:
+            return None
+        stream_peer(self.fd, &peer)
+        return peer_address(&peer) or "unix"
+
     def on_ready(self, int mask):
         """The descriptor is readable (1), writable (2) or both."""
 
@@ -68,7 +84,8 @@ cdef class Channel(ConnectionPoint):
         return peer_address(&self.peer)
 
     cdef object forwarding(self):
-        return self.site.core.forwarded
+        # Not for one whom the proxy did not name: `peer` is the proxy then, and its word is not in the headers.
+        return None if self.flags & UNNAMED else self.site.core.forwarded
 
     cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept:
         requests[0] = self.requests

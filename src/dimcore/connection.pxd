@@ -10,6 +10,10 @@ from dimcore.request cimport RequestPoint
 from dimcore.stream cimport Outbox, Peer
 
 
+cdef bytes TOO_MANY              # what a client is told whose address has as many connections as it may
+cdef str NOT_INTRODUCED          # what is reported of a connection without a word of a trusted proxy
+
+
 cdef class Connection(Exchange):
     cdef Inbox *inbox                # NULL while nothing waits and no head is incomplete
 
@@ -23,6 +27,8 @@ cdef class Connection(Exchange):
     cdef void fail(self, object error) noexcept
     cdef int go_on(self) except -1
     # input
+    cdef int take_introduction(self, const char *data, size_t size) except -1
+    cdef int be_introduced(self, const Peer *client) except -1
     cdef int run(self, const char *data, size_t size) except -1
     cdef int run_inbox(self) except -1
     cdef size_t step(self, const char *data, size_t size) except? 0

@@ -26,19 +26,20 @@ from dimcore.body cimport BODY_DONE, BODY_FAILED, BODY_MORE, BodyResult
 from dimcore.bodyreader cimport BodyReader
 from dimcore.conversation cimport Conversant, Conversation
 from dimcore.channel cimport (
-    AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE,
-    STREAMING, UNFRAMED, UPGRADED, WORKING, WRITABLE,
+    AT_DOOR, BUSY, CLOSE, COUNTED, EXPECTED, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, LINGERING, PEER_DONE,
+    READABLE, STREAMING, UNFRAMED, UNNAMED, UPGRADED, WORKING, WRITABLE,
 )
 from dimcore.core cimport Core, Site, detach_request
 from dimcore.errand cimport Errand
 from dimcore.exchange cimport Exchange, discard_unsent
 from dimcore.inbox cimport inbox_append, inbox_free, inbox_keep_head, inbox_new, inbox_size
-from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, KIB, PARSED, POOL_API
+from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, KIB, PARSED, POOL_ADMIN, POOL_API
 from dimcore.outflow cimport Outflow, Push
 from dimcore.parser cimport (
     CHUNKED, EXPECT_CONTINUE, EXPECT_OTHER, FAULT_BODY_LENGTH, FAULT_CUT, FAULT_EXPECTATION, FAULT_TIMEOUT,
     HEAD_PARTIAL, Head, fault_status, fault_text, head_is_blank, head_parse, head_reset,
 )
+from dimcore.proxyhead cimport PROXY_PARTIAL, ProxyHead, proxy_fault_text, proxy_parse
 from dimcore.request cimport RequestPoint
 from dimcore.spool cimport Spool
 from dimcore.states cimport (
@@ -47,7 +48,7 @@ from dimcore.states cimport (
 from dimcore.stream cimport STREAM_BROKEN, Peer, stream_close, stream_half_close, stream_receive, stream_reset
 from dimcore.websocket cimport WebSocket
 
-from dimcore.errors import UsageError
+from dimcore.errors import PeerError, UsageError
 
 cdef enum:
     RECEIVE_BYTES = 64 * KIB     # size of Core.inbuf
@@ -56,6 +57,8 @@ cdef enum:
     OUTPUT_BYTES = 64 * KIB      # answers gathered before one send
     AT_DOOR_MOST = 256           # told 503 and waited for, at a time; further ones are told and closed
 
+cdef bytes TOO_MANY = b"too many connections from this address"
+cdef str NOT_INTRODUCED = "a connection without a word of a trusted proxy was closed"
 cdef dict RETRY = {"Retry-After": "1"}
 
 
@@ -320,7 +323,9 @@ cdef class Connection(Exchange):
         size = stream_receive(self.fd, core.inbuf, room)
         if size > 0:
             self.bytes_in += size
-            if waiting or self.flags & (LINGERING | CLOSE | UPGRADED):
+            if waiting or self.flags & (LINGERING | CLOSE | UPGRADED | EXPECTED):
+                if self.flags & (LINGERING | CLOSE | EXPECTED) == EXPECTED:
+                    return self.take_introduction(core.inbuf, size)
                 if self.flags & (LINGERING | CLOSE | UPGRADED) == UPGRADED:
                     (<WebSocket> self.named).take(core.inbuf, size)
                     return self.settle()
@@ -396,6 +401,59 @@ cdef class Connection(Exchange):
                 tell()
             except Exception as error:
                 self.site.core.tell("what was to be told that a peer is done failed", request, error)
+        return 0
+
+    cdef int take_introduction(self, const char *data, size_t size) except -1:
+        """Take bytes of the PROXY header, which comes before all else, and may have some of that behind it."""
+        cdef Core core = self.site.core
+        cdef ProxyHead head
+        cdef int length
+        if self.inbox != NULL:
+            inbox_append(self.inbox, data, size)
+            data = self.inbox.data + self.inbox.start
+            size = self.inbox.end - self.inbox.start
+        length = proxy_parse(&head, data, size)
+        if length == PROXY_PARTIAL:
+            if self.inbox == NULL:
+                self.inbox = inbox_new()
+                inbox_append(self.inbox, data, size)
+            return 0
+        if length < 0:
+            core.pools.totals[self.spiral].refused += 1
+            client = self.client_address()
+            core.tell(NOT_INTRODUCED, None, PeerError(
+                f"of the PROXY header from {client[0] if client else 'a Unix socket'}: "
+                + proxy_fault_text(head.fault).decode()
+            ))
+            self.drop()
+            return 0
+        self.flags &= ~<uint16_t> EXPECTED
+        self.be_introduced(&head.source)
+        if self.flags & CLOSE:
+            self.free_inbox()
+            self.flush()
+            return self.settle()
+        self.move(MOVED_BYTES)           # the time for what is next begins now
+        if self.inbox == NULL:
+            return self.run(data + length, size - length) if size > <size_t> length else 0
+        self.inbox.start += <uint32_t> length
+        if self.inbox.start == self.inbox.end:
+            self.free_inbox()
+            return 0
+        return self.run_inbox()
+
+    cdef int be_introduced(self, const Peer *client) except -1:
+        """A trusted proxy has said whom it speaks for; family 0: it did not."""
+        cdef Core core = self.site.core
+        if client.family == 0:
+            self.flags |= UNNAMED
+            return 0
+        self.peer = client[0]
+        if core.max_per_address and self.spiral != POOL_ADMIN:
+            if not core.addresses.enter(&self.peer, core.max_per_address):
+                core.pools.totals[self.spiral].refused += 1
+                return self.write_refusal(503, TOO_MANY, RETRY, False)
+            self.flags |= COUNTED
         return 0
 
     cdef int run(self, const char *data, size_t size) except -1:

@@ -95,3 +95,4 @@ cdef class Site:
     cdef readonly Router fallback        # asked when `router` has no answer; or None
     cdef readonly int spiral             # pool of what is accepted here
     cdef readonly bint splits_api        # first request under /api/: pool 2
+    cdef readonly object trusts          # says who may speak for others (PROXY protocol); None: nobody does

@@ -64,7 +64,13 @@ class Core:
 @final
 class Site:
     def __new__(
-        cls, core: Core, router: Router, fallback: Router | None = None, spiral: int = 0, splits_api: bool = True
+        cls,
+        core: Core,
+        router: Router,
+        fallback: Router | None = None,
+        spiral: int = 0,
+        splits_api: bool = True,
+        trusts: Callable[[tuple[str, int] | None], bool] | None = None,
     ) -> Self: ...
     @property
     def core(self) -> Core: ...
@@ -76,3 +82,5 @@ class Site:
     def spiral(self) -> int: ...
     @property
     def splits_api(self) -> bool: ...
+    @property
+    def trusts(self) -> Callable[[tuple[str, int] | None], bool] | None: ...

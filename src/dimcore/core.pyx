@@ -364,13 +364,16 @@ cdef class Site:
         fallback: routes for what `router` does not know: the built-in endpoints, static files.
         spiral: pool, 0 to 3 or one that was added.
         splits_api: connections whose first request is under ``/api/`` go to pool 2.
+        trusts: with it every connection has to begin with a header of the PROXY protocol; called with the address of
+            a peer, (host, port) or None for a Unix socket, it says whether that is a proxy whose word counts.
+            Everybody else is closed.
 
     Raises:
         InvalidCoordinate: no such spiral.
     """
 
     def __cinit__(self, Core core not None, Router router not None, Router fallback=None, int spiral=POOL_HTTP,
-                  bint splits_api=True):
+                  bint splits_api=True, trusts=None):
         if not 0 <= spiral < MAX_SPIRALS:
             raise InvalidCoordinate(f"spiral must be 0 to {MAX_SPIRALS - 1}, got {spiral}")
         self.core = core
@@ -378,3 +381,4 @@ cdef class Site:
         self.fallback = fallback
         self.spiral = spiral
         self.splits_api = splits_api
+        self.trusts = trusts

@@ -18,6 +18,7 @@ cdef Py_ssize_t stream_send_three(
 ) noexcept nogil
 cdef int64_t stream_unsent(int fd) noexcept nogil
 cdef int stream_accept(int listener, Peer *peer) noexcept nogil
+cdef void stream_peer(int fd, Peer *peer) noexcept nogil    # who is at the other end; family 0 when nobody is
 cdef void stream_half_close(int fd) noexcept nogil
 cdef void stream_close(int fd) noexcept nogil
 cdef void stream_reset(int fd) noexcept nogil    # the next close tells the peer that something is missing

@@ -76,6 +76,11 @@ cdef extern from *:
         return ((const struct sockaddr_un *)address)->sun_path;
     }
 
+    static void dimcore_peer(int fd, struct sockaddr_storage *address) {
+        socklen_t size = sizeof *address;
+        if (getpeername(fd, (struct sockaddr *)address, &size) < 0) address->ss_family = 0;
+    }
+
     static int64_t dimcore_unsent(int fd) {
         int waiting = 0;
     #ifdef __linux__
@@ -160,6 +165,7 @@ cdef extern from *:
     int dimcore_local(int fd, sockaddr_storage *address) nogil
     uint16_t dimcore_local_port(const sockaddr_storage *address) nogil
     const char *dimcore_local_bytes(const sockaddr_storage *address) nogil
+    void dimcore_peer(int fd, sockaddr_storage *address) nogil
     int64_t dimcore_unsent(int fd) nogil
     ssize_t dimcore_send_three(
         int fd, const char *one, size_t one_size, const char *two, size_t two_size, const char *three, size_t three_size
@@ -216,16 +222,27 @@ cdef int stream_accept(int listener, Peer *peer) noexcept nogil:
         if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
             return STREAM_EXHAUSTED
         return STREAM_AGAIN if errno == EAGAIN else STREAM_BROKEN
+    read_peer(&address, peer)
+    return fd
+
+
+cdef void read_peer(const sockaddr_storage *address, Peer *peer) noexcept nogil:
     memset(peer, 0, sizeof(Peer))
     if address.ss_family == AF_INET:
         peer.family = 4
-        peer.port = ntohs((<sockaddr_in *> &address).sin_port)
-        memcpy(peer.address, &(<sockaddr_in *> &address).sin_addr, 4)
+        peer.port = ntohs((<const sockaddr_in *> address).sin_port)
+        memcpy(peer.address, &(<const sockaddr_in *> address).sin_addr, 4)
     elif address.ss_family == AF_INET6:
         peer.family = 6
-        peer.port = ntohs((<sockaddr_in6 *> &address).sin6_port)
-        memcpy(peer.address, &(<sockaddr_in6 *> &address).sin6_addr, 16)
-    return fd
+        peer.port = ntohs((<const sockaddr_in6 *> address).sin6_port)
+        memcpy(peer.address, &(<const sockaddr_in6 *> address).sin6_addr, 16)
+
+
+cdef void stream_peer(int fd, Peer *peer) noexcept nogil:
+    cdef sockaddr_storage address
+    memset(&address, 0, sizeof(address))
+    dimcore_peer(fd, &address)
+    read_peer(&address, peer)
 
 
 cdef void stream_half_close(int fd) noexcept nogil:

@@ -416,3 +416,60 @@ def test_limits_an_address_cannot_have(serve: Serve) -> None:
     for value in (-1, 1 << 40):
         with pytest.raises(UsageError, match="max_per_address"):
             rig.core.configure(max_per_address=value)
+
+
+# --- behind proxies that introduce their clients ------------------------------------------------
+
+
+def proxied(rig: Any, trusts: Any = lambda address: True, **more: Any) -> Any:
+    return rig.listen(Site(rig.core, rig.router, trusts=trusts, **more))
+
+
+def test_strangers_are_closed_without_a_word(serve: Serve) -> None:
+    rig = serve()
+    asked: list[Any] = []
+    listener = proxied(rig, lambda address: bool(asked.append(address)))
+    client = rig.connect(listener)
+    client.send(b"PROXY TCP4 192.0.2.7 198.51.100.1 1 2\r\n" + GET)
+    client.wait_for_end()
+    assert client.left == b""
+    assert asked == [client.sock.getsockname()]
+    ((message, request, error),) = rig.reports
+    assert (message, request) == ("a connection without a word of a trusted proxy was closed", None)
+    assert str(error) == "127.0.0.1 is no trusted proxy"
+    assert rig.core.pools.get_stats()["spiral_0"]["total_refused"] == 1
+    assert rig.cells() == {}
+    assert rig.connect().ask(GET).status == 200  # elsewhere they may
+
+
+def test_who_cannot_be_judged_is_a_stranger(serve: Serve) -> None:
+    rig = serve()
+    client = rig.connect(proxied(rig, lambda address: address / 2))
+    client.wait_for_end()
+    assert [message for message, _, _ in rig.reports] == [
+        "who is a proxy could not be told",
+        "a connection without a word of a trusted proxy was closed",
+    ]
+
+
+def test_a_proxy_is_in_its_handshake_until_the_first_request(serve: Serve) -> None:
+    rig = serve()
+    client = rig.connect(proxied(rig))
+    assert rig.cells() == {(0, 2): 1}
+    client.send(b"PROXY UNKNOWN\r\n")
+    rig.turn()
+    assert rig.cells() == {(0, 2): 1}
+    assert client.ask(GET).status == 200
+    assert rig.cells() == {(0, 4): 1}
+
+
+def test_proxies_find_no_room_as_others_do(serve: Serve) -> None:
+    rig = serve(max_connections=1)
+    listener = proxied(rig)
+    inside = rig.connect(listener)
+    refused(rig, listener)
+    inside.send(b"PROXY UNKNOWN\r\n")
+    assert inside.ask(GET).status == 200
+    rig.core.pools.set_cap("http", 1)
+    rig.core.configure(max_connections=5)
+    refused(rig, listener)

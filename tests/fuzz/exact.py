@@ -42,6 +42,12 @@ def check_head(text: bytes, choices: bytes, limits: dict[str, int], expected: An
             assert name_at + name_size < value_at + value_size + 1 <= whole[0]
 
 
+def check_proxyhead(text: bytes, expected: Any) -> None:
+    """The verdict is `expected`, of memory that ends with the text."""
+    if native is not None:
+        assert native.proxyhead(text) == expected
+
+
 def check_chunked(text: bytes, choices: bytes, limit: int, expected: Any) -> None:
     """The decoder makes `expected` of the text, in whatever pieces it comes."""
     if native is None:

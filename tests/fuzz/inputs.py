@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.wire.cases import load, unescape
 
 HERE = Path(__file__).parent
-TARGETS = ("heads", "chunks", "routes", "ranges", "messages", "connections")
+TARGETS = ("heads", "chunks", "routes", "ranges", "messages", "proxyheads", "connections")
 
 CHOICES = 4  # bytes
 

@@ -16,8 +16,10 @@ from dimcore.bodyreader cimport BodyReader
 from dimcore.limits cimport OTHER
 from dimcore.messages cimport EVENT_NONE, MessageReader
 from dimcore.parser cimport HEAD_PARTIAL, Head, HeadInfo, HeadLimits, fault_status, fault_text, head_parse, head_reset
+from dimcore.proxyhead cimport PROXY_PARTIAL, ProxyHead, proxy_parse
 from dimcore.router cimport Route, Router
 from dimcore.spool cimport Spool
+from dimcore.stream cimport peer_address
 
 from os import memfd_create
 
@@ -71,6 +73,23 @@ def head(bytes text, list places, dict limits):
         info.host_length, info.length, info.method, info.minor,
         [(span.name_at, span.name_length, span.value_at, span.value_length) for span in state.fields[:info.n_fields]],
     )
+
+
+def proxyhead(bytes text):
+    """Read a PROXY header.
+
+    Returns:
+        None for more; "failed"; or (length, None or (host, port)).
+    """
+    cdef ProxyHead state
+    cdef char *block = _copied(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    cdef int result = proxy_parse(&state, block, PyBytes_GET_SIZE(text))
+    free(block)
+    if result == PROXY_PARTIAL:
+        return None
+    if result < 0:
+        return "failed"
+    return result, peer_address(&state.source)
 
 
 def body(list pieces, limit, length=-1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.fuzz import chunks, connections, heads, messages, ranges, routes
+from tests.fuzz import chunks, connections, heads, messages, proxyheads, ranges, routes
 from tests.fuzz.build import ROOT
 from tests.fuzz.inputs import CHOICES, HERE, TARGETS, cut, escape, read_corpus, read_dictionary, seeds, split_choices
 from tests.fuzz.mutate import Finding, mutations, run
@@ -89,6 +90,10 @@ def one_too_many(value: str, size: int) -> list[tuple[int, int]] | None:
         (messages, "missing_of", lambda text: 0),
         (messages, "apply_mask", lambda text, mask, offset=0: text),
         (messages, "utf8_prefix", lambda text, step=0: 0 if text.isascii() else None),
+        (proxyheads, "MOST", 4000),
+        (proxyheads, "UNNAMED", {0x31}),
+        (proxyheads, "CASTAGNOLI", 0xEDB88320),
+        (proxyheads, "PORT", re.compile(rb"[0-9]{1,5}")),
         (ranges, "read_range", one_too_many),
         (connections, "keeps_alive", lambda head: True),
         (connections, "is_handled", lambda method, path: True),

@@ -108,6 +108,12 @@ SERVING: tuple[Setting, ...] = (
         "None: what a client writes into these headers is not to be believed.",
     ),
     Setting(
+        PROXIES, "proxy-protocol", Flag(), False,
+        "Each connection to the main listener begins with a PROXY header, version 1 or 2, of a proxy named by "
+        "trusted-proxies; all others are closed.",
+        "Off: without a proxy that sends it nobody could connect; and it is never optional, or a client could send it.",
+    ),
+    Setting(
         PROXIES, "forwarded-headers", Choice("x-forwarded", "forwarded"), "x-forwarded",
         "What trusted proxies set: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239); the other is ignored.",
         "Most proxies set X-Forwarded and let a client's Forwarded pass: to read both would be to believe the client.",

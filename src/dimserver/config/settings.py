@@ -105,6 +105,7 @@ class Settings:
     api: bool
     api_token: str | None
     trusted_proxies: tuple[str, ...]
+    proxy_protocol: bool
     forwarded_headers: str
     request_id_header: str | None
     max_connections: int

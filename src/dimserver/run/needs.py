@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Needs"]
 
-NO_ROOM_FOR_BODY = "a request body could not be kept"  # as the core says it
+# As the core says it.
+NO_ROOM_FOR_BODY = "a request body could not be kept"
+NOT_INTRODUCED = "a connection without a word of a trusted proxy was closed"
 
 
 class Needs:
@@ -36,6 +38,7 @@ class Needs:
         self._loop = loop
         self._log = log
         self._full = Episode(log.error)
+        self._strangers = Episode(log.warning)
 
     def callables(self) -> dict[str, Any]:
         """As `Core.attach` takes them; without those of the access log and of the thread pool."""
@@ -82,5 +85,7 @@ class Needs:
         if message == NO_ROOM_FOR_BODY and isinstance(error, OSError):
             where = "" if request is None else f": {request.method} {request.raw_target}"
             self._full.tell(f"{message}{where}: {os.strerror(error.errno or 0)}; answered 503 until there is room")
+        elif message == NOT_INTRODUCED:
+            self._strangers.tell(f"{message}: {error}")
         else:
             self._log.error(message, error, request)

@@ -14,7 +14,7 @@ from dimserver.net.sockets import Sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dimcore import Core
     from dimserver.config import Settings
@@ -69,13 +69,13 @@ class Reception:
 
         Raises:
             StartError: the system refused.
-            ConfigError: the directory of static files cannot be served.
+            ConfigError: the directory of static files cannot be served, or settings contradict each other.
         """
         below = self._below_the_app(app_router, operations, builtin_only)
         self._configure(app_router)
-        main = Site(core, app_router, below)
+        main = Site(core, app_router, below, trusts=self._proxies())
         if self._settings.api and any(route.method == ANY for route in app_router.routes()):
-            main = Site(core, _before_mounts(app_router, below), app_router)
+            main = Site(core, _before_mounts(app_router, below), app_router, trusts=self._proxies())
         if not self._doors:
             self._sockets = Sockets(self._settings)
             self._doors = self._sockets.doors()
@@ -105,6 +105,17 @@ class Reception:
         if builtin_only or settings.api:
             _add_api(api, operations, admin=False)
         return api
+
+    def _proxies(self) -> Callable[[tuple[str, int] | None], bool] | None:
+        """Who has to introduce every client (PROXY protocol); None where nobody does."""
+        settings = self._settings
+        if not settings.proxy_protocol:
+            return None
+        if not settings.trusted_proxies:
+            raise ConfigError("--proxy-protocol needs --trusted-proxies: they alone may say whom a connection is from")
+        from dimserver.http.forwarded import Forwarding
+
+        return Forwarding(settings.trusted_proxies).trusts
 
     def _configure(self, router: Router) -> None:
         for route in router.routes():

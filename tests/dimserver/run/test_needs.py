@@ -8,10 +8,11 @@ import pathlib
 
 import pytest
 
+from dimcore import PeerError
 from dimserver.config import Settings
 from dimserver.log import Log
 from dimserver.net.loop import Loop
-from dimserver.run.needs import NO_ROOM_FOR_BODY, Needs
+from dimserver.run.needs import NO_ROOM_FOR_BODY, NOT_INTRODUCED, Needs
 
 
 def test_files_for_bodies_have_no_name(tmp_path: pathlib.Path) -> None:
@@ -33,14 +34,16 @@ def test_only_who_trusts_proxies_pays_for_them() -> None:
     log.close()
 
 
-def test_a_full_disk_is_told_of_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_may_come_a_thousand_times_a_second_is_told_of_once(capfd: pytest.CaptureFixture[str]) -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
     report = Needs(Settings(), loop, log).callables()["report"]
     for _ in range(3):
         report(NO_ROOM_FOR_BODY, None, OSError(errno.ENOSPC, "whatever"))
+        report(NOT_INTRODUCED, None, PeerError("192.0.2.7 is no trusted proxy"))
     report("something else", None, None)
     loop.close()
     log.close()
     err = capfd.readouterr().err
     assert err.count("a request body could not be kept: No space left on device; answered 503 until there is room") == 1
+    assert err.count("warning: a connection without a word of a trusted proxy was closed: 192.0.2.7 is no trusted") == 1
     assert err.count("something else") == 1

@@ -723,6 +723,16 @@ def set_trusted_proxies(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: A
     assert json.loads(wire.get("/who", "X-Forwarded-For: 203.0.113.9").answer()[2])[0] == "203.0.113.9"
 
 
+def set_proxy_protocol(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    app.route("/who", lambda request: request.client_ip)
+    server = serve(app, proxy_protocol=True, trusted_proxies="127.0.0.1")
+    wire = server.connect().send(b"PROXY TCP4 203.0.113.9 198.51.100.1 1 2\r\n")
+    assert wire.get("/who").answer()[2] == b"203.0.113.9"
+    assert closed_within(server.connect().get("/who"), SOON)
+    with pytest.raises(ConfigError, match="--proxy-protocol needs --trusted-proxies"):
+        Worker(app, Settings(port=0, proxy_protocol=True))
+
+
 def set_forwarded_headers(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     who(app)
     wire = serve(app, trusted_proxies="127.0.0.1", forwarded_headers="forwarded").connect()

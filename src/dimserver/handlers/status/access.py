@@ -28,7 +28,9 @@ def may_read(request: Request, token: str | None) -> bool:
         return True
     if connection.spiral == ADMIN_POOL:
         return True
-    if _is_local(connection.address) and not any(name in request.headers for name in FORWARDED):
+    # A proxy that introduces its clients may stand elsewhere, and its loopback is not this machine's.
+    proxied = getattr(connection, "proxied", False)
+    if not proxied and _is_local(connection.address) and not any(name in request.headers for name in FORWARDED):
         return True
     return token is not None and _has_token(request, token)
 

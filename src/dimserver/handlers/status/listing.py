@@ -62,10 +62,12 @@ def _walk(index: Index, spirals: Iterable[int], layers: tuple[int, ...]) -> Iter
 def _describe(point: Connection, worker: int) -> Row:
     # A program may add points of its own to the pools; those have an age, but no traffic.
     request = getattr(point, "request", None)
+    proxy = getattr(point, "proxy", None)
     return {
         "id": f"{worker}-{point.id}",
         "worker": worker,
         "client": _client(point.address),
+        "proxy": None if proxy is None else proxy if isinstance(proxy, str) else _client(proxy),
         "spiral": point.spiral,
         "pool": pool_name(point.spiral),
         "layer": point.layer,

@@ -81,6 +81,7 @@ def test_a_row(index: Index) -> None:
             "id": "2-8",
             "worker": 2,
             "client": "unix",
+            "proxy": None,
             "spiral": 3,
             "pool": "admin",
             "layer": 3,

@@ -1,0 +1,150 @@
+"""Clients behind real proxies that introduce them: what the app, the logs and the operator see."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+Start = Callable[..., Any]
+PATIENCE = 20.0  # seconds
+
+APP = """
+from dimserver import App
+app = App()
+
+@app.get("/")
+def who(request):
+    return {"client": request.client_ip, "address": request.connection.address, "proxy": request.connection.proxy}
+
+@app.post("/")
+def echo(request):
+    return request.body
+"""
+
+HAPROXY = """
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+frontend front
+    bind 127.0.0.1:{port}
+    default_backend back
+backend back
+    server it {server} {how}
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: pathlib.Path) -> pathlib.Path:
+    (tmp_path / "shop.py").write_text(APP)
+    return tmp_path
+
+
+@pytest.fixture
+def haproxy(tmp_path: pathlib.Path) -> Iterator[Callable[..., int]]:
+    """``haproxy(server, how)`` starts one in front of a server and returns its port."""
+    found = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    if found is None:
+        pytest.skip("no haproxy")
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(server: str, how: str) -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        config = tmp_path / f"haproxy-{len(running)}.cfg"
+        config.write_text(HAPROXY.format(port=port, server=server, how=how))
+        running.append(subprocess.Popen([found, "-db", "-q", "-f", str(config)]))
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                return port
+            except ConnectionRefusedError:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.parametrize("how", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"])
+def test_through_haproxy(child: Start, shop: pathlib.Path, haproxy: Callable[..., int], how: str) -> None:
+    log = shop / "log"
+    server = child(
+        "run", "shop", "--port", "0", "--proxy-protocol", "--trusted-proxies", "127.0.0.1", "--api",
+        "--admin", "127.0.0.1:0", "--access-log", "json", "--access-log-file", str(log), cwd=shop,
+    )  # fmt: skip
+    host, _, number = server.urls[0].removeprefix("http://").rpartition(":")
+    port = haproxy(f"{host}:{number}", f"{how} check inter 100ms")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.77", 0))  # whom the proxy sees; to the server it comes from 127.0.0.1
+        sock.connect(("127.0.0.1", port))
+        ours = sock.getsockname()
+        wire = type(server.connect(1))(sock)
+        for _ in range(2):
+            status, _, body = wire.get().answer()
+            seen = json.loads(body)
+            assert (status, seen["client"], seen["address"]) == (200, "127.0.0.77", list(ours))
+            assert seen["proxy"][0] == "127.0.0.1"
+            assert seen["proxy"] != seen["address"]
+        body = b"x" * 200_000
+        wire.send(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 200000\r\n\r\n" + body)
+        assert wire.answer()[2] == body
+        # It is said to come from a loopback address, and is no local client for that.
+        assert wire.get("/api/connections").answer()[0] == 403
+        admin = server.connect(1)
+        rows = json.loads(admin.get("/api/connections?spiral=0").answer()[2])["points"]
+        (row,) = [row for row in rows if row["client"] == f"127.0.0.77:{ours[1]}"]
+        assert row["proxy"].startswith("127.0.0.1:")
+    code, _, err = server.end()
+    assert code == 0
+    assert "closed" not in err  # the proxy's own looks at the server are no fault
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["client"] for line in lines if line["target"] == "/"] == ["127.0.0.77"] * 3
+
+
+def test_a_client_that_gets_past_the_proxy(child: Start, shop: pathlib.Path) -> None:
+    server = child("run", "shop", "--port", "0", "--proxy-protocol", "--trusted-proxies", "10.0.0.0/8", cwd=shop)
+    for _ in range(5):
+        wire = server.connect()
+        try:
+            wire.send(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n").get()
+        except (BrokenPipeError, ConnectionResetError):
+            continue
+        assert wire.ended()
+    code, _, err = server.end()
+    assert code == 0
+    lines = [line for line in err.splitlines() if "without a word of a trusted proxy" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith("closed: 127.0.0.1 is no trusted proxy")
+
+
+def test_through_a_unix_socket(child: Start, shop: pathlib.Path, haproxy: Callable[..., int]) -> None:
+    path = shop / "s"
+    server = child("run", "shop", "--uds", str(path), "--proxy-protocol", "--trusted-proxies", "unix", cwd=shop)
+    port = haproxy(str(path), "send-proxy-v2")
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        ours = sock.getsockname()
+        seen = json.loads(type(server.connect())(sock).get().answer()[2])
+    assert seen == {"client": "127.0.0.1", "address": list(ours), "proxy": "unix"}
+    assert server.end()[0] == 0
+
+
+def test_nobody_to_trust_is_a_mistake(child: Start, shop: pathlib.Path) -> None:
+    code, out, err = child("run", "shop", "--port", "0", "--proxy-protocol", cwd=shop, announced=False).end(0)
+    assert (code, out) == (2, "")
+    assert err == (
+        "dimserver: --proxy-protocol needs --trusted-proxies: they alone may say whom a connection is from\n"
+    )
