@@ -27,6 +27,7 @@ WHOLE = {
     "dimserver/test_mounts": "apps of all interfaces in one server, from the command line to the wire",
     "dimserver/test_operations": "several processes, and what an operator sees of them and does to them",
     "dimserver/test_proxies": "real proxies, the header they send, and what is seen of their clients",
+    "dimserver/test_reconfigured": "a file of settings that changes under a running server, over SIGHUP",
     "dimserver/test_reload": "supervisor, workers and clients together",
     "dimserver/test_websocket": "WebSockets from the decorator to another implementation's client",
     "dimserver/test_topics": "topics from the decorator to other implementations' clients, in one worker and several",

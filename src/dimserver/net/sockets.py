@@ -72,7 +72,7 @@ class Sockets:
         self._shared: list[Door] = []
         self._slots: dict[int, socket.socket] = {}
         self._files: list[_File] = []
-        self._steered = False
+        self._fed = 0  # slots that get new connections, from the first on; 0: all there are
         try:
             self._open_main(settings, grouped and GROUPS, [fd for fd, name in passed if name != "admin"])
             self._open_admin(settings, [fd for fd, name in passed if name == "admin"])
@@ -126,8 +126,8 @@ class Sockets:
                 self._slots[number] = open_beside(first, self._backlog)
             except OSError as error:
                 raise StartError(f"cannot listen on {describe(first)} once more: {error.strerror or error}") from None
-        if self._steered:
-            self._steer(len(self._slots))
+        if self._fed:
+            self._steer()
         return [Door(self._slots[slot]), *self._shared]
 
     def set_backlog(self, backlog: int) -> None:
@@ -147,21 +147,27 @@ class Sockets:
         Returns:
             Whether there is a socket to be emptied.
         """
-        if slot not in self._slots or slot == 0:
+        if not self._slots or slot == 0:
             return False
-        self._steer(slot)  # slots are closed from the end: those that stay are 0 … slot-1
+        self._fed = slot  # slots are closed from the end: those that stay are 0 … slot-1
+        if slot not in self._slots:  # its worker may still come to ask for it
+            return False
+        self._steer()
         return True
 
     def feed(self, slot: int) -> None:
-        """Take `starve` back."""
-        if self._steered and slot in self._slots:
-            self._steer(slot + 1)
+        """Take `starve` back, for all slots up to this one."""
+        if self._fed:
+            self._fed = max(self._fed, slot + 1)
+            self._steer()
 
     def has_own(self, slot: int) -> bool:
         """Whether the worker of this slot has a socket that no other worker accepts at."""
         return slot in self._slots
 
-    def _steer(self, sockets: int) -> None:
+    def _steer(self) -> None:
+        # A socket that nobody is to come to may be opened meanwhile, and others not yet.
+        sockets = min(self._fed, len(self._slots))
         program = b"".join(struct.pack("HBBI", *step) for step in (BPF_RANDOM, (BPF_MODULO, 0, 0, sockets), BPF_RETURN))
         from array import array
 
@@ -169,7 +175,6 @@ class Sockets:
         option = struct.pack("HP", 3, memory.buffer_info()[0])
         try:
             self._slots[0].setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, option)
-            self._steered = True
         except OSError:
             pass  # a kernel without it deals out by the addresses' hash, to all sockets that are open
 

@@ -152,18 +152,17 @@ def _run(words: list[str]) -> int:
     if "--app" in given:
         given["APP"] = given.pop("--app")
     sources = Sources(given, os.environ)
-    loaded = sources.load()
     _check_platform()
 
-    def values() -> dict[str, object]:
+    def read() -> tuple[str, dict[str, object]]:
         # Called at the start and at each reload.
         now = sources.load()
         check_paths(now.settings, now.origins)
-        return now.values
+        return now.app or "", now.values
 
     from dimserver.run.supervisor import supervise
 
-    return int(supervise(loaded.app or "", values, [] if sources.file is None else [sources.file]))
+    return int(supervise(read, [] if sources.file is None else [sources.file]))
 
 
 def _add_settings(parser: _Parser) -> None:

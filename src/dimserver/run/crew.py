@@ -32,7 +32,6 @@ class Crew:
     """See the module.
 
     Args:
-        target: APP as on the command line.
         holdings: of the supervisor.
         signals: those it has handlers for.
         heard: called with a process and each message of its.
@@ -47,13 +46,11 @@ class Crew:
 
     def __init__(
         self,
-        target: str,
         holdings: Holdings,
         signals: Collection[signal.Signals],
         heard: Callable[[Process, Message], object],
         exited: Callable[[Process, int], object],
     ) -> None:
-        self._target = target
         self._holdings = holdings
         self._signals = signals
         self._on_message = heard
@@ -99,7 +96,7 @@ class Crew:
             leave()
         self.forget()
         return work(
-            theirs, self._target, generation.values, Place(self._holdings.board, record, self._holdings.directory)
+            theirs, generation.target, generation.values, Place(self._holdings.board, record, self._holdings.directory)
         )
 
     def forget(self) -> None:
@@ -141,7 +138,7 @@ class Crew:
             return
         holdings = self._holdings
         process.channel.send("drain", LAST_REQUEST if holdings.stopping else LINGER, last)
-        limit = holdings.settings.drain + OVERTIME
+        limit = (process.generation.settings or holdings.settings).drain + OVERTIME
         holdings.loop.call_later(limit, partial(self.end, process, "the drain limit is over"))
 
     def end(self, process: Process, reason: str) -> None:

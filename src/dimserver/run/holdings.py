@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dimcore import Board
+from dimserver.config import BY_ATTRIBUTE
 from dimserver.errors import StartError
 from dimserver.net.loop import Loop
 from dimserver.net.peers import make_directory, remove_directory
@@ -86,7 +87,7 @@ class Holdings:
         keep = {name: getattr(self.settings, name) for name in FIXED}
         for name, value in keep.items():
             if getattr(settings, name) != value:
-                self.log.warning(f"reload: --{name} stays as it is until the server is started anew")
+                self.log.warning(f"reload: {BY_ATTRIBUTE[name].option} stays as it is until the server is started anew")
         return settings.replace(**keep)
 
     def renew(self, settings: Settings) -> None:

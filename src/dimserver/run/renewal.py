@@ -10,6 +10,7 @@ from functools import partial
 
 from dimserver.config import Settings
 from dimserver.errors import DimserverError
+from dimserver.run.announce import served
 from dimserver.run.holdings import workers_wanted
 from dimserver.run.slots import Generation
 
@@ -29,7 +30,7 @@ class Renewal:
     """See the module.
 
     Args:
-        read: returns the values of the configuration's sources, or raises ConfigError.
+        read: as for `supervise`.
         first: the generation that the server starts with.
         holdings, crew, scale: of the supervisor.
         status: what is served, in a line for the service manager.
@@ -43,7 +44,7 @@ class Renewal:
 
     def __init__(
         self,
-        read: Callable[[], dict[str, object]],
+        read: Callable[[], tuple[str, dict[str, object]]],
         first: Generation,
         holdings: Holdings,
         crew: Crew,
@@ -78,14 +79,14 @@ class Renewal:
         self._reloading = True
         holdings.notifier.reloading()
         try:
-            values = self._read()
+            target, values = self._read()
             Settings(**values)
         except DimserverError as error:
             self._over()
             holdings.log.error(f"reload: {error}; everything stays as it was")
             return
         holdings.log.info("reload: a worker with the new configuration and code is started")
-        self.leader = self._crew.start(self._scale.slots[0], Generation(self.generation.number + 1, values))
+        self.leader = self._crew.start(self._scale.slots[0], Generation(self.generation.number + 1, target, values))
         if self.leader is None:
             self.go_on()
 
@@ -97,7 +98,9 @@ class Renewal:
         self.generation = generation
         holdings.renew(generation.settings or holdings.settings)
         if not first:
-            holdings.log.info("reload: the new worker serves; the others follow")
+            holdings.log.info(
+                f"reload: the new worker serves {served(generation.target, holdings.settings)}; the others follow"
+            )
             holdings.board.tally("reloads")
             if holdings.sockets is not None:
                 holdings.sockets.set_backlog(holdings.settings.backlog)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from time import monotonic
 
 from dimserver.run.slots import Slot
 
@@ -34,6 +35,7 @@ class Scale:
         self._crew = crew
         self.slots: list[Slot] = [Slot(0)]
         self.closing: list[Slot] = []
+        self._due: dict[int, float] = {}  # by slot, when one that is closing may be closed
 
     def resize(self, number: int) -> None:
         """Have so many slots; the new ones have no worker yet."""
@@ -48,20 +50,25 @@ class Scale:
             slot = self.slots.pop()
             self.closing.append(slot)
             starved = holdings.sockets is not None and holdings.sockets.starve(slot.number)
-            holdings.loop.call_later(HANDSHAKE if starved else 0.0, partial(self._close_slot, slot))
+            delay = HANDSHAKE if starved else 0.0
+            self._due[slot.number] = monotonic() + delay
+            holdings.loop.call_later(delay, partial(self._close_slot, slot))
 
     def _close_slot(self, slot: Slot) -> None:
         """End a slot that gets no new connections any more; its worker accepts those that wait."""
         holdings = self._holdings
         if holdings.stopping or slot not in self.closing:
             return
+        if monotonic() < self._due[slot.number]:  # it was taken back and given up again: a later call is on its way
+            return
         # Slots are closed from the end, as `Sockets` wants it; and somebody has to serve those that wait.
-        if slot is not self.closing[0] or (slot.serving is None and slot.coming is not None):
+        own = holdings.sockets is not None and holdings.sockets.has_own(slot.number)
+        if slot is not self.closing[0] or (own and slot.serving is None and slot.coming is not None):
             holdings.loop.call_later(HANDSHAKE, partial(self._close_slot, slot))
             return
         self.closing.pop(0)
         for process in (slot.serving, slot.coming):
             if process is not None:
-                self._crew.dismiss(process, last=holdings.sockets is not None and holdings.sockets.has_own(slot.number))
+                self._crew.dismiss(process, last=own)
         if holdings.sockets is not None:
             holdings.sockets.close_slot(slot.number)

@@ -63,14 +63,16 @@ class Generation:
 
     Attributes:
         number: 1 for the start, one more for each reload.
+        target: what is served: APP as on the command line; "" for the built-in endpoints and static files.
         values: of the configuration's sources, by attribute name.
         settings: with those of the app below them; None until its first worker has imported the app.
     """
 
-    __slots__ = ("number", "settings", "values")
+    __slots__ = ("number", "settings", "target", "values")
 
-    def __init__(self, number: int, values: dict[str, object]) -> None:
+    def __init__(self, number: int, target: str, values: dict[str, object]) -> None:
         self.number = number
+        self.target = target
         self.values = values
         self.settings: Settings | None = None
 

@@ -53,13 +53,13 @@ SIGNALS = {
 }
 
 
-def supervise(target: str, read: Callable[[], dict[str, object]], files: Sequence[str] = ()) -> int:
+def supervise(read: Callable[[], tuple[str, dict[str, object]]], files: Sequence[str] = ()) -> int:
     """Serve with worker processes until SIGINT or SIGTERM.
 
     Args:
-        target: APP as on the command line; "" serves the built-in endpoints and static files.
-        read: called at the start and at each reload; returns the values of the configuration's
-            sources by attribute name, or raises ConfigError.
+        read: called at the start and at each reload; returns what is to be served (APP as on the command line; ""
+            for the built-in endpoints and static files) and the values of the configuration's sources by attribute
+            name, or raises ConfigError.
         files: those the configuration is read from; with `reload` a change of them counts too.
 
     Returns:
@@ -69,25 +69,24 @@ def supervise(target: str, read: Callable[[], dict[str, object]], files: Sequenc
         ConfigError: a bad value.
         StartError: the system refused, for example because the port is in use.
     """
-    return Supervisor(target, read, files).run()
+    return Supervisor(read, files).run()
 
 
 class Supervisor:
     """See the module.  It hears signals and what workers say, and decides; its parts do.
 
     Args:
-        target, read, files: as for `supervise`.
+        read, files: as for `supervise`.
 
     Thread-safety: the main thread of a process without other threads: it forks.
     """
 
-    def __init__(self, target: str, read: Callable[[], dict[str, object]], files: Sequence[str] = ()) -> None:
-        self._target = target
+    def __init__(self, read: Callable[[], tuple[str, dict[str, object]]], files: Sequence[str] = ()) -> None:
         self._files = files
-        first = Generation(1, read())
+        first = Generation(1, *read())
         self._holdings = Holdings(Settings(**first.values))
         self._loop = self._holdings.loop
-        self._crew = Crew(target, self._holdings, SIGNALS.keys(), self._heard, self._exited)
+        self._crew = Crew(self._holdings, SIGNALS.keys(), self._heard, self._exited)
         self._scale = Scale(self._holdings, self._crew)
         self._renewal = Renewal(read, first, self._holdings, self._crew, self._scale, self._status)
         self._health = Health(self._holdings, self._crew)
@@ -224,7 +223,7 @@ class Supervisor:
         sockets = self._holdings.sockets
         urls = [] if sockets is None else sockets.urls
         number = len(self._scale.slots)
-        what = served(self._target, self._holdings.settings)
+        what = served(self._renewal.generation.target, self._holdings.settings)
         return f"serving {what} on {', '.join(urls)} with {number} worker{'s' * (number > 1)}"
 
     def _announce(self) -> None:
@@ -233,7 +232,8 @@ class Supervisor:
         urls = [] if holdings.sockets is None else holdings.sockets.urls
         number = len(self._scale.slots)
         many = f", {number} workers" if number > 1 else ""
-        self._say(f"serving {served(self._target, holdings.settings)} on {', '.join(urls)} (pid {os.getpid()}{many})")
+        what = served(self._renewal.generation.target, holdings.settings)
+        self._say(f"serving {what} on {', '.join(urls)} (pid {os.getpid()}{many})")
         holdings.notifier.ready(self._status())
         self._health.tell_manager()
         if holdings.settings.reload:

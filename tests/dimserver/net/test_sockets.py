@@ -169,11 +169,32 @@ def test_a_starved_slot_gets_nothing_new_and_can_be_fed_again() -> None:
     sockets.close_slot(0)  # the first one stays
     clients += connect(sockets.urls[0], 40)
     assert sum(accepted(door.sock) for door in doors[:2]) == 40
+    sockets.feed(2)
     sockets.doors(2)  # grown again: the kernel's numbers are the slots' once more
     clients += connect(sockets.urls[0], 60)
     counts = [accepted(sockets.doors(number)[0].sock) for number in range(3)]
     assert sum(counts) == 60
     assert min(counts) > 0
+    for client in clients:
+        client.close()
+    sockets.close()
+
+
+@grouped
+def test_a_socket_that_is_opened_for_a_slot_that_is_to_close_gets_nothing() -> None:
+    """Its worker was on the way when the slot was given up; or another one is started in a slot that stays."""
+    sockets = Sockets(Settings(port=0), grouped=True)
+    sockets.doors(1)
+    assert not sockets.starve(2)  # there is nothing to be emptied
+    doors = [sockets.doors(number)[0] for number in range(3)]
+    clients = connect(sockets.urls[0], 40)
+    assert sockets.starve(1)
+    sockets.doors(0)
+    counts = [accepted(door.sock) for door in doors]
+    assert counts[2] == 0
+    assert sum(counts) == 40
+    clients += connect(sockets.urls[0], 20)
+    assert [accepted(door.sock) for door in doors] == [20, 0, 0]
     for client in clients:
         client.close()
     sockets.close()

@@ -44,8 +44,9 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[
     """Calls of the supervisor, which is replaced; the module app_for_cli can be imported."""
     calls: Served = []
 
-    def supervise(target: str, read: Callable[[], dict[str, object]], files: list[str]) -> int:
-        calls.append((target, Settings(**read())))
+    def supervise(read: Callable[[], tuple[str, dict[str, object]]], files: list[str]) -> int:
+        target, values = read()
+        calls.append((target, Settings(**values)))
         return 0
 
     supervisor = types.ModuleType("dimserver.run.supervisor")

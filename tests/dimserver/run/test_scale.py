@@ -59,3 +59,44 @@ def test_nobody_is_lost_when_a_worker_is_removed(child: Start, shop: pathlib.Pat
     assert failures == []
     assert min(answers) > 10
     assert server.end()[0] == 0
+
+
+@pytest.mark.skipif(not GROUPS, reason="one socket for all has no queue to lose")
+def test_nobody_is_lost_when_a_worker_goes_before_it_has_come(
+    child: Start, shop: pathlib.Path, until: Call, ask: Call, change: Call
+) -> None:
+    """More and fewer in quick succession: a slot is given up while its worker imports, opens, or has just begun."""
+    change(shop, "import os, time", "import os, time\ntime.sleep(0.15)")
+    server = child("run", "shop", "--port", "0", "--workers", "2", cwd=shop)
+    done = threading.Event()
+    failures: list[str] = []
+    answers = [0] * 4
+
+    def client(number: int) -> None:
+        while not done.is_set():
+            try:
+                ask(server)
+            except (OSError, EOFError) as error:
+                failures.append(repr(error))
+            answers[number] += 1
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(len(answers))]
+    for thread in threads:
+        thread.start()
+    for delay in (0.0, 0.1, 0.2, 0.3, 0.4, 0.6):
+        server.hint(signal.SIGTTIN)
+        time.sleep(delay)
+        server.hint(signal.SIGTTOU)
+        time.sleep(0.3)
+    before = set(server.workers)
+    server.hint(signal.SIGTTOU)
+    server.hint(signal.SIGHUP)  # while the slot is closed; then there are as many as the settings say
+    try:
+        until(lambda: len(server.workers) == 2 and not before & set(server.workers))
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert min(answers) > 10
+    assert server.end()[0] == 0

@@ -23,7 +23,7 @@ from dimserver.run.slots import (
 
 def process() -> Process:
     channel: Any = None
-    return Process(1234, Slot(0), Generation(1, {}), channel)
+    return Process(1234, Slot(0), Generation(1, "shop", {}), channel)
 
 
 def test_a_life() -> None:
