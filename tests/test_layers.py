@@ -17,7 +17,7 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 # Modules of one row know nothing of each other.
 CORE = (
-    ("limits", "errors", "clock", "scan", "percent", "utf8", "pieces"),
+    ("limits", "errors", "clock", "scan", "percent", "utf8", "pieces", "parent"),
     ("spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell"),
     ("index", "parser", "stream", "writer", "messages", "errand", "waits", "conversation", "intake"),
     (

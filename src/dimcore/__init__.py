@@ -41,6 +41,7 @@ from dimcore.index import DimensionalConnectionIndex, Index, Point
 from dimcore.logline import AccessLines
 from dimcore.messages import MessageReader, close_payload
 from dimcore.outflow import Outflow, Push, stream_source
+from dimcore.parent import tell_at_parents_end
 from dimcore.pipeline import RequestResponseManifold, RequestSubstrate
 from dimcore.points import ConnectionPoint
 from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate
@@ -119,6 +120,7 @@ __all__ = [
     "read_proxy_header",
     "rendezvous",
     "stream_source",
+    "tell_at_parents_end",
     "tick",
     "z_value",
 ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Done = Callable[[dict[int, Any], dict[int, str]], object]
 
-__all__ = ["Peers", "make_directory", "remove_directory"]
+__all__ = ["Peers"]
 
 READABLE, WRITABLE = 1, 2
 PATIENCE = 0.2  # seconds for an answer: a worker that is well needs a millisecond
@@ -32,33 +32,6 @@ MOST_ANSWER = 16 << 20  # bytes; 10,000 connections listed take 3 MB
 MOST_ASKING = 32  # questions a worker serves at a time
 BACKLOG = 64
 PIECE = 1 << 18  # bytes
-
-
-LONGEST_DIRECTORY = 80  # bytes: with the number of a worker it has to fit 104, the least that systems have for a path
-
-
-def make_directory() -> str | None:
-    """A new directory for the sockets of the workers, which nobody else may enter; None if there is no place for it."""
-    name = f"dimsock-{os.urandom(8).hex()}"
-    for place in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):  # noqa: S108 - mode, name
-        if place and len(os.fsencode(place)) + len(name) < LONGEST_DIRECTORY:
-            path = os.path.join(place, name)
-            try:
-                os.mkdir(path, 0o700)
-            except OSError:
-                continue
-            return path
-    return None
-
-
-def remove_directory(path: str) -> None:
-    """Take away a directory of `make_directory`, with what workers that were killed have left in it."""
-    try:
-        for name in os.listdir(path):
-            os.unlink(os.path.join(path, name))
-        os.rmdir(path)
-    except OSError:  # somebody cleaned up before
-        pass
 
 
 class Peers:

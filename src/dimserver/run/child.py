@@ -13,6 +13,7 @@ import socket
 import sys
 from functools import partial
 
+from dimcore import tell_at_parents_end
 from dimserver.config import Settings, check_paths, merge
 from dimserver.errors import AppImportError, AppStartError, DimserverError
 from dimserver.net.sockets import Door
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Link", "become_worker", "work"]
 
 MOST_TRACEBACK = 64 * 1024  # characters; the message of an exception may be a whole document
+OVERTIME = 1.0  # seconds after the drain limit before it is killed
 INTERNAL = 70  # exit code of a fault that is nobody's mistake (sysexits.h, EX_SOFTWARE)
 
 
@@ -80,6 +82,7 @@ def work(channel: Channel, target: str, values: dict[str, object], place: Place 
     # SIG_IGN: programs the app starts must not inherit it.
     signal.signal(signal.SIGINT, _pass)
     signal.signal(signal.SIGHUP, _pass)
+    tell_at_parents_end(signal.SIGTERM)
     try:
         worker = _open(channel, target, values, place)
     except DimserverError as error:
@@ -175,6 +178,7 @@ class Link:
     def __init__(self, channel: Channel, worker: Worker) -> None:
         self._channel = channel
         self._worker = worker
+        self._supervisor = os.getppid()
         self._acts: dict[object, Callable[..., object]] = {
             "drain": worker.stop,
             "reopen": worker.reopen_logs,
@@ -196,8 +200,17 @@ class Link:
             self._worker.loop.selector.unregister(self._channel.fileno())
             self._worker.log.error("the supervisor is gone; this worker finishes what is in flight and ends")
             self._worker.stop()
+            self._limit_end()
+
+    def _limit_end(self) -> None:
+        # Nobody is there to kill it at the limit: it keeps the port from the next server for as long as it lives.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, self._worker.settings.drain + OVERTIME)
 
     def _leave(self) -> None:
+        if os.getppid() != self._supervisor:  # the kernel says so, and a handler may keep the loop from seeing it
+            self._limit_end()
+            return
         # One worker is to go, not the server: the supervisor has another one ready first.
         self._worker.loop.call_from_thread(partial(self._channel.send, "leave", "it got a SIGTERM"))
 

@@ -95,9 +95,8 @@ class Crew:
         for leave in self.leave_behind:
             leave()
         self.forget()
-        return work(
-            theirs, generation.target, generation.values, Place(self._holdings.board, record, self._holdings.directory)
-        )
+        place = Place(self._holdings.board, record, self._holdings.directory.path)
+        return work(theirs, generation.target, generation.values, place)
 
     def forget(self) -> None:
         """In a process forked from this one: give up what is the supervisor's."""

@@ -6,7 +6,7 @@ from dimcore import Board
 from dimserver.config import BY_ATTRIBUTE
 from dimserver.errors import StartError
 from dimserver.net.loop import Loop
-from dimserver.net.peers import make_directory, remove_directory
+from dimserver.net.privatedir import PrivateDirectory
 from dimserver.net.sockets import Sockets
 from dimserver.run.autoreload import check_library
 from dimserver.run.cgroup import usable_cpus
@@ -39,7 +39,7 @@ class Holdings:
     Attributes:
         settings: of the newest generation that serves.
         log, loop, board, notifier: the supervisor's own.
-        directory: where workers have their private sockets; None where there are none.
+        directory: where workers have their private sockets.
         sockets: None until the first worker has said what its app wants.
         announced: whether every worker has served once.
         stopping: whether the end has begun.
@@ -56,7 +56,7 @@ class Holdings:
         self.loop = Loop(self._trouble)
         self.notifier = Notifier()
         self.board = Board(MOST_WORKERS)
-        self.directory = make_directory()
+        self.directory = PrivateDirectory()
         self.sockets: Sockets | None = None
         self.announced = False
         self.stopping = False
@@ -105,6 +105,7 @@ class Holdings:
         """In a process forked from this one: give up what is the supervisor's."""
         if self.sockets is not None:
             self.sockets.forget()
+        self.directory.forget()
         self.loop.close()
         self.notifier.close()
         self.log.close()
@@ -113,8 +114,7 @@ class Holdings:
         """Close all, and remove what has a name in the file system."""
         if self.sockets is not None:
             self.sockets.close(self.log)
-        if self.directory is not None:
-            remove_directory(self.directory)
+        self.directory.close()
         if self._pidfile is not None:
             self._pidfile.remove()
         self.notifier.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import marshal
-import os
 import pathlib
 import socket
 import stat
@@ -15,7 +14,7 @@ import pytest
 
 from dimserver.net import peers as module
 from dimserver.net.loop import Loop
-from dimserver.net.peers import Peers, make_directory, remove_directory
+from dimserver.net.peers import Peers
 
 PATIENCE = 20.0
 
@@ -216,42 +215,3 @@ def test_a_number_is_taken_over(rig: Rig) -> None:
 def test_a_directory_that_is_not_there(rig: Rig) -> None:
     with pytest.raises(FileNotFoundError):  # and no socket is left open: that would be a warning, which fails
         Peers(rig.directory + "/no", 1, rig.loop, print, print)
-
-
-def test_directories(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = pathlib.Path(f"/tmp/t{os.getpid()}")
-    short.mkdir()
-    try:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "not there"))
-        monkeypatch.setenv("TMPDIR", str(short))
-        made = make_directory()
-        assert made is not None
-        path = pathlib.Path(made)
-        assert path.parent == short
-        assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        assert make_directory() != made
-        (path / "3").touch()
-        remove_directory(made)
-        assert not path.exists()
-        remove_directory(made)  # again
-    finally:
-        for left in short.iterdir():
-            left.rmdir()
-        short.rmdir()
-
-
-def test_a_directory_whose_name_is_too_long_for_a_socket_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setenv("TMPDIR", "/tmp/" + "x" * 80)
-    made = make_directory()
-    assert made is not None
-    assert made.startswith("/tmp/dimsock-")
-    remove_directory(made)
-
-
-def test_no_place_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: str, mode: int) -> None:
-        raise PermissionError(path)
-
-    monkeypatch.setattr(os, "mkdir", refuse)
-    assert make_directory() is None

@@ -31,6 +31,10 @@ def slow(request):
 def stuck(request):
     time.sleep(60)
 
+@app.get("/stuck-thread", blocking=True)
+def stuck_thread(request):
+    time.sleep(60)
+
 @app.get("/exit")
 def leave(request):
     os._exit(3)

@@ -86,6 +86,21 @@ def test_the_second_worker_may_be_the_one_that_fails(child: Start, shop: pathlib
     assert err.endswith("dimserver: 'once' raised FileExistsError while it was loaded\n")
 
 
+@pytest.mark.parametrize("path", ["/stuck", "/stuck-thread"])
+def test_a_stuck_worker_of_a_supervisor_that_died_does_not_keep_the_port(
+    child: Start, shop: pathlib.Path, until: Call, is_gone: Call, path: str
+) -> None:
+    server = child("run", "shop", "--port", "0", "--drain", "300ms", cwd=shop)
+    worker = server.worker
+    with server.connect() as wire:
+        wire.get(path)
+        time.sleep(0.2)
+        os.kill(server.pid, signal.SIGKILL)
+        until(lambda: is_gone(worker))
+    port = server.urls[0].rpartition(":")[2]
+    assert child("run", "shop", "--port", port, cwd=shop).end()[0] == 0
+
+
 def test_workers_of_a_supervisor_that_died_finish_and_end(
     child: Start, shop: pathlib.Path, until: Call, is_gone: Call
 ) -> None:

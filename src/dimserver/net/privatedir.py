@@ -1,0 +1,115 @@
+"""A directory that a server has for itself, as long as one of its supervisors lives.
+
+Whoever made it holds a lock on it, which the kernel gives back however that
+process ends.  So a later server can tell, of a directory that was left behind,
+that nobody is there any more, and take it away: also where the owner was another
+container's, whose process ids mean nothing here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["PrivateDirectory"]
+
+PREFIX = "dimsock-"
+LONGEST = 80  # bytes: with the number of a worker it has to fit 104, the least that systems have for a socket's path
+YOUNG = 60.0  # seconds: a directory may not be locked yet in the moment after it was made
+MOST_REMOVED = 100  # at a start; it has better things to do
+
+
+class PrivateDirectory:
+    """A new directory of mode 0700; see the module.
+
+    Attributes:
+        path: of it; None if there is no place for it.
+
+    Thread-safety: one thread.
+    """
+
+    def __init__(self) -> None:
+        self.path: str | None = None
+        self._lock = -1
+        name = PREFIX + os.urandom(8).hex()
+        for place in _places():
+            path = os.path.join(place, name)
+            if len(os.fsencode(path)) >= LONGEST:
+                continue
+            try:
+                os.mkdir(path, 0o700)
+                self._lock = _lock(path)
+            except OSError:
+                continue
+            self.path = path
+            _clean(place)
+            return
+
+    def forget(self) -> None:
+        """In a process forked from the owner: it is not this one's to keep alive."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def close(self) -> None:
+        """Take it away, with what is left in it; again is fine."""
+        if self.path is not None:
+            _remove(self.path)
+            self.path = None
+        self.forget()
+
+
+def _places() -> Iterator[str]:
+    for place in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):  # noqa: S108 - mode, name
+        if place:
+            yield place
+
+
+def _lock(path: str) -> int:
+    """Descriptor of a directory that is this process's now.
+
+    Raises:
+        OSError: it is somebody else's, or cannot be opened.
+    """
+    # Not through a link: in /tmp anybody may put one under this name.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _clean(place: str) -> None:
+    """Take away what servers of this user that were killed have left."""
+    try:
+        names = [name for name in os.listdir(place) if name.startswith(PREFIX)]
+    except OSError:
+        return
+    for name in names[:MOST_REMOVED]:
+        path = os.path.join(place, name)
+        try:
+            found = os.lstat(path)
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or time.time() - found.st_mtime < YOUNG:
+                continue
+            descriptor = _lock(path)
+        except OSError:  # its server lives
+            continue
+        _remove(path)
+        os.close(descriptor)
+
+
+def _remove(path: str) -> None:
+    try:
+        for name in os.listdir(path):
+            os.unlink(os.path.join(path, name))
+        os.rmdir(path)
+    except OSError:  # somebody cleaned up before
+        pass
