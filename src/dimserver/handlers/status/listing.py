@@ -28,7 +28,7 @@ def rows(index: Index, worker: int, spirals: Iterable[int], layers: Iterable[int
         spirals, layers: the cells.
         limit: rows at most; cells behind it are not looked at.
     """
-    return [_describe(point, worker) for point in islice(_walk(index, spirals, tuple(layers)), limit)]
+    return [_describe(point, worker) for point in _oldest(index, spirals, tuple(layers), limit)]
 
 
 def join(lists: Iterable[list[Row]], limit: int) -> list[Row]:
@@ -50,13 +50,15 @@ def _order(row: Row) -> tuple[int, int, float]:
     return row["spiral"], row["layer"], -row["idle"]
 
 
-def _walk(index: Index, spirals: Iterable[int], layers: tuple[int, ...]) -> Iterator[Connection]:
-    # A generator over snapshots: cells behind the limit are never opened.
+def _oldest(index: Index, spirals: Iterable[int], layers: tuple[int, ...], limit: int) -> Iterator[Connection]:
+    # No more than is wanted: a snapshot of a cell with ten thousand points touches each of them, twice.
     for spiral in spirals:
         if spiral < index.spirals:  # other workers may have more
             for layer in layers:
-                if index.count_at(spiral, layer):
-                    yield from index.get_at(spiral, layer)
+                if limit and index.count_at(spiral, layer):
+                    found = list(index.oldest(spiral, layer, limit))
+                    limit -= len(found)
+                    yield from found
 
 
 def _describe(point: Connection, worker: int) -> Row:

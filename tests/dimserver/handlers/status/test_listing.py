@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -55,8 +56,8 @@ class Index:
     def count_at(self, spiral: int, layer: int) -> int:
         return len(self.cells.get((spiral, layer), ()))
 
-    def get_at(self, spiral: int, layer: int) -> Cell:
-        return self.cells.get((spiral, layer), Cell())
+    def oldest(self, spiral: int, layer: int, most: int) -> list[Connection]:
+        return list(islice(self.cells.get((spiral, layer), Cell()), most))
 
     def get_by_id(self, point_id: str, /) -> Connection | None:
         return next((point for cell in self.cells.values() for point in cell if point.id == point_id), None)
