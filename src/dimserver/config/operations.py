@@ -45,7 +45,8 @@ OPERATIONS: tuple[Setting, ...] = (
     ),
     Setting(
         WORKERS, "worker-timeout", Duration(0, 24 * HOUR), 300 * SECOND,
-        "A worker whose loop is held up for so long, by one handler, is killed and replaced; with 0 never.",
+        "A worker whose loop is held up for so long, by one handler, is killed and replaced; one that does not come "
+        "to serve is given up; with 0 never.",
         "After five minutes nobody waits for the answer; longer work is for a thread, which holds nobody else up.",
     ),
     Setting(

@@ -42,9 +42,13 @@ class Health:
         loop = self._holdings.loop
         now = monotonic()
         for process in self._crew.processes.values():
-            if process.state is not State.SERVING or not limit:
+            if not limit or process.state is State.LEAVING:
                 continue
-            if not process.pinged:
+            if process.state is not State.SERVING:
+                # Else an app that waits for ever while it is imported would hold up every later reload.
+                if now - process.since >= limit:
+                    self._crew.end(process, f"was killed: it did not serve within {limit:g} s (worker-timeout)")
+            elif not process.pinged:
                 process.pinged = now
                 process.channel.send("ping")
             elif now - process.pinged >= limit:

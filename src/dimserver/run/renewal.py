@@ -74,6 +74,8 @@ class Renewal:
         if holdings.stopping:
             return
         if not holdings.announced or self.leader is not None or any(slot.coming for slot in self._scale.slots):
+            if not self._again:
+                holdings.log.info("reload: asked for again; it follows once the workers that are coming serve")
             self._again = True
             return
         self._reloading = True

@@ -308,7 +308,8 @@ class Supervisor:
     def _show_failure(self, process: Process, status: int, what: str) -> None:
         log = self._holdings.log
         if process.failure is None:
-            log.error(f"{what}: worker {process.pid} {self._health.explain(status)} before it served")
+            end = process.killed or f"{self._health.explain(status)} before it served"
+            log.error(f"{what}: worker {process.pid} {end}")
             return
         _, _, text, traceback = process.failure
         if traceback:

@@ -27,3 +27,23 @@ def test_a_worker_that_is_killed_is_replaced_and_explained(child: Start, shop: p
     _, _, err = server.end()
     assert f"error: worker {worker} was killed by SIGKILL (" in err
     assert "ended with exit code 3, while it served GET /exit (for 0.0 s); it is replaced" in err
+
+
+def test_an_app_that_is_never_imported_does_not_hold_up_the_next_reload(
+    child: Start, shop: pathlib.Path, until: Call, ask: Call, change: Call
+) -> None:
+    server = child("run", "shop", "--port", "0", "--worker-timeout", "500ms", cwd=shop)
+    change(
+        shop,
+        "VERSION = 1",
+        "VERSION = 2\nif not os.path.exists('open'):\n    open('begun', 'w').close()\n    time.sleep(60)",
+    )
+    server.hint(signal.SIGHUP)
+    until((shop / "begun").exists)
+    (shop / "open").touch()  # what it waited for is there now, and the operator tries again
+    server.hint(signal.SIGHUP)
+    until(lambda: ask(server).endswith(" 2"))
+    _, _, err = server.end()
+    assert "info: reload: asked for again; it follows once the workers that are coming serve" in err
+    assert "was killed: it did not serve within 0.5 s (worker-timeout)" in err
+    assert "error: reload: the new worker did not start; everything stays as it was" in err
