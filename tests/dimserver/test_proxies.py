@@ -142,6 +142,24 @@ def test_through_a_unix_socket(child: Start, shop: pathlib.Path, haproxy: Callab
     assert server.end()[0] == 0
 
 
+def test_a_wsgi_app_behind_a_proxy_that_names_somebody_or_nobody(child: Start, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "site.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+        "    return [environ['REMOTE_ADDR'].encode()]\n"
+    )
+    words = ("run", "./site.py:app", "--port", "0", "--proxy-protocol", "--trusted-proxies", "127.0.0.1")
+    server = child(*words, cwd=tmp_path)
+    for header, told in (
+        (b"PROXY TCP4 192.0.2.7 198.51.100.1 1 2\r\n", b"192.0.2.7"),
+        (b"PROXY UNKNOWN\r\n", b"127.0.0.1"),
+    ):
+        with server.connect() as wire:
+            wire.send(header).get("/", "X-Forwarded-For: 203.0.113.66")
+            assert wire.answer()[2] == told
+    assert server.end()[0] == 0
+
+
 def test_nobody_to_trust_is_a_mistake(child: Start, shop: pathlib.Path) -> None:
     code, out, err = child("run", "shop", "--port", "0", "--proxy-protocol", cwd=shop, announced=False).end(0)
     assert (code, out) == (2, "")
