@@ -28,7 +28,7 @@ cdef enum:
 cdef bytes LINE_END = b"\r\n"
 
 
-def told_by_nobody(address, headers):
+def _told_by_nobody(address, headers):
     """In the place of `Core.attach`'s `forwarded`: the address, and nothing that the headers say."""
     return None if address is None else address[0], None, None, None
 
@@ -90,7 +90,7 @@ cdef class Channel(ConnectionPoint):
 
     cdef object forwarding(self):
         # Not for one whom the proxy did not name: `peer` is the proxy then, and its word is not in the headers.
-        return told_by_nobody if self.flags & UNNAMED else self.site.core.forwarded
+        return _told_by_nobody if self.flags & UNNAMED else self.site.core.forwarded
 
     cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept:
         requests[0] = self.requests

@@ -44,6 +44,15 @@ def test_a_client_behind_a_local_proxy_is_not_local(ask: Any, peer: Any, admin: 
     assert may_read(ask(peer=admin, **{name: "203.0.113.9"}), None)
 
 
+def test_a_client_that_a_proxy_introduced_is_not_local(ask: Any, peer: Any) -> None:
+    for address in (("127.0.0.1", 1), None):
+        connection = peer(address)
+        connection.proxied = True
+        assert not may_read(ask(peer=connection), None)
+        connection.proxied = False
+        assert may_read(ask(peer=connection), None)
+
+
 @pytest.mark.parametrize("value", ["Bearer s3cret-token", "bearer s3cret-token", "BEARER  s3cret-token"])
 def test_the_token_opens(ask: Any, stranger: Any, admin: Any, value: str) -> None:
     assert may_read(ask(peer=stranger, authorization=value), TOKEN)
