@@ -95,7 +95,7 @@ def test_limits_of_time_and_size(site: Site) -> None:
     site.start('app = "shop"\nport = 0\n')
     kept = site.server.connect()
     assert kept.get().answer()[0] == 200
-    site.reload('app = "shop"\nport = 0\ntimeout = "200ms"\nlimit-request-line = 50\n')
+    site.reload('app = "shop"\nport = 0\ntimeout = "200ms"\nlimit-request-line = 64\n')
     with site.server.connect() as wire:
         assert wire.get().answer()[0] == 200
         begun = time.monotonic()
