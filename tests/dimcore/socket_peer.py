@@ -152,7 +152,8 @@ def converse(
 def mute(selector: Any, fd: int) -> None:
     """As the shell's selector has it: only a hang-up is reported."""
     selector._selector.modify(fd, 0)
-    selector._fd_to_key[fd] = selector._fd_to_key[fd]._replace(events=0)
+    # It passes on no bit that was not asked for, and a hang-up has both.
+    selector._fd_to_key[fd] = selector._fd_to_key[fd]._replace(events=3)
 
 
 async def keep_time(rig: Any) -> None:
