@@ -43,6 +43,7 @@ CORE = (
     ("exchange", "topic", "socketqueue"),
     ("connection", "asyncsocket"),
     ("acceptor", "deadlines", "asgi"),
+    ("asgisocket",),
 )
 
 # Packages; a module may also import those of its own package, as long as that is no circle.

@@ -23,6 +23,8 @@ UNTESTED = {
 WHOLE = {
     "dimserver/test_configured": "settings from every source, from the start of a process to what it serves",
     "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
+    "dimserver/gateway/test_asgi_frameworks": "Starlette, FastAPI and Socket.IO as they are, with real clients",
+    "dimserver/gateway/test_asgi_websocket": "the websocket scope from the client to the app and back",
     "dimserver/test_async": "async handlers from the socket to the answer, on each asyncio loop",
     "dimserver/test_mounts": "apps of all interfaces in one server, from the command line to the wire",
     "dimserver/test_operations": "several processes, and what an operator sees of them and does to them",

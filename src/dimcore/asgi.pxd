@@ -18,6 +18,7 @@ cdef class AsgiEntry(Conversant):
     cdef AsgiReceive spare           # with its request's AsgiHttp; serves again if the app kept neither
 
     cdef object converse(self, RequestPoint request)
+    cdef int bring(self, AsgiHttp http, RequestPoint request) except -1
 
 
 cdef class AsgiReceive:
@@ -51,7 +52,10 @@ cdef class AsgiHttp(Conversation):
     cdef bint has_trailers           # they follow the body of the answer
 
     # the app
+    cdef dict scope_of(self, Connection at)
+    cdef object receive_now(self)
     cdef object deliver(self, object message)
+    cdef object put_off(self, object message)
     cdef object send_now(self, object message)
     cdef object unconnected(self, object kind, object message)
     cdef object unheard(self, object message)

@@ -30,7 +30,7 @@ class AsgiReceive:
 @final
 class AsgiFlow(Push): ...
 
-@final
+@disjoint_base
 class AsgiHttp(Conversation):
     def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...  # raises: a request brings it
     def __call__(self, message: dict[str, Any]) -> Any: ...

@@ -127,6 +127,15 @@ cdef class AsgiEntry(Conversant):
             http.intake = <Intake> request._source
         return http
 
+    cdef int bring(self, AsgiHttp http, RequestPoint request) except -1:
+        """The same for a conversation of another kind."""
+        cdef AsgiReceive receive = AsgiReceive.__new__(AsgiReceive)
+        receive.owner = http
+        http.entry = self
+        http.receive = receive
+        http.request = request
+        return 0
+
     cdef object open_body(self, object connection):
         cdef RequestPoint request = (<Connection> connection).current
         cdef Intake intake = make_intake(connection, request.info.flags & EXPECT_CONTINUE != 0)
@@ -149,7 +158,7 @@ cdef class AsgiReceive:
 
     def __call__(self):
         """The next message; see ASGI."""
-        return _wait(self.owner, RECEIVES)
+        return self.owner.receive_now()
 
 
 @cython.final
@@ -175,7 +184,6 @@ cdef class AsgiFlow(Push):
             owner.gone()
 
 
-@cython.final
 cdef class AsgiHttp(Conversation):
     """One request of an ASGI app; called, it is its `send`."""
 
@@ -199,7 +207,7 @@ cdef class AsgiHttp(Conversation):
         if runner is None:
             self.request = None
             raise UsageError(NO_LOOP)
-        scope = self.entry.scopes.make(at, self.request)
+        scope = self.scope_of(at)
         if self.intake is not None:
             (<BodyTaker> self.intake.owner).owner = self
         self.core = at.site.core
@@ -265,6 +273,12 @@ cdef class AsgiHttp(Conversation):
 
     # --- what the app receives ------------------------------------------------------------------
 
+    cdef dict scope_of(self, Connection at):
+        return self.entry.scopes.make(at, self.request)
+
+    cdef object receive_now(self):
+        return _wait(self, RECEIVES)
+
     cdef object next_message(self):
         """The next message, or None where there is none yet."""
         cdef Intake intake = self.intake
@@ -314,10 +328,14 @@ cdef class AsgiHttp(Conversation):
         if self.connection.flags & GONE:
             return self.unheard(message)
         if self.must_wait() or self.lags():
-            wait = _wait(self, SENDS)
-            (<AsgiWait> wait).message = message
-            return wait
+            return self.put_off(message)
         return self.send_now(message)
+
+    cdef object put_off(self, object message):
+        """Send a message when that can be."""
+        cdef AsgiWait wait = _wait(self, SENDS)
+        wait.message = message
+        return wait
 
     cdef object send_now(self, object message):
         cdef dict given = <dict> message if type(message) is dict else dict(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dimcore import AsgiEntry
-from dimserver.ws.handshake import is_websocket
+from dimserver.ws.handshake import HandshakeRefused, is_websocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dimserver.gateway.contract import Facts
     from dimserver.gateway.lifespan import Lifespan
     from dimserver.log import Log
+    from dimserver.ws.route import WebSocketRoute
 
 __all__ = ["ASGIGateway"]
 
@@ -44,11 +45,15 @@ class ASGIGateway(AsgiEntry):
         self._log: Log | None = None
         self._lifespan_mode = "auto"
         self._lifespan: Lifespan | None = None
+        self._settings: Settings | None = None
+        self._sockets: WebSocketRoute | None = None
 
     def configure(self, settings: Settings, facts: Facts) -> None:
         """Take over what the worker has and the settings say."""
         self.place(settings.root_path, self.prefix)
         self._log = facts.log
+        self._settings = settings
+        self._sockets = None
         self._lifespan_mode = settings.lifespan
 
     async def startup(self) -> None:
@@ -74,4 +79,21 @@ class ASGIGateway(AsgiEntry):
         """Answer a WebSocket's handshake."""
         if not is_websocket(request):
             return None
-        return 501, TEXT, "WebSockets of ASGI apps are not served yet\n"
+        from dimcore.asgisocket import make_upgrade
+
+        sockets = self._sockets or self._open_sockets()
+        try:
+            fields, codec = sockets.agree(request)
+        except HandshakeRefused as refused:
+            return refused.status, {**TEXT, **refused.headers}, f"{refused}\n"
+        return make_upgrade(self, request, sockets.endpoint, list(fields.items()), codec)
+
+    def _open_sockets(self) -> WebSocketRoute:
+        # With the first of them: an app without does not pay for the import.
+        from dimcore.asgisocket import AsgiSocket
+        from dimserver.ws.route import WebSocketRoute
+
+        self._sockets = WebSocketRoute(AsgiSocket)
+        if self._settings is not None:
+            self._sockets.configure_websocket(self._settings)
+        return self._sockets

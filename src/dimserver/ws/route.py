@@ -93,14 +93,11 @@ class WebSocketRoute:
     def _answer(self, request: RequestPoint) -> Any:
         if not is_websocket(request):
             return 426, UPGRADE, "this is a WebSocket: ask for an upgrade\n"
-        headers = {"Upgrade": "websocket", "Sec-WebSocket-Accept": check_handshake(request)}
-        if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
-            raise HandshakeRefused("a handshake has no body")
+        headers, codec = self.agree(request)
         self._check_origin(request)
         protocol = self._choose_subprotocol(request)
         if protocol is not None:
             headers["Sec-WebSocket-Protocol"] = protocol
-        codec = self._agree(request, headers)
         if self._on_request is not None:
             answer = self._on_request(request)
             if answer is not None:
@@ -115,6 +112,22 @@ class WebSocketRoute:
         if connection.upgrade(request, endpoint, handler, headers=headers, protocol=protocol, codec=codec):
             return None
         return 503, {**TEXT, "Retry-After": "1"}, "no room for another WebSocket\n"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What its sockets have in common, as the settings say."""
+        return self._endpoint
+
+    def agree(self, request: RequestPoint) -> tuple[dict[str, str], Deflate | None]:
+        """The head of the answer that accepts a handshake, and the compression agreed on.
+
+        Raises:
+            HandshakeRefused: it cannot be accepted.
+        """
+        headers = {"Upgrade": "websocket", "Sec-WebSocket-Accept": check_handshake(request)}
+        if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+            raise HandshakeRefused("a handshake has no body")
+        return headers, self._agree(request, headers)
 
     def _check_origin(self, request: RequestPoint) -> None:
         if self.origins is None:

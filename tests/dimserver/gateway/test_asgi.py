@@ -1067,11 +1067,6 @@ def test_a_stop_lets_answers_finish_and_cancels_the_rest(start: Serve) -> None:
     assert server.told() == ""
 
 
-def test_a_websocket_is_told_that_there_are_none(start: Serve) -> None:
+def test_an_upgrade_to_something_else_is_a_plain_request(start: Serve) -> None:
     wire = start(echo).connect()
-    fields = (
-        "Upgrade: websocket", "Connection: upgrade", "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    )  # fmt: skip
-    assert wire.get("/", *fields).answer()[0] == 501
     assert wire.get("/", "Upgrade: h2c", "Connection: upgrade").answer()[0] == 200
