@@ -204,3 +204,63 @@ def test_wsgi_requests_leave_nothing_behind(tmp_path: Path, threads: int, reques
         batch, size = b"".join(WSGI_ROUND), len(WSGI_ROUND)
         expected = size_of_a_round(port, batch, size, 1)
         assert grown(port, pid, batch, expected, requests // 3, requests, size) < MOST_GROWTH
+
+
+# --- through the ASGI gateway -------------------------------------------------------------------
+
+ASGI_APP = """
+import asyncio, sys
+from dimserver import App
+
+kept = []
+
+async def asgi(scope, receive, send):
+    path = scope["path"]
+    if path == "/raise":
+        raise RuntimeError("on purpose")
+    if path == "/kept":
+        kept[:] = [scope, receive, send]
+    if path == "/wait":
+        await asyncio.sleep(0)
+    body = b""
+    while True:
+        message = await receive()
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    if path == "/stream":
+        for piece in (b"one", b"two"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": body})
+    if path == "/behind":
+        await asyncio.sleep(0)
+    if path == "/leaves":
+        await receive()
+
+app = App()
+app.mount("/", asgi, interface="asgi")
+app.run(port=0, loop=sys.argv[1], lifespan="off", log_level="critical")
+"""
+
+ASGI_ROUND = [
+    GET % b"/",
+    GET % b"/stream",
+    GET % b"/wait",
+    GET % b"/behind",
+    GET % b"/leaves",
+    GET % b"/kept",
+    GET % b"/raise",
+    POST % (b"Content-Length: 10", b"0123456789"),
+    POST % (b"Transfer-Encoding: chunked", b"5\r\n01234\r\n5;x=y\r\n56789\r\n0\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_asgi_requests_leave_nothing_behind(tmp_path: Path, loop: str) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    with started(tmp_path, ASGI_APP, loop) as (port, pid):
+        batch, size = b"".join(ASGI_ROUND), len(ASGI_ROUND)
+        expected = size_of_a_round(port, batch, size, 1)
+        assert grown(port, pid, batch, expected, 50_000, 150_000, size) < MOST_GROWTH

@@ -17,6 +17,8 @@ CONNECTIONS = 64
 INLINE = f"{OURS}, on the loop"
 THREADS = f"{OURS}, on threads"
 BARE = f"{OURS}, native handler"
+UVLOOP = f"{OURS}, uvloop"
+ASYNCIO = f"{OURS}, asyncio"
 
 Command = tuple[str, ...]
 
@@ -58,19 +60,38 @@ def _wsgi(app: str) -> dict[str, Command]:
     }
 
 
+def _asgi(app: str, *more: str) -> dict[str, Command]:
+    """Every server for one ASGI app, those of ours first.
+
+    Args:
+        more: names of embedded servers.
+    """
+    return {
+        UVLOOP: _ours(app, "--loop", "uvloop"),
+        ASYNCIO: _ours(app, "--loop", "asyncio"),
+        "uvicorn": ("-m", "uvicorn", "--port", "{port}", *peers.UVICORN, app),
+        "granian (ASGI)": _granian("asgi", app),
+        **{f"{name} (ASGI)": _embedded(name, app) for name in more},
+    }
+
+
 SERVERS: dict[str, dict[str, Command]] = {
     "wsgi": {BARE: _ours("native:app"), **_wsgi("plain_wsgi:app")},
     "flask": _wsgi("hello_flask:app"),
     "django": _wsgi("hello_django:app"),
+    "asgi": _asgi("plain_asgi:app", "fastpysgi"),
+    "fastapi": _asgi("hello_fastapi:app"),
 }
 HEADINGS = {
     "wsgi": "A bare WSGI app",
     "flask": "Flask",
     "django": "Django",
+    "asgi": "A bare ASGI app",
+    "fastapi": "FastAPI",
 }
 
 
-MEMORY = {"memory": INLINE, "memory-threads": THREADS}
+MEMORY = {"memory": ("wsgi", INLINE), "memory-threads": ("wsgi", THREADS), "memory-asgi": ("asgi", UVLOOP)}
 REQUESTS = 1_000_000
 BOUND_BYTES = 2 << 20
 
@@ -120,9 +141,9 @@ def take(stand_: Stand, results: Results) -> Iterator[Sample]:
             seconds, requests = max(stand_.seconds, 2), stand_.scaled(REQUESTS)
             return growth(running, seconds, stand_.client_cpu, stand_.scratch, requests)
 
-    for key, name in MEMORY.items():
+    for key, (scenario, name) in MEMORY.items():
         if stand_.takes(name):
-            yield stand.attempt(key, name, 0, partial(grown, SERVERS["wsgi"][name]))
+            yield stand.attempt(key, name, 0, partial(grown, SERVERS[scenario][name]))
     for number in range(stand_.rounds):
         for scenario, servers in SERVERS.items():
             for name, command in servers.items():
@@ -183,11 +204,25 @@ TARGETS = (
             lambda grown: grown < BOUND_BYTES,
             lambda grown: f"{grown / 2**20:.2f} MiB",
         )
-        for key, name in MEMORY.items()
+        for key, (_, name) in MEMORY.items()
     ),
     *(
         Target(f"{HEADINGS[key]} against the best of all others", "≤ 1 ×", best(key, INLINE), _at_most(1.0), _times)
         for key in ("flask", "django")
+    ),
+    Target(
+        "bare ASGI on uvloop", "≤ 9 µs", stand.median_of("asgi", "cpu_us", UVLOOP), _at_most(9.0), "{:.2f} µs".format
+    ),
+    Target(
+        "bare ASGI on asyncio",
+        "≤ 12 µs",
+        stand.median_of("asgi", "cpu_us", ASYNCIO),
+        _at_most(12.0),
+        "{:.2f} µs".format,
+    ),
+    *(
+        Target(f"{HEADINGS[key]} against the best of all others", "≤ 1 ×", best(key, UVLOOP), _at_most(1.0), _times)
+        for key in ("asgi", "fastapi")
     ),
 )
 
