@@ -1042,6 +1042,22 @@ def test_timeouts_and_cancellation(start: Serve) -> None:
     assert wire.get("/timeout").answer()[2] == b"timed out"
 
 
+def test_a_stop_waits_for_work_behind_an_answer(start: Serve) -> None:
+    ended: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send)
+        await asyncio.sleep(0.5)
+        ended.append(True)
+
+    server = start(app)
+    wire = server.connect()
+    assert wire.get().answer()[2] == b"fine"
+    wire.close()
+    server.stop()
+    assert ended == [True]
+
+
 def test_a_stop_lets_answers_finish_and_cancels_the_rest(start: Serve) -> None:
     ends: list[str] = []
 
