@@ -95,7 +95,7 @@ cdef class ScopeMaker:
     """Makes the scopes of one app.
 
     Args:
-        root_path: what a proxy takes off the path before it asks; it is put back.
+        root_path: what a proxy takes off the path before it asks; it is put back, unless the proxy left it there.
         prefix: where the app is mounted; part of the path already.
 
     Both are empty or begin with a slash and do not end with one.
@@ -128,7 +128,7 @@ cdef class ScopeMaker:
         scope["method"] = method if request.info.method != OTHER else method.upper()
         path = request.path_bytes(&size)
         raw = PyBytes_FromStringAndSize(path, size)
-        if self.before:
+        if self.before and not self.is_below(path, size):
             scope["path"] = self.before + request.path
             scope["raw_path"] = self.raw_before + raw
         else:
@@ -158,6 +158,13 @@ cdef class ScopeMaker:
             if self.takes_trailers:
                 extensions["http.response.trailers"] = {}
         return scope
+
+    cdef bint is_below(self, const char *path, Py_ssize_t size) noexcept:
+        """Whether the path begins with the root's, as behind a proxy that takes nothing off."""
+        cdef Py_ssize_t root = PyBytes_GET_SIZE(self.raw_before)
+        return size >= root and memcmp(path, PyBytes_AS_STRING(self.raw_before), root) == 0 and (
+            size == root or path[root] == c"/"
+        )
 
     cdef list fields(self, RequestPoint request, object host):
         """Names in lower case and values, in order.

@@ -193,6 +193,21 @@ def test_where_an_app_stands(start: Serve) -> None:
     assert scope["raw_path"] == "/outer/api/x%20y"
 
 
+def test_a_proxy_that_leaves_the_root_path_in_the_path(start: Serve) -> None:
+    server = start(show, root_path="/outer")
+    for target, path in (
+        ("/outer/x%20y", "/outer/x y"),
+        ("/outer", "/outer"),
+        ("/outermost", "/outer/outermost"),  # another path, which only begins with the same letters
+        ("/x", "/outer/x"),
+        ("/outer?a", "/outer"),
+    ):
+        scope = scope_of(server.connect().get(target))
+        assert (scope["path"], scope["root_path"]) == (path, "/outer")
+        assert scope["raw_path"] == path.replace(" ", "%20")
+
+
+
 def test_scope_on_a_unix_socket(start: Serve, tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "socket")
     scope = scope_of(start(show, uds=path).connect().get())
