@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from dimserver.app import App
 from dimserver.errors import HandlerError
 from dimserver.gateway.detect import check_interface, detect
@@ -38,4 +36,6 @@ def make_gateway(app: Any, interface: str = "auto", prefix: str = "") -> Any:
         from dimserver.gateway.wsgi import WSGIGateway
 
         return WSGIGateway(app, prefix)
-    return import_module("dimserver.gateway.asgi").ASGIGateway(app, prefix)
+    from dimserver.gateway.asgi import ASGIGateway
+
+    return ASGIGateway(app, prefix)
