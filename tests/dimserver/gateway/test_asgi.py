@@ -207,7 +207,6 @@ def test_a_proxy_that_leaves_the_root_path_in_the_path(start: Serve) -> None:
         assert scope["raw_path"] == path.replace(" ", "%20")
 
 
-
 def test_scope_on_a_unix_socket(start: Serve, tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "socket")
     scope = scope_of(start(show, uds=path).connect().get())
