@@ -216,6 +216,7 @@ def measure(stand_: Stand, name: str) -> Values:
     return {
         "cpu_us": cpu * 1e6 / (publishes * count),
         "per_cpu_second": publishes * count / cpu if cpu else 0.0,
+        "per_second": publishes * count / seconds,
         "publish_ms": seconds * 1e3 / publishes,
         "burst_cpu_us": burst_cpu * 1e6 / (bursts * count),
         "burst_per_cpu_second": bursts * count / burst_cpu if burst_cpu else 0.0,
@@ -248,6 +249,7 @@ BENCH = Bench(
             "Publishing",
             (
                 Column("cpu_us", "CPU µs a socket", "{:.2f}".format),
+                Column("per_second", "sockets a second", "{:,.0f}".format),
                 Column("publish_ms", "ms until all have it", "{:.0f}".format),
                 Column("burst_cpu_us", f"CPU µs, {BURST} at once", "{:.2f}".format),
                 Column("burst_ms", "ms each", "{:.0f}".format),
@@ -259,14 +261,14 @@ BENCH = Bench(
     },
     targets=(
         Target(
-            "messages to a socket in a second of CPU, one at a time, against websockets.broadcast",
+            "messages that reach a socket in a second, one at a time, against websockets.broadcast",
             "≥ 2 ×",
-            stand.against("publish", "per_cpu_second", WEBSOCKETS, UVLOOP),
+            stand.against("publish", "per_second", WEBSOCKETS, UVLOOP),
             lambda ratio: ratio >= 2,
             "{:.2f} ×".format,
         ),
         Target(
-            f"the same, {BURST} at once",
+            f"the same in a second of CPU, {BURST} at once",
             "≥ 2 ×",
             stand.against("publish", "burst_per_cpu_second", WEBSOCKETS, UVLOOP),
             lambda ratio: ratio >= 2,

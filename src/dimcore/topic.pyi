@@ -23,7 +23,7 @@ class Room:
 @final
 class Topics:
     def __new__(
-        cls, *, max_topics: int = 100000, max_per_socket: int = 100, max_waiting: int = 16777216, slice_us: int = 500
+        cls, *, max_topics: int = 100000, max_per_socket: int = 100, max_waiting: int = 16777216, slice_us: int = 100
     ) -> Self: ...
     @property
     def used(self) -> bool: ...

@@ -297,7 +297,7 @@ cdef class Topics:
     """
 
     def __cinit__(self, *, int64_t max_topics=100000, int64_t max_per_socket=100, int64_t max_waiting=16 * MIB,
-                  int64_t slice_us=500):
+                  int64_t slice_us=100):
         self.rooms = {}
         self.work = _deque()
         self.handed = _deque()
