@@ -129,8 +129,9 @@ class Server:
 
     def close(self) -> None:
         """Give back what it holds, also in the middle of something."""
-        for key in [key for key in self.selector.keys.values() if key.fd != self.listener.fileno()]:
-            key.data.__self__.close()
+        listening = self.listener.fileno()
+        for call in [call for descriptor, call in self.selector.keys.items() if descriptor != listening]:
+            call.__self__.close()
         self.core.drain()
         self.selector.close()
         self.listener.close()
@@ -194,9 +195,9 @@ class Server:
         """One round, if there is something to do."""
         events = self.selector.poll(0, 64)
         for descriptor, event in events:
-            key = self.selector.keys.get(descriptor)
-            if key is not None:
-                key.data(self.selector.meaning(event))
+            call = self.selector.keys.get(descriptor)
+            if call is not None:
+                call(self.selector.meaning(event))
         return bool(events)
 
     def move(self) -> bool:

@@ -156,6 +156,8 @@ class Worker:
             if not self._signalled:
                 raise
         finally:
+            if restore is not None:
+                signal.set_wakeup_fd(-1)  # the descriptor it writes to is closed with the loop
             try:
                 self._close()
             finally:
