@@ -86,7 +86,6 @@ def serve(selector: selectors.BaseSelector, until: Callable[[], bool], seconds: 
             key.data.receive()
 
 
-@pytest.mark.timeout(300)
 def test_pings_for_everybody(child: Start, tmp_path: pathlib.Path) -> None:
     (tmp_path / "crowd.py").write_text(APP)
     with descriptors(SILENT + TALKING + 200), contextlib.ExitStack() as stack:
