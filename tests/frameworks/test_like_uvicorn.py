@@ -1,4 +1,4 @@
-"""One ASGI app under uvicorn and under this server, request by request."""
+"""One ASGI app under uvicorn, with the parser it recommends (httptools), and under this server, request by request."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def reason(case: str, name: str, theirs: Any, ours: Any) -> str | None:
 
 @pytest.fixture(scope="module")
 def urls() -> Iterator[tuple[str, str]]:
-    with Peer("uvicorn", "mirror_asgi:app", "--port", "0") as peer:
+    with Peer("uvicorn", "mirror_asgi:app", "--http", "httptools", "--port", "0") as peer:
         ours = Child("run", "mirror_asgi:app", "--port", "0", cwd=APPS)
         yield peer.url, ours.urls[0]
         ours.end()
