@@ -3,10 +3,10 @@
 WSTEST is the program of the package ``autobahntestsuite``, which needs Python 2.7:
 
     python2.7 -m virtualenv env && env/bin/pip install autobahntestsuite
-    python tests/conformance/autobahn.py env/bin/wstest            # all 517 cases for both forms, about ten minutes
+    python tests/conformance/autobahn.py env/bin/wstest            # all 517 cases for each form, about a quarter of an hour
     python tests/conformance/autobahn.py env/bin/wstest '1.*' 2.3  # some
 
-The same cases go to a handler that is told events and to one that is a coroutine.  Compression is on, since cases 12
+The same cases go to a handler that is told events, to one that is a coroutine and to an ASGI app.  Compression is on, since cases 12
 and 13 ask for it.  Prints a table of the outcomes; exit status 1 where a case is not OK, the informational ones apart.
 """
 
@@ -41,9 +41,16 @@ async def echo(ws):
     async for message in ws:
         await ws.send(message)
 
+async def asgi(scope, receive, send):
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+app.mount("/asgi", asgi, interface="asgi")
 app.run()
 """
-FORMS = ("events", "coroutine")
+FORMS = ("events", "coroutine", "asgi")
 GOOD = ("OK", "INFORMATIONAL")
 
 
