@@ -41,7 +41,11 @@ CORE = (
     ("websocket", "environ", "asgiscope"),
     ("wsgi",),
     ("exchange", "topic", "socketqueue"),
-    ("connection", "asyncsocket"),
+    ("leaving", "asyncsocket"),
+    ("door",),
+    ("uptake",),
+    ("reading",),
+    ("connection",),
     ("acceptor", "deadlines", "asgi"),
     ("asgisocket",),
 )

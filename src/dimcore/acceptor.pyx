@@ -6,11 +6,12 @@ connection is dropped, whichever way that comes.
 """
 
 cimport cython
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint8_t
 
 from dimcore.channel cimport COUNTED, EXPECTED, READABLE
-from dimcore.connection cimport NOT_INTRODUCED, TOO_MANY, Connection, open_connection
+from dimcore.connection cimport Connection, open_connection
 from dimcore.core cimport Core, Site, points_before
+from dimcore.door cimport NOT_INTRODUCED, TOO_MANY
 from dimcore.limits cimport IDLE, POOL_ADMIN, POOL_WEBSOCKET
 from dimcore.states cimport HANDSHAKE_BEGUN
 from dimcore.stream cimport STREAM_EXHAUSTED, Peer, peer_address, stream_accept, stream_close
@@ -95,11 +96,11 @@ cdef class Acceptor:
                 if not core.addresses.enter(peer, core.max_per_address):
                     core.pools.totals[spiral].refused += 1
                     return connection.turn_away(TOO_MANY)
-                connection.flags |= COUNTED
+                connection.origin |= COUNTED
             if core.pools.admit(connection, spiral, core.now_ns):
                 return connection.watch(READABLE)
-            if connection.flags & COUNTED:       # whoever waits at the door takes no place of its address either
-                connection.flags &= ~<uint16_t> COUNTED
+            if connection.origin & COUNTED:       # whoever waits at the door takes no place of its address either
+                connection.origin &= ~<uint8_t> COUNTED
                 core.addresses.leave(peer)
             return connection.turn_away(NO_ROOM)
         except Exception as error:       # out of memory, or the loop refused: the others are not to blame

@@ -1,5 +1,5 @@
 cimport cython
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 from dimcore.core cimport Site
 from dimcore.outflow cimport Outflow
@@ -15,23 +15,27 @@ cdef enum Event:
     WRITABLE = 2
     HANGUP = 4               # an error or a hang-up alone, where the loop can tell
 
+cdef enum Origin:
+    COUNTED = 1              # among the connections of its address
+    UNNAMED = 2              # the proxy named nobody: who is behind it is not known
+    AT_DOOR = 4              # turned away: in no pool
+
 cdef enum ConnectionFlag:
-    BUSY = 1                 # a handler runs elsewhere
-    CLOSE = 2                # close once everything is sent
-    LINGER = 4               # ... but let the peer read it first
-    GONE = 8                 # the descriptor is closed
-    PEER_DONE = 16           # the peer sends no more; it may still read
-    WORKING = 32             # an event is being served: what it uses stays until it is through
-    LINGERING = 64           # all is sent; what comes is thrown away
-    HAS_ANSWER = 128         # the answer to `current` is written
-    AT_DOOR = 256            # turned away: in no pool
-    STREAMING = 512          # somebody pushes the body of the answer
-    HALTED = 1024            # the handler lags behind the body it is sent
-    UNFRAMED = 2048          # nothing but the end of the connection ends the answer
-    COUNTED = 4096           # among the connections of its address
-    UPGRADED = 8192          # a WebSocket: `ConnectionPoint.named` has it
-    EXPECTED = 16384         # the header of the PROXY protocol is still to come
-    UNNAMED = 32768          # that header named nobody: who is behind the proxy is not known
+    # what is going on
+    EXPECTED = 1             # the header of the PROXY protocol is still to come
+    WORKING = 2              # an event is being served: what it uses stays until it is through
+    BUSY = 4                 # a handler runs elsewhere
+    HALTED = 8               # the handler lags behind the body it is sent
+    HAS_ANSWER = 16          # the answer to `current` is written
+    STREAMING = 32           # somebody pushes the body of the answer
+    UPGRADED = 64            # a WebSocket: `ConnectionPoint.named` has it
+    # how it ends
+    PEER_DONE = 256          # the peer sends no more; it may still read
+    UNFRAMED = 512           # nothing but the end of the connection ends the answer
+    CLOSE = 1024             # close once everything is sent
+    LINGER = 2048            # ... but let the peer read it first
+    LINGERING = 4096         # all is sent; what comes is thrown away
+    GONE = 8192              # the descriptor is closed
 
 
 @cython.no_gc
@@ -39,8 +43,9 @@ cdef class Channel(ConnectionPoint):
     cdef readonly Site site
     cdef Peer peer                   # the client; whom the proxy named, once it has
     cdef int fd                      # -1 once closed, so that no late call can meet another's descriptor
-    cdef uint16_t flags              # ConnectionFlag
-    cdef uint16_t events             # what the loop watches; 0: nothing
+    cdef uint16_t flags              # ConnectionFlag: where it stands
+    cdef uint8_t origin              # Origin: how it came
+    cdef uint8_t events              # what the loop watches; 0: nothing
     cdef readonly uint32_t requests
     cdef readonly int64_t bytes_in
     cdef readonly int64_t bytes_out
@@ -51,7 +56,7 @@ cdef class Channel(ConnectionPoint):
     cdef void bury(self) noexcept
     cdef void through(self) noexcept
     # the loop
-    cdef int watch(self, uint16_t events) except -1
+    cdef int watch(self, uint8_t events) except -1
     cdef void move(self, int event) noexcept
     # bytes that are there
     cdef int flush(self) except -1

@@ -8,7 +8,7 @@ was, and for no more than a turn's worth at a time.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t
 
 from dimcore.core cimport Core
 from dimcore.errand cimport Errand
@@ -90,7 +90,7 @@ cdef class Channel(ConnectionPoint):
 
     cdef object forwarding(self):
         # Not for one whom the proxy did not name: `peer` is the proxy then, and its word is not in the headers.
-        return _told_by_nobody if self.flags & UNNAMED else self.site.core.forwarded
+        return _told_by_nobody if self.origin & UNNAMED else self.site.core.forwarded
 
     cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept:
         requests[0] = self.requests
@@ -99,10 +99,10 @@ cdef class Channel(ConnectionPoint):
 
     # --- the loop -------------------------------------------------------------------------------
 
-    cdef int watch(self, uint16_t events) except -1:
+    cdef int watch(self, uint8_t events) except -1:
         """Change what the loop watches; the selector is asked only when something changes."""
         cdef Core core = self.site.core
-        cdef uint16_t before = self.events
+        cdef uint8_t before = self.events
         if events == before:
             return 0
         if events == 0:

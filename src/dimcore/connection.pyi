@@ -1,12 +1,12 @@
 from typing import Any, Never, final
 
-from dimcore.exchange import Exchange
 from dimcore.outflow import Push
+from dimcore.reading import Reading
 from dimcore.request import RequestPoint
 from dimcore.websocket import Endpoint
 
 @final
-class Connection(Exchange):
+class Connection(Reading):
     def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...  # raises: an Acceptor makes them
     @property
     def request(self) -> RequestPoint | None: ...

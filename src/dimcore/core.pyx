@@ -15,7 +15,7 @@ from dimcore.clock cimport monotonic_ns
 from dimcore.index cimport Index, Point
 from dimcore.limits cimport (
     ACTIVE, CLOSING, HANDSHAKE, IDLE, KIB, MAX_FIELDS, MAX_HEAD_BYTES, MAX_SPIRALS, MIB, NEW, PARSED, POOL_ADMIN,
-    POOL_HTTP, RECEIVED, RESPONSE_READY, ROUTED,
+    POOL_HTTP, RECEIVED, RECEIVE_BYTES, RESPONSE_READY, ROUTED,
 )
 from dimcore.logline cimport AccessLines
 from dimcore.points cimport ConnectionPoint
@@ -34,7 +34,6 @@ cdef int64_t MAX_BYTES = 0x4000000000000000
 cdef enum:
     SECOND = 1000000000      # in nanoseconds
     MAX_COUNT = 1 << 24      # points an index holds
-    RECEIVE_BYTES = 64 * KIB
     LONGEST = 1000000000     # seconds a time limit may have: 30 years, and in nanoseconds it fits 63 bits
 
 

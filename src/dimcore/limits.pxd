@@ -8,6 +8,8 @@ cdef enum:
     KIB = 1024
     MIB = 1048576
 
+    RECEIVE_BYTES = 65536    # of the buffer a worker receives into (Core.inbuf)
+
     LAYERS = 7               # layer 1 .. 7; 0 is no layer
     POOLS = 4                # spirals every connection index starts with
     METHODS = 8              # spirals of the request index

@@ -89,7 +89,7 @@ cdef class WebSocket(MessageReader):
     cdef int pause(self) except -1
     cdef int resume(self) except -1
     cdef int take_unread(self) except -1
-    cdef uint16_t wanted(self) noexcept
+    cdef uint8_t wanted(self) noexcept
     cdef int goodbye(self, int code, str reason) except -1
     cdef int leave_topics(self) except -1
 

@@ -331,10 +331,10 @@ cdef class WebSocket(MessageReader):
             self.take(PyBytes_AS_STRING(unread), PyBytes_GET_SIZE(unread))
         return self.connection.watch(self.wanted())
 
-    cdef uint16_t wanted(self) noexcept:
+    cdef uint8_t wanted(self) noexcept:
         """What the loop is to watch."""
         cdef Outbox outbox = self.connection.outbox
-        cdef uint16_t events = WRITABLE if outbox is not None and outbox.pending else 0
+        cdef uint8_t events = WRITABLE if outbox is not None and outbox.pending else 0
         if not self.flags & PAUSED and (
             not self.flags & LAGS or self.endpoint.slow != SLOW_WAIT or self.flags & CLOSE_SENT
         ):

@@ -1,0 +1,13 @@
+from dimcore.exchange cimport Exchange
+from dimcore.inbox cimport Inbox
+
+
+cdef class Leaving(Exchange):
+    cdef Inbox *inbox                # NULL while nothing waits and no head is incomplete
+
+    cdef int settle(self) except -1
+    cdef int finish(self) except -1
+    cdef void fail(self, object error) noexcept
+    cdef void timed_out(self) noexcept
+    cdef int tell_peer_done(self) except -1
+    cdef void free_inbox(self) noexcept

@@ -1,0 +1,184 @@
+"""How a connection ends: when its work is done, at a time limit, by a fault, or because the peer left.
+
+    settle -> finish -> (lingering) -> drop -> bury
+
+Handlers, header mappings and hooks are the program's code, and may close any
+connection at any point, this one too.  So while an event is served (WORKING)
+closing only takes the descriptor and the place in the pools (`drop`); the
+request, its bytes and what is left to send stay until the event is through
+(`bury`).
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint16_t
+
+from dimcore.channel cimport (
+    AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, UNFRAMED, UPGRADED,
+    WORKING,
+)
+from dimcore.conversation cimport Conversation
+from dimcore.core cimport Core, detach_request
+from dimcore.errand cimport Errand
+from dimcore.exchange cimport Exchange
+from dimcore.inbox cimport inbox_free
+from dimcore.limits cimport ACTIVE, ARCHIVED
+from dimcore.outflow cimport Outflow
+from dimcore.parser cimport FAULT_TIMEOUT, fault_status, fault_text
+from dimcore.request cimport RequestPoint
+from dimcore.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED
+from dimcore.stream cimport stream_close, stream_half_close, stream_reset
+from dimcore.websocket cimport WebSocket
+
+
+@cython.no_gc
+cdef class Leaving(Exchange):
+    """Base of `Connection`; not for use by itself."""
+
+    def __dealloc__(self):
+        inbox_free(self.inbox)
+
+    # --- when its work is done ------------------------------------------------------------------
+
+    cdef int settle(self) except -1:
+        """After a round of work: idle, waiting, or on the way out."""
+        if self.flags & (GONE | BUSY | LINGERING) or self.outbox is not None:
+            return 0
+        self.release_request()
+        if self.flags & CLOSE:
+            return self.finish()
+        if self.current is None and self.inbox == NULL:
+            if self.flags & PEER_DONE:
+                self.drop()
+            elif self.layer == ACTIVE:
+                self.move(ANSWERED)
+        return 0
+
+    cdef int finish(self) except -1:
+        """All is sent.  After a refusal the peer may still be sending: close at once, and the kernel would
+        answer that with a reset, which can destroy the answer before it is read (RFC 9112 9.6)."""
+        if not self.flags & LINGER or self.flags & PEER_DONE:
+            self.drop()
+            return 0
+        self.flags |= LINGERING
+        self.free_inbox()
+        stream_half_close(self.fd)
+        self.move(CLOSE_BEGUN)
+        return self.watch(READABLE)
+
+    # --- by a fault, or at a time limit ---------------------------------------------------------
+
+    cdef void fail(self, object error) noexcept:
+        # A fault of ours (or no memory): this connection ends, no other notices.
+        cdef RequestPoint request = self.current
+        cdef Core core = self.site.core
+        core.writer.size = 0
+        self.drop()
+        if not isinstance(error, KeyboardInterrupt):
+            core.tell("a connection failed", request, error)
+
+    cdef void timed_out(self) noexcept:
+        """A time limit passed: say 408 where an answer can still be given, then close."""
+        if self.flags & GONE:
+            return
+        self.flags |= WORKING
+        try:
+            if self.flags & UPGRADED:
+                if not (<WebSocket> self.named).is_alive():
+                    if self.outbox is not None and self.outbox.pending:
+                        stream_reset(self.fd)
+                    self.drop()
+            elif self.current is None or self.flags & (BUSY | CLOSE | HAS_ANSWER):
+                if self.outbox is not None and self.outbox.pending:
+                    stream_reset(self.fd)    # else the kernel keeps what is not read, and the peer never learns of it
+                self.drop()
+            else:
+                self.refuse(fault_status(FAULT_TIMEOUT), fault_text(FAULT_TIMEOUT), None)
+                self.flush()
+                self.settle()
+        except BaseException as error:
+            self.fail(error)
+        self.flags &= ~<uint16_t> WORKING
+        if self.flags & GONE:
+            self.bury()
+
+    cdef int tell_peer_done(self) except -1:
+        """Whoever asked to be told is told, once."""
+        cdef RequestPoint request = self.current
+        if request.on_peer_done is not None:
+            tell, request.on_peer_done = request.on_peer_done, None
+            try:
+                tell()
+            except Exception as error:
+                self.site.core.tell("what was to be told that a peer is done failed", request, error)
+        return 0
+
+    # --- the end --------------------------------------------------------------------------------
+
+    cdef void release(self) noexcept:
+        self.drop()
+
+    cdef void drop(self) noexcept:
+        """Close now, fold the tallies in, leave the pools."""
+        cdef Core core
+        if self.flags & GONE:
+            return
+        core = self.site.core
+        try:
+            self.watch(0)
+        except BaseException as error:
+            core.tell("the loop lost a connection", None, error)
+        self.flags |= GONE
+        if self.flags & UNFRAMED and self.outbox is not None:
+            stream_reset(self.fd)        # what was sent would else look like all of it
+        stream_close(self.fd)
+        self.fd = -1
+        if self.origin & COUNTED:
+            core.addresses.leave(&self.peer)
+        if self.origin & AT_DOOR:
+            core.doorway.unlink(self)
+            self.layer = ARCHIVED
+        else:
+            self.move(DESCRIPTOR_CLOSED)
+            core.pools.archive(self, self.requests, self.bytes_in, self.bytes_out)
+        if not self.flags & WORKING:
+            self.bury()
+
+    cdef void bury(self) noexcept:
+        """Give back what a closed connection still held."""
+        cdef Core core = self.site.core
+        cdef RequestPoint request = self.current
+        if request is not None:
+            try:
+                self.end_body(b"the client left before the request was complete")
+                self.tell_peer_done()
+            except BaseException as error:
+                core.tell("the stream of a request body failed", request, error)
+            request.reader = None
+            self.current = None
+            coroutine, request.coroutine = request.coroutine, None   # see `release_request`
+            if type(coroutine) is Errand:
+                (<Errand> coroutine).cancel()
+            elif isinstance(coroutine, Conversation):
+                (<Conversation> coroutine).gone()
+            core.requests.leave(request)
+            detach_request(request)      # it may be kept, and its bytes may lie in the inbox
+            if self.flags & HAS_ANSWER and core.access_log is not None:
+                if self.outbox is not None:
+                    if self.outbox.flow is not None:
+                        request.body_sent = (<Outflow> self.outbox.flow).sent
+                    request.body_sent = max(<int64_t> 0, request.body_sent - self.outbox.pending)
+                core.log_access(request, &self.peer)
+        if self.outbox is not None:
+            flow = self.outbox.flow
+            self.outbox = None
+            if flow is not None:
+                (<Outflow> flow).release()
+        self.free_inbox()
+        if self.flags & UPGRADED:
+            socket = self.named
+            self.named = None
+            (<WebSocket> socket).gone()
+
+    cdef void free_inbox(self) noexcept:
+        inbox_free(self.inbox)
+        self.inbox = NULL

@@ -1,0 +1,3 @@
+from dimcore.uptake import Uptake
+
+class Reading(Uptake): ...

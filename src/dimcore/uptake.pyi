@@ -1,0 +1,3 @@
+from dimcore.door import Door
+
+class Uptake(Door): ...

@@ -1,0 +1,129 @@
+"""The end of a connection by either side, at every stage."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dimcore import FileBody, RequestPoint
+
+GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: test\r\n"
+Serve = Callable[..., Any]
+
+
+def get(path: str, *fields: str, method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: test", *fields, "", ""]).encode()
+
+
+def echo_path(request: RequestPoint) -> str:
+    return request.path
+
+
+def echo_body(request: RequestPoint) -> bytes:
+    return request.body
+
+
+def test_http_1_0(serve: Serve) -> None:
+    rig = serve()
+    client = rig.connect()
+    answer = client.ask(b"GET / HTTP/1.0\r\n\r\n")
+    assert (answer.version, answer["connection"], client.rest()) == ("HTTP/1.1", "close", b"")
+    client = rig.connect()
+    answer = client.ask(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    assert answer["connection"] == "keep-alive"
+    assert client.ask(GET).status == 200
+
+
+def test_closing_by_either_side(serve: Serve) -> None:
+    rig = serve({"GET /": lambda request: "x", "GET /bye": lambda request: (200, {"connection": "Close"}, b"x")})
+    client = rig.connect()
+    assert client.ask(get("/", "Connection: close"))["connection"] == "close"
+    assert client.rest() == b""
+    client = rig.connect()
+    assert client.ask(get("/bye"))["connection"] == "close"
+    assert client.rest() == b""
+    client = rig.connect()
+    rig.core.drain()
+    assert client.ask(GET)["connection"] == "close"
+    assert client.rest() == b""
+
+
+def test_closing_unasked_lingers(serve: Serve) -> None:
+    """The next request may be on its way already: answered with a reset, it would take the last answer with it."""
+    rig = serve(lambda request: (200, {"Connection": "close"}, b"x"))
+    client = rig.connect()
+    client.sock.sendall(GET)
+    rig.turn()
+    client.sock.sendall(GET * 100)
+    rig.turn()
+    rig.turn()
+    assert client.answer().body == b"x"
+    assert client.rest() == b""
+
+
+def test_a_half_closed_client_gets_its_answer(serve: Serve) -> None:
+    rig = serve({"GET /": lambda request: b"x" * 4_000_000, "GET !/slow": echo_path, "POST /": echo_body})
+    client = rig.connect(receive_buffer=8192)
+    client.sock.sendall(GET)
+    client.sock.shutdown(socket.SHUT_WR)
+    assert len(client.answer().body) == 4_000_000
+    assert client.rest() == b""
+
+    client = rig.connect()
+    client.sock.sendall(get("/slow") + get("/slow"))
+    client.sock.shutdown(socket.SHUT_WR)
+    for _ in range(2):
+        rig.turn(0.01)
+        rig.turn(0.01)
+        assert not rig.turn(0.01)  # the end of the stream is no reason to spin
+        rig.run_job()
+        assert client.answer().body == b"/slow"
+    assert client.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"G",
+        b"GET / HTTP/1.1\r\nHo",
+        POST + b"Content-Length: 9\r\n\r\nhalf",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nha",
+    ],
+)
+def test_a_cut_request_is_refused_and_never_handled(serve: Serve, cut: bytes) -> None:
+    rig = serve({"POST /": pytest.fail, "GET /": pytest.fail})
+    client = rig.connect()
+    client.send(cut)
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.answer().status == 400
+    assert client.rest() == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", GET, GET + b"GE", POST + b"Content-Length: 9\r\n\r\nhalf"])
+def test_resets_at_every_stage(serve: Serve, sent: bytes) -> None:
+    rig = serve({"GET /": lambda request: "x", "POST /": echo_body})
+    client = rig.connect()
+    client.send(sent)
+    client.reset()
+    rig.turn(0.05)
+    assert rig.cells() == {}
+    assert rig.in_flight == {}
+    assert rig.reports == []
+
+
+def test_the_client_leaves_while_a_thread_works(serve: Serve) -> None:
+    rig = serve({"GET !/slow": lambda request: (200, None, FileBody(os.open(os.devnull, os.O_RDONLY), 0, 1))})
+    client = rig.connect()
+    client.send(get("/slow?q=1", "Cookie: a=b"))
+    (connection,) = rig.connections()
+    connection.close()
+    assert (connection.fileno, connection.request, rig.cells(), rig.in_flight) == (-1, None, {}, {})
+    client.wait_for_end()
+    request = rig.jobs[0][1]
+    assert (request.query_params, request.cookies, request.connection) == ({"q": "1"}, {"a": "b"}, connection)
+    rig.run_job()  # its answer is dropped, its file closed
