@@ -3,11 +3,12 @@
 WSTEST is the program of the package ``autobahntestsuite``, which needs Python 2.7:
 
     python2.7 -m virtualenv env && env/bin/pip install autobahntestsuite
-    python tests/conformance/autobahn.py env/bin/wstest            # all 517 cases for each form, about a quarter of an hour
+    python tests/conformance/autobahn.py env/bin/wstest            # all 517 cases for each form, 15 minutes
     python tests/conformance/autobahn.py env/bin/wstest '1.*' 2.3  # some
 
-The same cases go to a handler that is told events, to one that is a coroutine and to an ASGI app.  Compression is on, since cases 12
-and 13 ask for it.  Prints a table of the outcomes; exit status 1 where a case is not OK, the informational ones apart.
+The same cases go to a handler that is told events, to one that is a coroutine and to an ASGI app.  Compression is on,
+since cases 12 and 13 ask for it.  Prints a table of the outcomes; exit status 1 where a case is not OK, but for the
+informational ones.
 """
 
 from __future__ import annotations
