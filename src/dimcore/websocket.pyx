@@ -273,7 +273,6 @@ cdef class WebSocket(MessageReader):
     cdef int take(self, char *data, size_t size) except -1:
         """Bytes that came, which are written to: the mask is taken off in place."""
         cdef Channel connection = self.connection
-        cdef Writer writer = connection.site.core.writer
         cdef size_t used = 0
         # A sign of life.  Not once it is closing: who goes on sending must not put that off.
         if connection.layer == IDLE:
@@ -292,8 +291,6 @@ cdef class WebSocket(MessageReader):
                 data += used
                 size -= used
                 self.deliver(message)
-                if writer.size >= OUTPUT_BYTES:
-                    connection.flush()
         except WebSocketError as error:
             self.fail_peer(error.code, error.reason)
         if self.close_code and size:
@@ -498,16 +495,12 @@ cdef class WebSocket(MessageReader):
                 memcpy(PyBytes_AS_STRING(frame) + head_size, data, size)
             return self.put_late(frame)
         writer.append(head, head_size)
-        if size < APART_BYTES:
+        if size < APART_BYTES or size < OUTPUT_BYTES and type(held) is not bytes:
             if size:
                 writer.append(data, size)
-            return 0
-        if type(held) is not bytes:
-            if size < OUTPUT_BYTES:
-                writer.append(data, size)
-                return 0
-            held = PyBytes_FromStringAndSize(data, size)
-        return connection.send_apart(held)
+            # A handler may send without end in one event: only what is out, or waits, counts for `high_water`.
+            return connection.flush() if writer.size >= OUTPUT_BYTES else 0
+        return connection.send_apart(held if type(held) is bytes else PyBytes_FromStringAndSize(data, size))
 
     cdef int put_late(self, bytes frame) except -1:
         """Send a frame while another connection, or none, is being served: the scratch memory is not ours."""

@@ -489,6 +489,29 @@ def test_a_program_that_does_not_heed_it_is_bounded(serve: Serve) -> None:
     assert heard.events == ["open", (1006, "")]
 
 
+@pytest.mark.parametrize("slow", ["wait", "drop", "close-1013"])
+@pytest.mark.parametrize("message", [b"x" * 100, "é" * 10_000], ids=["small", "text"])
+def test_what_one_event_sends_is_bounded_as_well(serve: Serve, slow: str, message: str | bytes) -> None:
+    """A handler that sends without end learns of it in time, and holds no more than the mark."""
+
+    class Endless(Heard):
+        def on_message(self, ws: WebSocket, asked: str | bytes) -> None:
+            for _ in range(1_000_000):
+                if not ws.send(message):
+                    break
+            self.most = ws.buffered
+            self.said = ws.send(message)
+
+    heard = Endless()
+    rig = serve(route(heard, high_water=1 << 18, slow=slow))
+    peer = Peer(rig, receive_buffer=4096)
+    peer.send(frame(1, "go"))
+    until(rig, lambda: hasattr(heard, "said"))
+    assert heard.said is False
+    assert heard.most + (1 << 17) >= 1 << 18
+    assert heard.most <= (1 << 18) + (1 << 17)
+
+
 def test_small_messages_count_for_what_they_cost(serve: Serve) -> None:
     heard = Heard()
     rig = serve(route(heard, high_water=1 << 20))

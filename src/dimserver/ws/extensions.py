@@ -10,7 +10,8 @@ WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 OWS = r"[ \t]*"
 PARAMETER = re.compile(rf'{OWS};{OWS}({WORD})(?:{OWS}={OWS}(?:({WORD})|"((?:[^"\\]|\\.)*)"))?')
 EXTENSION = re.compile(rf"{OWS}({WORD})")
-SEPARATOR = re.compile(rf"{OWS},{OWS}|{OWS}\Z")
+SEPARATOR = re.compile(rf"(?:{OWS},)+{OWS}|{OWS}\Z")  # elements of a list may be empty (RFC 9110 5.6.1.2)
+EMPTY = re.compile(rf"(?:{OWS},)*{OWS}")
 
 MOST = 16  # extensions, and parameters of one: a browser offers one with one
 MOST_TEXT = 1024  # characters
@@ -43,7 +44,7 @@ def parse_offers(text: str) -> list[Offer]:
     if len(text) > MOST_TEXT:
         raise ValueError(f"Sec-WebSocket-Extensions has {len(text)} characters; at most {MOST_TEXT} are allowed")
     offers: list[Offer] = []
-    at = 0
+    at = EMPTY.match(text).end()  # type: ignore[union-attr]  # it matches nothing as well
     while at < len(text):
         found = EXTENSION.match(text, at)
         if found is None or len(offers) == MOST:

@@ -21,6 +21,8 @@ def read(text: str) -> list[tuple[str, list[tuple[str, str | None]]]]:
         ('foo; a="1"', [("foo", [("a", "1")])]),
         ('foo; a="x\\"y"', [("foo", [("a", 'x"y')])]),
         ("foo , bar;x, baz", [("foo", []), ("bar", [("x", None)]), ("baz", [])]),
+        (",", []),
+        (" ,\t, foo ,, bar;x , ,", [("foo", []), ("bar", [("x", None)])]),
         (
             "permessage-deflate; client_max_window_bits",
             [("permessage-deflate", [("client_max_window_bits", None)])],
@@ -33,7 +35,7 @@ def test_lists(text: str, offers: list[tuple[str, list[tuple[str, str | None]]]]
 
 @pytest.mark.parametrize(
     "text",
-    [";", "foo;", "foo;;a", "foo bar", "foo; a=", 'foo; a="1', "foo; =1", ",foo", "f\xf6o", "foo; a=1 2", "(foo)"],
+    [";", "foo;", "foo;;a", "foo bar", "foo; a=", 'foo; a="1', "foo; =1", "foo,;a", "f\xf6o", "foo; a=1 2", "(foo)"],
 )
 def test_what_is_no_list(text: str) -> None:
     with pytest.raises(ValueError, match="malformed"):
