@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 RECEIVE_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60.0
+PLAIN = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,39 @@ def head_of(method: str, target: str, *fields: str) -> bytes:
     """Return a request head that asks for the connection to be closed after the answer."""
     lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *fields]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def ask_quietly(port: int, connections: int, seconds: float, pause: float) -> list[float]:
+    """Ask for ``/`` over kept connections by turns, each time after a pause: a client that makes no load itself.
+
+    Args:
+        port: of the loopback interface.
+        connections: open all the time.
+        seconds: how long.
+        pause: seconds between an answer and the next request.
+
+    Returns:
+        Seconds from each request to its answer, in ascending order.
+
+    Raises:
+        OSError: a connection failed, or nothing came for a minute.
+    """
+    waits: list[float] = []
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS))
+            for _ in range(connections)
+        ]
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            connection = opened[len(waits) % connections]
+            began = time.perf_counter()
+            connection.sendall(PLAIN)
+            if not connection.recv(RECEIVE_BYTES):
+                raise ConnectionError("the server closed a kept connection")
+            waits.append(time.perf_counter() - began)
+            time.sleep(pause)
+    return sorted(waits)
 
 
 def exchange(

@@ -85,6 +85,7 @@ def run(
     path: str = "/",
     fields: tuple[str, ...] = (),
     lua: str = "",
+    niceness: int = 0,
 ) -> Load:
     """Send GETs over keep-alive connections for some seconds.
 
@@ -97,6 +98,7 @@ def run(
         path: what is asked for.
         fields: header fields to send along, each as ``Name: value``.
         lua: a script of the caller's own, in place of plain GETs.
+        niceness: of wrk; 19 for a load whose own latency is of no interest, beside a client whose is.
 
     Raises:
         LoadError: wrk is missing, or printed no figures.
@@ -107,6 +109,8 @@ def run(
     command = [find(), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
     command += [word for field in fields for word in ("-H", field)]
     command.append(f"http://127.0.0.1:{port}{path}")
+    if niceness:
+        command = ["nice", "-n", str(niceness), *command]
     with pinned(cpu):
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     for line in done.stdout.splitlines():

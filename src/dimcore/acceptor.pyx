@@ -1,5 +1,12 @@
 """Accepting: a listening descriptor in, connections in their pool out, or a 503 where there is no room.
 
+What is open already goes first.  All that newcomers cause in a round of the loop, to
+be accepted, answered and closed, is bounded by how many come in: so a few at a time,
+however many wait.  A flood of clients that connect, ask for nonsense and connect again
+is slowed down by its own queue, and the others hardly notice; a burst that finds the
+loop idle is taken in as fast, since a round costs little beside the system calls of
+eight connections.
+
 Room is asked for in this order: the worker's, the client address's, the pool's.
 An address is only counted where there is a limit for it, and given back when the
 connection is dropped, whichever way that comes.
@@ -19,7 +26,7 @@ from dimcore.stream cimport STREAM_EXHAUSTED, Peer, peer_address, stream_accept,
 from dimcore.errors import PeerError, UsageError
 
 cdef enum:
-    BATCH = 256              # connections a call: the open ones get their turn in between
+    BATCH = 8                # connections a call, which is a round of the loop
     EVICTED = 16             # idle connections given up when descriptors run out
 
 cdef bytes NO_ROOM = b"too many connections"
@@ -49,7 +56,7 @@ cdef class Acceptor:
         self.exhausted = exhausted
 
     def on_ready(self, int mask):
-        """Accept what waits; returns how many came in.
+        """Accept of those who wait, `BATCH` at most; returns how many came in.
 
         Raises:
             UsageError: called from within a handler; nothing was done.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,51 @@ def refused(rig: Any, listener: Any = None) -> Any:
     return client
 
 
+BATCH = 8  # connections a round
+
+
 def test_many_come_in_at_once(serve: Serve) -> None:
     rig = serve()
-    socks = [socket.create_connection(rig.listener.getsockname()) for _ in range(300)]
-    assert rig.turn(0.1) == 1
-    assert rig.cells() == {(0, 1): 256}  # a batch; the open ones get their turn in between
+    socks = [socket.create_connection(rig.listener.getsockname()) for _ in range(3 * BATCH + 1)]
+    for batch in range(1, 4):
+        assert rig.turn(0.1) == 1
+        assert rig.cells() == {(0, 1): batch * BATCH}  # the open ones get their turn in between
     rig.turn()
-    assert rig.cells() == {(0, 1): 300}
+    assert rig.cells() == {(0, 1): len(socks)}
     for sock in socks:
         sock.close()
     rig.turn()
     rig.turn()
     assert rig.cells() == {}
+
+
+def test_a_flood_at_the_door_does_not_keep_others_waiting(serve: Serve) -> None:
+    """Between two answers to somebody who is in, no more than a few of a crowd are accepted, refused and let go."""
+    rig = serve()
+    inside = rig.connect()
+    inside.ask(GET)
+    crowd = []
+    for _ in range(30 * BATCH):
+        sock = socket.create_connection(rig.listener.getsockname())
+        sock.sendall(b"GET / HTTP/1.1\r\nHost : test\r\n\r\n")
+        crowd.append(sock)
+    work = [0]  # events served when each answer was there: accepting counts for as many as came in
+    done = 0
+    while rig.core.pools.get_stats()["spiral_0"]["total_created"] <= len(crowd):
+        inside.sock.sendall(GET)
+        while b"hello" not in inside.left:
+            before = rig.core.pools.get_stats()["spiral_0"]["total_created"]
+            done += rig.turn() + rig.core.pools.get_stats()["spiral_0"]["total_created"] - before
+            inside.receive()
+        inside.left = b""
+        work.append(done)
+    assert max(later - earlier for earlier, later in pairwise(work)) <= 4 * BATCH
+    assert len(work) > 20
+    rig.turn_for(0.05)
+    for sock in crowd:
+        assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
+        sock.close()
+    rig.turn_for(0.05)
 
 
 def test_over_the_cap(serve: Serve) -> None:

@@ -27,7 +27,7 @@ __all__ = ["GROUPS", "Listener", "describe", "open_beside", "open_descriptor", "
 GROUPS = sys.platform == "linux" and hasattr(socket, "SO_REUSEPORT")
 
 PAUSE = 0.25  # seconds without accepting when the process is out of descriptors
-MOST_ROUNDS = 64  # batches of an acceptor at a stop: new clients may come as fast as they are accepted
+MOST_ROUNDS = 2048  # batches of an acceptor at a stop (16,384 clients): new ones may come as fast as they are accepted
 # Most the kernel takes of an answer before it can send it.  Without this bound it copies 4 MB for a client that reads
 # nothing, and a hundred of those hold up everybody for a fifth of a second.  A fast client is served three times as
 # fast: what is copied for it is still in the cache when it goes out.

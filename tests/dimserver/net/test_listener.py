@@ -304,7 +304,7 @@ def test_it_accepts(served: Served) -> None:
 
 
 def test_accept_all_empties_the_queue(served: Served) -> None:
-    clients = [socket.create_connection(served.listener.sock.getsockname()) for _ in range(20)]
+    clients = [socket.create_connection(served.listener.sock.getsockname()) for _ in range(20)]  # several batches
     served.listener.accept_all()
     assert served.pools.index.count_at(0, 1) == 20
     for client in clients:
