@@ -31,7 +31,8 @@ pid {scratch}/nginx.pid;
 error_log stderr warn;
 events {{ worker_connections 4096; }}
 http {{
-    types {{ text/html html; text/plain txt; application/octet-stream bin; }}
+    include {types};
+    default_type application/octet-stream;
     access_log off;
     sendfile on;
     tcp_nopush on;
@@ -42,7 +43,13 @@ http {{
     server {{ listen 127.0.0.1:{{port}}; root {root}; }}
 }}
 """
+MIME_TYPES = [Path(prefix, "etc/nginx/mime.types") for prefix in ("/", "/usr/local", "/opt/homebrew")]
 CACHE = "open_file_cache max=1000 inactive=60s;"
+
+TYPED = (
+    "a.html", "a.css", "a.js", "a.svg", "a.json", "a.txt", "a.xml", "a.png", "a.woff2", "a.pdf", "no-extension",
+    "a.unknown", "empty.txt",
+)  # fmt: skip
 
 # Each is asked of both servers, and the answers are laid side by side.
 QUESTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
@@ -50,17 +57,48 @@ QUESTIONS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("head", "HEAD", "/small.bin", ()),
     ("large", "GET", "/large.bin", ()),
     ("index", "GET", "/", ()),
+    *((f"type of {name}", "GET", f"/{name}", ()) for name in TYPED),
+    ("head of an empty file", "HEAD", "/empty.txt", ()),
+    ("range of an empty file", "GET", "/empty.txt", ("Range: bytes=0-",)),
+    ("last bytes of an empty file", "GET", "/empty.txt", ("Range: bytes=-5",)),
     ("first bytes", "GET", "/large.bin", ("Range: bytes=0-1023",)),
     ("last bytes", "GET", "/large.bin", ("Range: bytes=-777",)),
+    ("more last bytes than there are", "GET", "/small.bin", ("Range: bytes=-5000",)),
     ("from the middle", "GET", "/small.bin", ("Range: bytes=500-",)),
+    ("past the end", "GET", "/small.bin", ("Range: bytes=500-5000",)),
+    ("all of it as a range", "GET", "/small.bin", ("Range: bytes=0-",)),
+    ("range of a text", "GET", "/a.html", ("Range: bytes=0-3",)),
     ("two ranges", "GET", "/large.bin", ("Range: bytes=0-9,50000-50009",)),
+    ("two ranges of a text", "GET", "/a.html", ("Range: bytes=0-1,5-6",)),
     ("no such range", "GET", "/small.bin", ("Range: bytes=5000-",)),
+    ("two ranges, one not there", "GET", "/small.bin", ("Range: bytes=0-9,5000-",)),
+    ("a range for HEAD", "HEAD", "/small.bin", ("Range: bytes=0-9",)),
+    ("a unit nobody knows", "GET", "/small.bin", ("Range: lines=0-9",)),
+    ("range if unchanged", "GET", "/small.bin", ("Range: bytes=0-9", "If-Range: {modified}")),
+    ("range if unchanged, changed", "GET", "/small.bin", ("Range: bytes=0-9", 'If-Range: "other"')),
+    ("range if unchanged, later date", "GET", "/small.bin", ("Range: bytes=0-9", "If-Range: {now}")),
     ("not modified", "GET", "/small.bin", ("If-Modified-Since: {modified}",)),
+    ("not modified, HEAD", "HEAD", "/small.bin", ("If-Modified-Since: {modified}",)),
+    ("modified since", "GET", "/small.bin", ("If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT",)),
+    ("any is not wanted", "GET", "/small.bin", ("If-None-Match: *",)),
+    ("not another", "GET", "/small.bin", ('If-None-Match: "other"',)),
+    ("only another", "GET", "/small.bin", ('If-Match: "other"',)),
+    ("any will do", "GET", "/small.bin", ("If-Match: *",)),
+    ("only an older one", "GET", "/small.bin", ("If-Unmodified-Since: Sat, 01 Jan 2000 00:00:00 GMT",)),
+    ("unmodified since", "GET", "/small.bin", ("If-Unmodified-Since: {modified}",)),
     ("nothing there", "GET", "/absent.bin", ()),
     ("directory without its slash", "GET", "/directory", ()),
 )
 # The text of such a page is each server's own affair.
-OWN_BODY = {"nothing there", "no such range", "directory without its slash"}
+OWN_BODY = {
+    "nothing there",
+    "no such range",
+    "range of an empty file",
+    "last bytes of an empty file",
+    "only another",
+    "only an older one",
+    "directory without its slash",
+}
 # Differ by nature: a clock, a name, a validator made in each server's own way.
 IGNORED_FIELDS = {"date", "server", "etag"}
 
@@ -75,6 +113,8 @@ def lay_out(directory: Path, large_bytes: int) -> None:
     with (directory / "large.bin").open("wb") as file:
         for at in range(0, large_bytes, len(block)):
             file.write(block[: large_bytes - at])
+    for name in TYPED:
+        (directory / name).write_bytes(b"" if name.startswith("empty") else BODY)
     (directory / "directory").mkdir()
     (directory / "directory" / "index.html").write_bytes(BODY)
     an_hour_ago = time.time() - 3600
@@ -88,10 +128,15 @@ def nginx_command(scratch: Path, root: Path, cached: bool) -> tuple[str, ...] | 
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         return None
+    types = next(path for path in MIME_TYPES if path.exists())
     place = scratch / ("cached" if cached else "plain")
     place.mkdir(exist_ok=True)
     text = NGINX_CONF.format(
-        user="user root;" if os.geteuid() == 0 else "", scratch=place, root=root, cache=CACHE if cached else ""
+        user="user root;" if os.geteuid() == 0 else "",
+        types=types,
+        scratch=place,
+        root=root,
+        cache=CACHE if cached else "",
     )
     # The port is only known when the server is started, so the shell writes it into the file.
     (place / "nginx.conf.in").write_text(text)
@@ -151,9 +196,10 @@ def large(running: Running, stand_: Stand) -> Values:
 def differences(ours: int, theirs: int) -> dict[str, list[str]]:
     """Ask both the same, and return what differs, by question; the ports are those of the servers."""
     found: dict[str, list[str]] = {}
-    modified = client.exchange(ours, client.head_of("GET", "/small.bin")).fields().get("last-modified", "")
+    seen = client.exchange(ours, client.head_of("GET", "/small.bin")).fields()
+    modified, now = (seen.get(field, "") for field in ("last-modified", "date"))
     for name, method, path, fields in QUESTIONS:
-        head = client.head_of(method, path, *(field.format(modified=modified) for field in fields))
+        head = client.head_of(method, path, *(field.format(modified=modified, now=now) for field in fields))
         one, two = (client.exchange(port, head, keep=1 << 40) for port in (ours, theirs))
         lines = [] if one.status == two.status else [f"status {one.status}, nginx {two.status}"]
         a, b = one.fields(), two.fields()

@@ -20,6 +20,7 @@ import dimserver
 from dimserver import App
 from dimserver.config import SETTINGS, Setting
 from dimserver.kinds import (
+    Charset,
     Choice,
     Duration,
     Endpoint,
@@ -60,6 +61,7 @@ OF_A_KIND: dict[type[Kind], str] = {
     Token: "secret",
     Networks: "10.0.0.0/8,unix",
     FieldName: "X-Request-Id",
+    Charset: "utf-8",
 }
 FIXED: set[str] = set()  # settings with one value only
 

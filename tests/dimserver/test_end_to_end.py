@@ -133,7 +133,7 @@ def test_without_an_app_it_serves_a_directory_and_the_built_in_endpoints(child: 
     url = server.urls[0]
     assert ask(url, "/")[2] == b"<h1>front</h1>"
     status, headers, body = ask(url, "/a.txt")
-    assert (status, body, headers["content-type"]) == (200, b"file a", "text/plain; charset=utf-8")
+    assert (status, body, headers["content-type"]) == (200, b"file a", "text/plain")
     assert ask(url, "/a.txt", "POST")[0] == 405
     assert ask(url, "/../shop.py")[0] == 404
     assert ask(url, "/b.txt")[0] == 404
@@ -154,10 +154,11 @@ def test_without_anything_it_serves_the_built_in_endpoints(child: Start, tmp_pat
 
 
 def test_an_app_with_files_and_built_in_endpoints(child: Start, shop: pathlib.Path) -> None:
-    server = child("run", "shop", "--static=public", "--api", "--port=0", cwd=shop)
+    server = child("run", "shop", "--static=public", "--static-charset=utf-8", "--api", "--port=0", cwd=shop)
     url = server.urls[0]
     assert ask(url, "/")[2] == b"index"  # the app's route wins over the file
-    assert ask(url, "/a.txt")[2] == b"file a"
+    _, headers, body = ask(url, "/a.txt")
+    assert (body, headers["content-type"]) == (b"file a", "text/plain; charset=utf-8")
     assert ask(url, "/api/status")[0] == 200
 
 

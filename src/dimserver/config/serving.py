@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dimserver.config.setting import Setting
 from dimserver.kinds import (
+    Charset,
     Choice,
     Endpoint,
     FieldName,
@@ -91,6 +92,11 @@ SERVING: tuple[Setting, ...] = (
         APP, "static", Path("DIR"), None,
         "Serve the files of this directory to GET and HEAD.",
         "Off: no file is published by accident.",
+    ),
+    Setting(
+        APP, "static-charset", Charset(), None,
+        "Charset that the text files of static are said to be in, as in text/html; charset=utf-8.",
+        "None: a file may say itself what it is in, and the header would overrule it.",
     ),
     Setting(
         APP, "api", Flag(), False,

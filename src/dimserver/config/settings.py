@@ -102,6 +102,7 @@ class Settings:
     root_path: str
     lifespan: str
     static: str | None
+    static_charset: str | None
     api: bool
     api_token: str | None
     trusted_proxies: tuple[str, ...]

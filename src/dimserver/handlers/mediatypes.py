@@ -78,7 +78,7 @@ TYPES = {
     "woff": "font/woff",
     "woff2": "font/woff2",
     "xhtml": "application/xhtml+xml",
-    "xml": "application/xml",
+    "xml": "text/xml",
     "xz": "application/x-xz",
     "yaml": "application/yaml",
     "yml": "application/yaml",
@@ -88,13 +88,13 @@ TYPES = {
 
 
 def media_type(name: bytes) -> str:
-    """The Content-Type of a file, ``; charset=utf-8`` with every text.
+    """The media type of a file, without parameters.
 
     Args:
         name: the last part of its path.
 
     Example:
-        ``media_type(b"a.HTML") == "text/html; charset=utf-8"``
+        ``media_type(b"a.HTML") == "text/html"``
     """
     stem, dot, extension = name.rpartition(b".")
     return _by_extension(extension.lower()) if dot and stem and len(extension) <= 16 else OCTETS
@@ -109,4 +109,4 @@ def _by_extension(extension: bytes) -> str:
 
         # An instance holds the library's own table and no file of the system.
         found = MimeTypes().types_map[True].get(f".{text}", OCTETS)
-    return f"{found}; charset=utf-8" if found.startswith("text/") else found
+    return found

@@ -69,6 +69,7 @@ CONDITIONS = ("if-none-match", "if-modified-since", "range", "if-match", "if-unm
 
 MAX_DEPTH = 64  # names in a path: each directory is a descriptor while the path is walked
 
+_CHARSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,39}")  # RFC 2978 2.3, of what is registered
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 _NOT_THERE = frozenset(
@@ -95,23 +96,34 @@ class StaticFiles:
         directory: its path.  If it is a link it is followed anew for every request.
         prefix: the path it is mounted at, decoded, for example ``"/static/"``; what follows it names the file.
         index: the file a directory stands for; ``""`` for none.
+        charset: what every ``text/*`` is said to be in, for example ``"utf-8"``; None says nothing of it.
 
     Raises:
-        ConfigError: the directory is not there, is none or may not be entered; the prefix or the index is no
-            such thing.
+        ConfigError: the directory is not there, is none or may not be entered; the prefix, the index or the charset
+            is no such thing.
 
     Thread-safety: safe; nothing changes after construction.
     """
 
-    __slots__ = ("_index", "_kept", "_prefix", "_root", "directory")
+    __slots__ = ("_index", "_kept", "_prefix", "_root", "_text", "directory")
 
-    def __init__(self, directory: str | os.PathLike[str], *, prefix: str = "/", index: str = "index.html") -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        prefix: str = "/",
+        index: str = "index.html",
+        charset: str | None = None,
+    ) -> None:
         self.directory = os.fspath(directory)
         _check_directory(self.directory)
         if not prefix.startswith("/") or "{" in prefix or "//" in prefix:
             raise ConfigError(f"prefix {prefix!r}: expected a path like '/static/', without parameters")
         if index.startswith(".") or "/" in index or "\0" in index:
             raise ConfigError(f"index {index!r}: expected the name of a file, or '' for none")
+        if charset is not None and not _CHARSET.fullmatch(charset):
+            raise ConfigError(f"charset {charset!r}: expected the name of one, like 'utf-8', or None")
+        self._text = "" if charset is None else f"; charset={charset}"
         self._root = Root(directory)
         self._prefix = [part.encode() for part in prefix.split("/") if part]
         self._index = index.encode()
@@ -152,7 +164,7 @@ class StaticFiles:
                 if stat.S_ISDIR(status.st_mode) and not raw_path.endswith("/"):
                     return _to_directory(request)
                 return _plain(404, "Not Found")
-            answer = _answer(request, status, names[-1])
+            answer = _answer(request, status, names[-1], self._text)
             if isinstance(answer, Plan):
                 if method == "HEAD":
                     answer.headers["Content-Length"] = str(status.st_size)
@@ -263,8 +275,8 @@ class Plan:
         self.total = total  # bytes of the file
 
 
-def _answer(request: Request, status: os.stat_result, name: bytes) -> Plan | Answer:
-    """What a request gets of a regular file."""
+def _answer(request: Request, status: os.stat_result, name: bytes, text: str) -> Plan | Answer:
+    """What a request gets of a regular file; `text` goes behind the media type of one."""
     headers = request.headers
     size = status.st_size
     now = clock()
@@ -278,7 +290,8 @@ def _answer(request: Request, status: os.stat_result, name: bytes) -> Plan | Ans
         return 304, fields, b""
     if decided is not None:
         return _plain(412, "Precondition Failed")
-    fields["Content-Type"] = media_type(name)
+    kind = media_type(name)
+    fields["Content-Type"] = kind + text if kind.startswith("text/") else kind
     fields["Accept-Ranges"] = "bytes"
     ranges = None
     if request.method == "GET":  # Range is defined for nothing else (14.2)

@@ -11,7 +11,7 @@ from dimserver.kinds.exchange import ChannelPrefix, PubSub, shown_url
 from dimserver.kinds.networks import Networks
 from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size, Threads, Workers
 from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath, UrlPath
-from dimserver.kinds.words import Choice, FieldName, Flag, Target, Token
+from dimserver.kinds.words import Charset, Choice, FieldName, Flag, Target, Token
 
 __all__ = [
     "HOUR",
@@ -19,6 +19,7 @@ __all__ = [
     "MINUTE",
     "SECOND",
     "ChannelPrefix",
+    "Charset",
     "Choice",
     "Duration",
     "Endpoint",

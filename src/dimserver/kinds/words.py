@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Choice", "FieldName", "Flag", "Target", "Token"]
+__all__ = ["Charset", "Choice", "FieldName", "Flag", "Target", "Token"]
 
 
 class Choice(Kind):
@@ -111,3 +111,21 @@ class FieldName(Kind):
 
     def allowed(self) -> str:
         return "the name of a header, up to 64 letters, digits and !#$%&'*+-.^_`|~"
+
+
+class Charset(Kind):
+    """The name of a character set (RFC 2978 section 2.3), or none; whether anybody knows it is not looked up."""
+
+    type = "charset"
+    metavar = "NAME"
+    optional = True
+
+    def parse(self, text: str) -> object:
+        if not text.isascii() or len(text) > 40 or not text[:1].isalnum():
+            raise ValueError
+        if not all(c.isalnum() or c in "._:+-" for c in text):
+            raise ValueError
+        return text
+
+    def allowed(self) -> str:
+        return "the name of a charset, like utf-8: up to 40 letters, digits and . _ : + -"

@@ -98,7 +98,7 @@ class Reception:
             from dimserver.handlers.static import StaticFiles
 
             try:
-                files = StaticFiles(settings.static)
+                files = StaticFiles(settings.static, charset=settings.static_charset)
             except ValueError as error:
                 raise ConfigError(f"--static: {error}") from None
             api.add("GET", "/", files, exact=False)

@@ -75,8 +75,8 @@ def wait_for(port: int) -> None:
             time.sleep(0.05)
 
 
-def test_answers_are_nginx_s_but_for_two_fields(tmp_path: Path) -> None:
-    """Status, bytes and fields of every question; docs/static.md has the reasons for the two."""
+def test_answers_are_nginx_s_but_for_four(tmp_path: Path) -> None:
+    """Status, bytes and fields of every question; docs/static.md has the reasons for the four."""
     tmp_path.chmod(0o755)
     files.lay_out(tmp_path / "root", 1 << 20)
     command = files.nginx_command(tmp_path, tmp_path / "root", False)
@@ -86,7 +86,19 @@ def test_answers_are_nginx_s_but_for_two_fields(tmp_path: Path) -> None:
     with listening(*ours) as here, listening(*command) as there:
         found = {name: lines for name, lines in files.differences(here, there).items() if lines}
         assert found == {
-            "index": ["`content-type`: `text/html; charset=utf-8`, nginx `text/html`"],
+            "type of a.js": ["`content-type`: `text/javascript`, nginx `application/javascript`"],
+            "two ranges of a text": [
+                "body of 7 bytes, nginx 196 bytes, not the same",
+                "`content-length`: `7`, nginx `196`",
+                "`content-range`: `bytes 0-6/13`, nginx absent",
+                "`content-type`: `text/html`, nginx `multipart/byteranges; `",
+            ],
+            "a range for HEAD": [
+                "status 200, nginx 206",
+                "`accept-ranges`: `bytes`, nginx absent",
+                "`content-length`: `1024`, nginx `10`",
+                "`content-range`: absent, nginx `bytes 0-9/1024`",
+            ],
             "directory without its slash": [
                 f"`location`: `/directory/`, nginx `http://localhost:{there}/directory/`",
             ],

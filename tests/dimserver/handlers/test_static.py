@@ -124,22 +124,22 @@ def get(files: StaticFiles, target: str, **fields: str | list[str]) -> tuple[int
 @pytest.mark.parametrize(
     ("target", "data", "kind"),
     [
-        ("/", PAGE, "text/html; charset=utf-8"),
-        ("/?a=/../b", PAGE, "text/html; charset=utf-8"),
-        ("/index.html", PAGE, "text/html; charset=utf-8"),
-        ("/docs/", b"docs", "text/html; charset=utf-8"),
-        ("/docs/deep/a.txt", b"deep", "text/plain; charset=utf-8"),
-        ("/d%6Fcs/%64eep/a%2Etxt", b"deep", "text/plain; charset=utf-8"),
-        ("/style.css", b"body {}", "text/css; charset=utf-8"),
+        ("/", PAGE, "text/html"),
+        ("/?a=/../b", PAGE, "text/html"),
+        ("/index.html", PAGE, "text/html"),
+        ("/docs/", b"docs", "text/html"),
+        ("/docs/deep/a.txt", b"deep", "text/plain"),
+        ("/d%6Fcs/%64eep/a%2Etxt", b"deep", "text/plain"),
+        ("/style.css", b"body {}", "text/css"),
         ("/large.bin", LARGE, "application/octet-stream"),
-        ("/nothing.txt", b"", "text/plain; charset=utf-8"),
-        ("/a%20b.txt", b"space", "text/plain; charset=utf-8"),
-        ("/caf%C3%A9.txt", b"coffee", "text/plain; charset=utf-8"),
-        ("/100%25.txt", b"percent", "text/plain; charset=utf-8"),
-        ("/raw-%FF.txt", b"raw", "text/plain; charset=utf-8"),
+        ("/nothing.txt", b"", "text/plain"),
+        ("/a%20b.txt", b"space", "text/plain"),
+        ("/caf%C3%A9.txt", b"coffee", "text/plain"),
+        ("/100%25.txt", b"percent", "text/plain"),
+        ("/raw-%FF.txt", b"raw", "text/plain"),
         ("/inside", b"deep", "application/octet-stream"),
-        ("/inside-dir/", b"docs", "text/html; charset=utf-8"),
-        ("/inside-dir/deep/a.txt", b"deep", "text/plain; charset=utf-8"),
+        ("/inside-dir/", b"docs", "text/html"),
+        ("/inside-dir/deep/a.txt", b"deep", "text/plain"),
         ("/exact.bin", b"x" * INLINE_BYTES, "application/octet-stream"),
         ("/over.bin", b"x" * (INLINE_BYTES + 1), "application/octet-stream"),
     ],
@@ -516,6 +516,20 @@ def test_a_deep_prefix(folder: Path) -> None:
 def test_a_prefix_that_is_none(folder: Path, prefix: str) -> None:
     with pytest.raises(ConfigError, match="prefix"):
         StaticFiles(folder, prefix=prefix)
+
+
+def test_a_charset_is_said_of_texts_where_it_is_asked_for(folder: Path) -> None:
+    files = StaticFiles(folder, charset="utf-8")
+    for _ in range(2):  # the second time out of memory
+        assert get(files, "/")[1]["Content-Type"] == "text/html; charset=utf-8"
+        assert get(files, "/style.css", range="bytes=0-1")[1]["Content-Type"] == "text/css; charset=utf-8"
+        assert get(files, "/exact.bin")[1]["Content-Type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("charset", ["", "utf-8; a=b", "utf-8\r\nA: b", "x" * 41, "é"])
+def test_a_charset_that_is_none(folder: Path, charset: str) -> None:
+    with pytest.raises(ConfigError, match="charset"):
+        StaticFiles(folder, charset=charset)
 
 
 @pytest.mark.parametrize("index", [".hidden", "a/b", "..", "a\0"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dimserver.kinds import Choice, Flag, Kind, Token
+from dimserver.kinds import Charset, Choice, Flag, Kind, Token
 
 TAKEN: list[tuple[Kind, object, object]] = [
     (Choice("off", "json"), "json", "json"),
@@ -13,6 +13,8 @@ TAKEN: list[tuple[Kind, object, object]] = [
     (Flag(), True, True),
     (Token(), "abc-._~+/=", "abc-._~+/="),
     (Token(), "", None),
+    (Charset(), "ISO_8859-1:1987", "ISO_8859-1:1987"),
+    (Charset(), "", None),
 ]
 
 REFUSED: list[tuple[Kind, object]] = [
@@ -21,6 +23,11 @@ REFUSED: list[tuple[Kind, object]] = [
     (Flag(), "maybe"),
     (Flag(), 1),
     (Token(), "two words"),
+    (Charset(), "utf-8; a=b"),
+    (Charset(), "-"),
+    (Charset(), "a" * 41),
+    (Charset(), 'utf"8'),
+    (Charset(), "ключ"),
     (Token(), "=" * 3),
     (Token(), "ключ"),
     (Token(), "a" * 5000),

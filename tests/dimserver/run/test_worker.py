@@ -165,6 +165,12 @@ def set_static(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> No
     assert serve(app, static=str(tmp_path)).connect().get("/a.txt").answer()[2] == b"a"
 
 
+def set_static_charset(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    wire = serve(app, static=str(tmp_path), static_charset="koi8-r").connect()
+    assert wire.get("/a.txt").answer()[1]["content-type"] == "text/plain; charset=koi8-r"
+
+
 def set_api(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     assert serve(app, api=True).connect().get("/api/status").answer()[0] == 200
     assert serve(App(), api=False).connect().get("/api/status").answer()[0] == 404
