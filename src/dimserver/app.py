@@ -40,7 +40,7 @@ def is_async(handler: object) -> bool:
     if code is not None and code.co_flags & CO_ASYNC:
         return True
     # `inspect.markcoroutinefunction`, and what compiled coroutine functions have instead of flags.
-    return any(getattr(function, mark, None) is not None for mark in ("_is_coroutine_mark", "_is_coroutine"))
+    return any(getattr(function, mark, None) is not None for mark in ("_is_coroutine_marker", "_is_coroutine"))
 
 
 class App:

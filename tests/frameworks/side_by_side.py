@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
-import select
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any, Self
 
@@ -60,27 +61,31 @@ def request(
 
 
 class Peer:
-    """Another server, started by its own command."""
+    """Another server, started by its own command.
+
+    What it says goes to a file: a pipe that nobody empties would stop it after some dozens of tracebacks.
+    """
 
     def __init__(self, *words: str) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the server
         self.process = subprocess.Popen(
             [sys.executable, "-m", *words], cwd=APPS, env=child_environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdout=self._said, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.url = self._announced()
 
     def _announced(self) -> str:
-        assert self.process.stdout is not None
-        said = b""
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and select.select([self.process.stdout], [], [], PATIENCE)[0]:
-            line = self.process.stdout.readline()
-            said += line
-            found = re.search(rb"(?:Listening at: |running on )(http://[0-9.:]+)", line)
+        ended = False
+        while not ended and time.monotonic() < end:
+            ended = self.process.poll() is not None
+            said = os.pread(self._said.fileno(), 65536, 0)
+            found = re.search(rb"(?:Listening at: |running on )(http://[0-9.:]+)\D", said)
             if found is not None:
                 return found[1].decode()
-            if not line:
-                break
+            time.sleep(0.02)
+        self.process.kill()
+        self.__exit__()
         raise AssertionError(f"the other server did not start: {said!r}")
 
     def __enter__(self) -> Self:
@@ -88,7 +93,8 @@ class Peer:
 
     def __exit__(self, *error: object) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=PATIENCE)
+        self.process.wait(PATIENCE)
+        self._said.close()
 
 
 def ask(url: str, request: bytes) -> dict[str, Any]:

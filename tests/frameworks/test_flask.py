@@ -73,9 +73,11 @@ def test_errors(flask: Any) -> None:
 
 
 def test_where_it_runs(flask: Any, run: Run, tmp_path: pathlib.Path) -> None:
-    inline = "MainThread" in flask.client.get("/where").text
-    assert flask.client.get("/where").json() == {
-        "thread": "MainThread" if inline else "dimserver-0",
+    where = flask.client.get("/where").json()
+    inline = where["thread"] == "MainThread"
+    assert inline or where["thread"].startswith("dimserver-")
+    assert where == {
+        "thread": where["thread"],
         "script_name": "",
         "multithread": not inline,
         "multiprocess": False,
