@@ -18,7 +18,7 @@ SOURCES = Path(__file__).parents[1] / "src"
 # Modules of one row know nothing of each other.
 CORE = (
     ("limits", "errors", "clock", "scan", "percent", "utf8", "pieces", "parent"),
-    ("spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell"),
+    ("spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell", "fieldnames"),
     ("index", "parser", "stream", "writer", "messages", "errand", "waits", "conversation", "intake"),
     (
         "addresses",
@@ -46,7 +46,10 @@ CORE = (
     ("uptake",),
     ("reading",),
     ("connection",),
-    ("acceptor", "deadlines", "asgi"),
+    ("acceptor", "deadlines", "asgiwait"),
+    ("asgiflow",),
+    ("asgianswer",),
+    ("asgi",),
     ("asgisocket",),
 )
 

@@ -1,11 +1,12 @@
 from collections.abc import Callable
-from typing import Any, Never, Self, final
+from typing import Any, Never, final
 
 from typing_extensions import disjoint_base
 
-from dimcore.conversation import Conversant, Conversation
+from dimcore.asgianswer import AsgiAnswer
+from dimcore.asgiwait import AsgiWait
+from dimcore.conversation import Conversant
 from dimcore.intake import Taker
-from dimcore.outflow import Push
 from dimcore.request import RequestPoint
 
 @disjoint_base
@@ -27,22 +28,9 @@ class AsgiReceive:
     def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...  # raises: a request brings it
     def __call__(self) -> AsgiWait: ...
 
-@final
-class AsgiFlow(Push): ...
-
 @disjoint_base
-class AsgiHttp(Conversation):
+class AsgiHttp(AsgiAnswer):
     def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...  # raises: a request brings it
     def __call__(self, message: dict[str, Any]) -> Any: ...
     def complete(self, request: object, result: object, error: BaseException | None) -> None: ...
-    def close(self) -> None: ...
-
-@final
-class AsgiWait:
-    def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...  # raises: receive and send return it
-    def __await__(self) -> Self: ...
-    def __iter__(self) -> Self: ...
-    def __next__(self) -> Any: ...
-    def send(self, value: object) -> Any: ...
-    def throw(self, kind: object, value: object = None, traceback: object = None) -> Any: ...
     def close(self) -> None: ...

@@ -12,27 +12,16 @@ from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
+from dimcore.fieldnames cimport field_name
 from dimcore.limits cimport OTHER
 from dimcore.parser cimport ABSOLUTE_FORM, Field
 from dimcore.stream cimport local_address, peer_address
 
 cdef enum:
-    NAME_SLOTS = 256
-    NAME_BYTES = 40          # longer names are not kept
     ADDRESS_SLOTS = 1024     # by descriptor
-
-cdef uint8_t LOWER[256]
-for _byte in range(256):
-    LOWER[_byte] = _byte + 32 if 65 <= _byte <= 90 else _byte
-
-# Lower-case names of fields: browsers send the same thirty all day.  Direct-mapped and bounded; a collision replaces.
-cdef PyObject *_names[NAME_SLOTS]
-for _byte in range(NAME_SLOTS):
-    _names[_byte] = NULL
-
 
 # The two ends of a connection as ASGI has them, made once for each.
 cdef struct Ends:
@@ -44,34 +33,6 @@ cdef struct Ends:
 cdef Ends _ends[ADDRESS_SLOTS]
 for _byte in range(ADDRESS_SLOTS):
     _ends[_byte].whose = _ends[_byte].client = _ends[_byte].server = NULL
-
-
-cdef bytes _field_name(const char *text, Py_ssize_t size):
-    cdef uint32_t slot = (
-        <uint32_t> size * 31 + LOWER[<uint8_t> text[0]] * 7 + LOWER[<uint8_t> text[size - 1]] * 3
-        + LOWER[<uint8_t> text[size // 2]]
-    ) % NAME_SLOTS
-    cdef char *data
-    cdef Py_ssize_t i
-    cdef bytes name
-    if _names[slot] != NULL:
-        name = <bytes> _names[slot]
-        if PyBytes_GET_SIZE(name) == size:
-            data = PyBytes_AS_STRING(name)
-            i = 0
-            while i < size and <char> LOWER[<uint8_t> text[i]] == data[i]:
-                i += 1
-            if i == size:
-                return name
-    name = PyBytes_FromStringAndSize(NULL, size)
-    data = PyBytes_AS_STRING(name)
-    for i in range(size):
-        data[i] = <char> LOWER[<uint8_t> text[i]]
-    if size <= NAME_BYTES:
-        Py_XDECREF(_names[slot])
-        Py_INCREF(name)
-        _names[slot] = <PyObject *> name
-    return name
 
 
 cdef Ends *_ends_of(Channel connection) except NULL:
@@ -182,7 +143,7 @@ cdef class ScopeMaker:
         self.takes_trailers = False
         for i in range(count):
             field = &request.fields[i]
-            name = _field_name(base + field.name_at, field.name_length)
+            name = field_name(base + field.name_at, field.name_length)
             value = PyBytes_FromStringAndSize(base + field.value_at, field.value_length)
             if field.name_length == 4 and host is not None and memcmp(PyBytes_AS_STRING(name), b"host", 4) == 0:
                 value = host

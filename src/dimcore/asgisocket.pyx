@@ -18,7 +18,7 @@ from dimcore.bell cimport make_bell
 from dimcore.channel cimport GONE, WORKING
 from dimcore.connection cimport Connection
 from dimcore.errand cimport Runner
-from dimcore.socketqueue cimport SETTLED, SocketQueue, make_reception
+from dimcore.socketqueue cimport SocketQueue, make_reception
 from dimcore.waits cimport DONE
 from dimcore.websocket cimport Endpoint, WebSocket
 
@@ -161,8 +161,7 @@ cdef class AsgiUpgrade(AsgiHttp):
                     raise RuntimeError("websocket.send needs bytes, or text that is str")
             elif not isinstance(data, (bytes, bytearray, memoryview)):
                 raise RuntimeError(f"the bytes of websocket.send are bytes, not {type(data).__name__}")
-            then = self.queue.put_out(data)
-            return DONE if then is SETTLED else then
+            return self.queue.put_out(data)
         if kind == "websocket.close":
             try:
                 self.queue.socket.close(message.get("code", CODE_NORMAL), message.get("reason") or "")

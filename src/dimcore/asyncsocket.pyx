@@ -9,7 +9,8 @@ when it raises with 1011.
 cimport cython
 
 from dimcore.errand cimport Runner
-from dimcore.socketqueue cimport SETTLED, SocketQueue, make_reception
+from dimcore.socketqueue cimport SocketQueue, make_reception
+from dimcore.waits cimport DONE
 from dimcore.websocket cimport WebSocket
 
 from dimcore.errors import ConnectionClosed
@@ -98,7 +99,7 @@ cdef class AsyncSocket(SocketQueue):
     def ping(self, data=b""):
         """Ask the peer for a pong, beside those the server sends by itself; at most 125 bytes, which come back."""
         self.opened_socket().ping(data)
-        return SETTLED
+        return DONE
 
     def close(self, int code=CODE_NORMAL, str reason not None=""):
         """Say goodbye; again is fine.  Awaited, it waits until the connection is closed.

@@ -62,11 +62,13 @@ cdef class Channel(ConnectionPoint):
     cdef int flush(self) except -1
     cdef int hold(self) except -1
     cdef int64_t delivered(self) noexcept
-    cdef int send_apart(self, object body, bint chunk=*) except -1
+    cdef int send_pieces(self, list pieces, Py_ssize_t total, bytes tail) except -1
+    cdef int send_apart(self, object body) except -1
     # a body that is made while it is sent
     cdef int start_stream(self, Outflow flow) except -1
     cdef int pull(self) except -1
     cdef int write_piece(self, Outflow flow, bytes piece) except -1
+    cdef int write_pieces(self, Outflow flow, list pieces, Py_ssize_t total, bint last) except -1
     cdef int end_stream(self) except -1
     cdef int cut_short(self, object error) except -1
     cdef bint waits_for_source(self) noexcept

@@ -16,8 +16,8 @@ from dimcore.limits cimport KIB
 from dimcore.outflow cimport Outflow, Push
 from dimcore.states cimport STAGE_PROGRESS, connection_next
 from dimcore.stream cimport (
-    STREAM_BROKEN, Outbox, Peer, discard_body, peer_address, stream_close, stream_peer, stream_send, stream_send_three,
-    stream_unsent,
+    STREAM_BROKEN, Outbox, Peer, discard_body, peer_address, stream_close, stream_peer, stream_send,
+    stream_send_pieces, stream_unsent,
 )
 from dimcore.writer cimport Writer
 
@@ -26,6 +26,7 @@ cdef enum:
     PIECE_COST = 2 * KIB         # what a piece counts for beside its bytes: a million of one byte are many turns
 
 cdef bytes LINE_END = b"\r\n"
+cdef bytes LAST_END = b"\r\n0\r\n\r\n"
 
 
 def _told_by_nobody(address, headers):
@@ -178,49 +179,67 @@ cdef class Channel(ConnectionPoint):
         slow peer needs for a good part of them."""
         return self.bytes_out - stream_unsent(self.fd)
 
-    cdef int send_apart(self, object body, bint chunk=False) except -1:
-        """Send what is written, then `body`, then the end of a chunk if it is one; what the socket does not take
-        goes to the outbox.  One call: two bytes in a segment of their own cost as much as the rest of a chunk."""
+    cdef int send_pieces(self, list pieces, Py_ssize_t total, bytes tail) except -1:
+        """Send what is written, then bytes from where they lie, then `tail`; what the socket does not take goes to
+        the outbox.  One call: two bytes in a segment of their own cost as much as the rest of a chunk.
+
+        Args:
+            pieces: `PIECES_MOST` at most.
+            total: bytes in them.
+        """
         cdef Writer writer = self.site.core.writer
-        cdef size_t size = writer.size, whole
-        cdef Py_ssize_t sent
+        cdef Py_ssize_t size = writer.size
+        cdef Py_ssize_t sent, left, length
+        writer.size = 0
+        if self.flags & GONE:
+            return 0
+        if self.outbox is not None and self.outbox.pending:
+            self.outbox.put(PyBytes_FromStringAndSize(writer.data, size))
+            for piece in pieces:
+                self.outbox.put(piece)
+            return self.outbox.put(tail)
+        sent = stream_send_pieces(self.fd, writer.data, size, pieces, tail)
+        if sent == STREAM_BROKEN:
+            self.drop()
+            return 0
+        sent = max(sent, 0)
+        self.bytes_out += sent
+        if sent == size + total + PyBytes_GET_SIZE(tail):
+            return 0
+        if self.outbox is None:
+            self.outbox = Outbox.__new__(Outbox)
+        left = sent - size               # of the pieces and the tail
+        if left < 0:
+            self.outbox.put(PyBytes_FromStringAndSize(writer.data + sent, -left))
+            left = 0
+        for piece in pieces:
+            length = PyBytes_GET_SIZE(piece)
+            if left >= length:
+                left -= length
+                continue
+            self.outbox.put(piece)
+            if left:                     # then it is the first there
+                self.outbox.skip(left)
+                left = 0
+        self.outbox.put(tail[left:])
+        return self.hold()
+
+    cdef int send_apart(self, object body) except -1:
+        """Send what is written, then `body`, from where it lies; what the socket does not take goes to the outbox."""
+        cdef Writer writer = self.site.core.writer
+        cdef size_t size = writer.size
         cdef int64_t moved
         cdef Outbox outbox = self.outbox
+        if type(body) is bytes:
+            return self.send_pieces([body], PyBytes_GET_SIZE(body), b"")
         writer.size = 0
         if self.flags & GONE:
             discard_body(body)
             return 0
-        if type(body) is bytes and (outbox is None or outbox.pending == 0):
-            whole = size + PyBytes_GET_SIZE(body)
-            sent = stream_send_three(
-                self.fd, writer.data, size, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body),
-                PyBytes_AS_STRING(LINE_END), 2 if chunk else 0,
-            )
-            if sent == STREAM_BROKEN:
-                self.drop()
-                return 0
-            sent = max(sent, 0)
-            self.bytes_out += sent
-            if <size_t> sent == whole + (2 if chunk else 0):
-                return 0
-            if outbox is None:
-                outbox = Outbox.__new__(Outbox)
-            if <size_t> sent < size:
-                outbox.put(PyBytes_FromStringAndSize(writer.data + sent, size - sent))
-                outbox.put(body)
-            elif <size_t> sent < whole:
-                outbox.put(body)
-                outbox.skip(sent - size)
-            if chunk:
-                outbox.put(LINE_END if <size_t> sent <= whole else LINE_END[1:])
-            self.outbox = outbox
-            return self.hold()
         if outbox is None:
             outbox = Outbox.__new__(Outbox)
         outbox.put(PyBytes_FromStringAndSize(writer.data, size))
         outbox.put(body)
-        if chunk:
-            outbox.put(LINE_END)
         self.outbox = outbox
         moved = outbox.flush(self.fd)
         if moved == STREAM_BROKEN:
@@ -280,10 +299,15 @@ cdef class Channel(ConnectionPoint):
         cdef Writer writer = self.site.core.writer
         flow.open_chunk(writer, PyBytes_GET_SIZE(piece))
         if PyBytes_GET_SIZE(piece) >= APART_BYTES:
-            return self.send_apart(piece, flow.chunked)
+            return self.send_pieces([piece], PyBytes_GET_SIZE(piece), LINE_END if flow.chunked else b"")
         writer.append(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
         flow.close_chunk(writer)
         return self.flush()
+
+    cdef int write_pieces(self, Outflow flow, list pieces, Py_ssize_t total, bint last) except -1:
+        """Send several pieces as one, with the end of the body behind them if they are the last; see `send_pieces`."""
+        flow.open_chunk(self.site.core.writer, total)
+        return self.send_pieces(pieces, total, b"" if not flow.chunked else LAST_END if last else LINE_END)
 
     cdef int end_stream(self) except -1:
         """The body is complete, its end is written."""

@@ -6,12 +6,11 @@ handler sees.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeLatin1
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memcpy
 
+from dimcore.fieldnames cimport LOWER, field_name_text
 from dimcore.limits cimport MAX_FIELDS, MAX_HEAD_BYTES
 from dimcore.scan cimport scan_is_token, scan_is_value, scan_setup
 
@@ -19,14 +18,10 @@ from dimcore.errors import UsageError
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
-    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     void *PyUnicode_DATA(object text)
 
 scan_setup()
 
-cdef uint8_t LOWER[256]
-for _byte in range(256):
-    LOWER[_byte] = _byte + 32 if 65 <= _byte <= 90 else _byte
 
 cdef bytes _bytes_of(object value):
     """Text as Latin-1, bytes-like as it is."""
@@ -35,45 +30,6 @@ cdef bytes _bytes_of(object value):
     if isinstance(value, str):
         return (<str> value).encode("latin-1")
     return memoryview(value).tobytes()
-
-
-# Lower-case names of fields, one string each: browsers send the same thirty names
-# all day.  Direct-mapped and bounded; a collision just replaces.
-cdef enum:
-    NAME_SLOTS = 256
-    NAME_BYTES = 40          # longer names are not kept
-
-cdef PyObject *_names[NAME_SLOTS]
-for _byte in range(NAME_SLOTS):
-    _names[_byte] = NULL
-
-
-cdef str _field_name(const char *text, Py_ssize_t size):
-    cdef uint32_t slot = (
-        <uint32_t> size * 31 + LOWER[<uint8_t> text[0]] * 7 + LOWER[<uint8_t> text[size - 1]] * 3
-        + LOWER[<uint8_t> text[size // 2]]
-    ) % NAME_SLOTS
-    cdef char *data
-    cdef Py_ssize_t i
-    cdef str name
-    if _names[slot] != NULL:
-        name = <str> _names[slot]
-        if len(name) == size:
-            data = <char *> PyUnicode_DATA(name)
-            i = 0
-            while i < size and <char> LOWER[<uint8_t> text[i]] == data[i]:
-                i += 1
-            if i == size:
-                return name
-    name = PyUnicode_New(size, 127)
-    data = <char *> PyUnicode_DATA(name)
-    for i in range(size):
-        data[i] = <char> LOWER[<uint8_t> text[i]]
-    if size <= NAME_BYTES:
-        Py_XDECREF(_names[slot])
-        Py_INCREF(name)
-        _names[slot] = <PyObject *> name
-    return name
 
 
 @cython.final
@@ -150,7 +106,7 @@ cdef class Headers:
         cdef dict names = {}
         for i in range(self.point.info.n_fields):
             field = &self.point.fields[i]
-            names[_field_name(self.point.base + field.name_at, field.name_length)] = None
+            names[field_name_text(self.point.base + field.name_at, field.name_length)] = None
         return list(names)
 
     def values(self):
@@ -166,7 +122,7 @@ cdef class Headers:
         for i in range(self.point.info.n_fields):
             field = &self.point.fields[i]
             pairs.append((
-                _field_name(base + field.name_at, field.name_length),
+                field_name_text(base + field.name_at, field.name_length),
                 PyUnicode_DecodeLatin1(base + field.value_at, field.value_length, NULL),
             ))
         return pairs
@@ -180,7 +136,7 @@ cdef class Headers:
         cdef str name, value
         for i in range(self.point.info.n_fields):
             field = &self.point.fields[i]
-            name = _field_name(base + field.name_at, field.name_length)
+            name = field_name_text(base + field.name_at, field.name_length)
             value = PyUnicode_DecodeLatin1(base + field.value_at, field.value_length, NULL)
             if name in fields:
                 value = (<str> fields[name]) + ("; " if name == "cookie" else ", ") + value

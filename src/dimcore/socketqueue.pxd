@@ -50,12 +50,4 @@ cdef class Patience:
     cdef bint of_end                     # for the end, not for the peer to read
 
 
-# What has been waited for already.
-cdef class Settled:
-    pass
-
-
-cdef Settled SETTLED
-
-
 cdef Reception make_reception(SocketQueue queue, bint iterates)

@@ -25,6 +25,7 @@ from dimcore.bell cimport Bell, make_bell
 from dimcore.channel cimport CLOSE, GONE
 from dimcore.core cimport Core
 from dimcore.limits cimport KIB
+from dimcore.waits cimport DONE
 from dimcore.websocket cimport CLOSE_SENT, LAGS, PAUSED, SLOW_WAIT, Listener, WebSocket
 
 from dimcore.errors import ConnectionClosed, UsageError
@@ -173,16 +174,16 @@ cdef class SocketQueue(Listener):
         """
         cdef WebSocket ws = self.opened_socket()
         if ws.send(message):
-            return SETTLED
+            return DONE
         if ws.flags & CLOSE_SENT or ws.connection.flags & (GONE | CLOSE):
             self.raise_closed()
         if ws.flags & LAGS and ws.endpoint.slow == SLOW_WAIT:
             return _make_patience(self, False)
-        return SETTLED
+        return DONE
 
     cdef object end(self):
         """What to await for the end."""
-        return SETTLED if self.over else _make_patience(self, True)
+        return DONE if self.over else _make_patience(self, True)
 
     cdef object open_future(self, bint of_end):
         """Done when the peer has caught up, or at the end; None where that is so already."""
@@ -293,30 +294,3 @@ cdef Patience _make_patience(SocketQueue queue, bint of_end):
     patience.queue = queue
     patience.of_end = of_end
     return patience
-
-
-@cython.final
-cdef class Settled:
-    """What `await` of something that is done already waits for: nothing."""
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        raise StopIteration
-
-    def send(self, value):
-        raise StopIteration
-
-    def throw(self, kind, value=None, traceback=None):
-        error = kind if value is None else value
-        raise error
-
-    def close(self):
-        pass
-
-
-SETTLED = Settled()

@@ -5,6 +5,9 @@ cdef enum StreamResult:
     STREAM_BROKEN = -2       # the connection is gone
     STREAM_EXHAUSTED = -3    # out of descriptors or memory: try later
 
+cdef enum:
+    PIECES_MOST = 62         # of a body in one call
+
 # 20 bytes: the peer's address without a Python object
 cdef struct Peer:
     uint16_t family          # 0: Unix socket
@@ -13,9 +16,7 @@ cdef struct Peer:
 
 cdef Py_ssize_t stream_receive(int fd, char *data, size_t room) noexcept nogil
 cdef Py_ssize_t stream_send(int fd, const char *data, size_t size, bint more) noexcept nogil
-cdef Py_ssize_t stream_send_three(
-    int fd, const char *one, size_t one_size, const char *two, size_t two_size, const char *three, size_t three_size
-) noexcept nogil
+cdef Py_ssize_t stream_send_pieces(int fd, const char *head, size_t head_size, list pieces, bytes tail) noexcept
 cdef int64_t stream_unsent(int fd) noexcept nogil
 cdef int stream_accept(int listener, Peer *peer) noexcept nogil
 cdef void stream_peer(int fd, Peer *peer) noexcept nogil    # who is at the other end; family 0 when nobody is

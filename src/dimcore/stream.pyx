@@ -6,6 +6,7 @@ GIL, but for those that copy much or may read a disk.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport INT64_MAX
 from libc.string cimport memcpy, memset
@@ -92,13 +93,11 @@ cdef extern from *:
         return waiting;
     }
 
-    static ssize_t dimcore_send_three(int fd, const char *one, size_t one_size, const char *two, size_t two_size,
-                                      const char *three, size_t three_size) {
-        struct iovec parts[3] = {{(void *)one, one_size}, {(void *)two, two_size}, {(void *)three, three_size}};
+    static ssize_t dimcore_send_parts(int fd, struct iovec *parts, size_t count) {
         struct msghdr message;
         memset(&message, 0, sizeof message);
         message.msg_iov = parts;
-        message.msg_iovlen = three_size ? 3 : 2;
+        message.msg_iovlen = count;
         return sendmsg(fd, &message, MSG_NOSIGNAL);
     }
 
@@ -167,11 +166,16 @@ cdef extern from *:
     const char *dimcore_local_bytes(const sockaddr_storage *address) nogil
     void dimcore_peer(int fd, sockaddr_storage *address) nogil
     int64_t dimcore_unsent(int fd) nogil
-    ssize_t dimcore_send_three(
-        int fd, const char *one, size_t one_size, const char *two, size_t two_size, const char *three, size_t three_size
-    ) nogil
+    cdef struct iovec:
+        void *iov_base
+        size_t iov_len
+    ssize_t dimcore_send_parts(int fd, iovec *parts, size_t count) nogil
     void dimcore_cork(int fd, int on)
     ssize_t dimcore_sendfile(int out, int into, int64_t offset, size_t count) nogil
+
+cdef extern from "Python.h":
+    Py_ssize_t PyList_GET_SIZE(object items) noexcept
+    PyObject *PyList_GET_ITEM(object items, Py_ssize_t i) noexcept   # borrowed
 
 cdef enum:
     SENDFILE_STEP = 1024 * KIB       # bytes a call: one slow reader's file does not hold the loop
@@ -197,11 +201,26 @@ cdef Py_ssize_t stream_send(int fd, const char *data, size_t size, bint more) no
     return _result(send(fd, data, size, MSG_NOSIGNAL | (MSG_MORE if more else 0)))
 
 
-cdef Py_ssize_t stream_send_three(
-    int fd, const char *one, size_t one_size, const char *two, size_t two_size, const char *three, size_t three_size
-) noexcept nogil:
-    """The same for three pieces in one call: head, body and the end of a chunk (or nothing) without a copy."""
-    return _result(dimcore_send_three(fd, one, one_size, two, two_size, three, three_size))
+cdef Py_ssize_t stream_send_pieces(int fd, const char *head, size_t head_size, list pieces, bytes tail) noexcept:
+    """The same for a head, `pieces` of bytes (`PIECES_MOST` of them) and what ends them, in one call without a copy."""
+    cdef iovec parts[PIECES_MOST + 2]
+    cdef size_t count = 0
+    cdef PyObject *piece
+    cdef Py_ssize_t i
+    if head_size:
+        parts[0].iov_base = <void *> head
+        parts[0].iov_len = head_size
+        count = 1
+    for i in range(min(PyList_GET_SIZE(pieces), <Py_ssize_t> PIECES_MOST)):
+        piece = PyList_GET_ITEM(pieces, i)
+        parts[count].iov_base = PyBytes_AS_STRING(<object> piece)
+        parts[count].iov_len = PyBytes_GET_SIZE(<object> piece)
+        count += 1
+    if PyBytes_GET_SIZE(tail):
+        parts[count].iov_base = PyBytes_AS_STRING(tail)
+        parts[count].iov_len = PyBytes_GET_SIZE(tail)
+        count += 1
+    return _result(dimcore_send_parts(fd, parts, count))
 
 
 cdef int64_t stream_unsent(int fd) noexcept nogil:

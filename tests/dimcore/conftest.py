@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.dimcore import asgi_rig
 
-from dimcore import Acceptor, ConnectionPoolManifold, Core, RequestPoint, RequestSubstrate, Router, Site, tick
+from dimcore import (
+    Acceptor,
+    AsgiEntry,
+    ConnectionPoolManifold,
+    Core,
+    RequestPoint,
+    RequestSubstrate,
+    Router,
+    Runner,
+    Site,
+    tick,
+)
 
 PATIENCE = 10.0  # seconds; what is waited for takes milliseconds
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -262,3 +275,37 @@ def serve() -> Iterator[Callable[..., Rig]]:
         assert rig.in_flight == {}
         assert rig.core.turned_away == 0
     assert descriptors() == before
+
+
+@pytest.fixture
+def play(serve: Callable[..., Rig]) -> Callable[..., Rig]:
+    """Serve an ASGI app and run a script of its client, in one loop; nothing of either may be left."""
+
+    def run(app: Any, script: Callable[[asgi_rig.Bench], Awaitable[object]]) -> Rig:
+        rigs: list[Rig] = []
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            asgi_rig.Task.made = 0
+            runner = Runner(loop, asgi_rig.Task)
+            rig = serve({"GET /*": AsgiEntry(app)}, options={"runner": runner})
+            rigs.append(rig)
+            bench = asgi_rig.Bench(rig, runner)
+            loop.add_reader(rig.selector.fileno(), rig.turn)
+            try:
+                await asyncio.wait_for(script(bench), asgi_rig.PATIENCE)
+            finally:
+                bench.sock.close()
+                for connection in rig.connections():
+                    connection.close()
+                runner.close()
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                loop.remove_reader(rig.selector.fileno())
+                assert runner.waiting == 0
+                assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        asyncio.run(main(), debug=True)
+        return rigs[-1]
+
+    return run

@@ -14,7 +14,7 @@ import pytest
 from tests.dimcore.socket_peer import AsyncPeer, converse, for_a_while, frame, goodbye, until
 
 from dimcore import AsyncSocket, ConnectionClosed, WebSocketError
-from dimcore.socketqueue import Reception, Settled, SocketQueue
+from dimcore.socketqueue import Reception, SocketQueue
 
 Serve = Callable[..., Any]
 QUEUE = 64 * 1024
@@ -281,12 +281,6 @@ def test_what_is_awaited_is_a_coroutine_for_asyncio() -> None:
     assert isinstance(ws, SocketQueue)
     assert isinstance(ws.receive(), Reception)
     assert asyncio.iscoroutine(ws.receive())
-    assert asyncio.iscoroutine(Settled())
-    settled = Settled()
-    with pytest.raises(StopIteration):
-        settled.send(None)
-    with pytest.raises(ValueError, match="x"):
-        settled.throw(ValueError("x"))
     with pytest.raises(ValueError, match="x"):
         ws.receive().throw(ValueError("x"))  # type: ignore[attr-defined]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import pathlib
@@ -959,6 +960,29 @@ def test_disconnect(start: Serve, how: str, streams: bool) -> None:
             assert wire.answer()[2] == b"fine"
         assert wire.ended()
     assert server.told() == ""
+
+
+def test_a_stream_to_a_half_closed_client_goes_on_while_it_moves(start: Serve) -> None:
+    """The limit is on a stream that sends nothing; one that does outlasts it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        for _ in range(40):
+            await asyncio.sleep(0.05)
+            await send(PIECE)
+        await asyncio.sleep(0 if scope["path"] == "/" else 1000)
+        await send({"type": "http.response.body"})
+
+    server = start(app, timeout_half_closed=0.6)
+    wires = [server.connect().get(), server.connect().get("/silent")]
+    for wire in wires:
+        leave(wire, "half")
+    assert chunked(wires[0])[2] == b"piece" * 40
+    with contextlib.suppress(ConnectionError):
+        while data := wires[1].sock.recv(4096):
+            wires[1].left += data
+    assert wires[1].left.count(b"piece") == 40
+    assert not wires[1].left.endswith(b"0\r\n\r\n")
 
 
 def test_two_receivers_and_one_that_gives_up(start: Serve) -> None:
