@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -208,3 +209,38 @@ def test_an_app_that_does_not_start_ends_a_start_and_no_reload(child: Start, sit
     code, out, err = child("run", "site_of_mine:lives", "--port", "0", cwd=site, announced=False).end(0)
     assert (code, out) == (1, "")
     assert "no database" in err.splitlines()[-1]
+
+
+SLOW_END = """
+import asyncio
+
+async def app(scope, receive, send):
+    await receive()
+    if scope["type"] == "lifespan":
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    print("busy", flush=True)
+    await asyncio.sleep(20)
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "auto"])
+@pytest.mark.parametrize("busy", ["the lifespan", "a request"])
+def test_the_second_signal_ends_an_asgi_app_at_once(child: Start, tmp_path: pathlib.Path, loop: str, busy: str) -> None:
+    """Whether it comes in the drain or after it; nothing has failed, so there is no traceback."""
+    (tmp_path / "slowend.py").write_text(SLOW_END)
+    server = child("run", "slowend:app", "--port", "0", "--loop", loop, cwd=tmp_path)
+    if busy == "a request":
+        server.connect().get("/")
+        assert server.process.stdout.readline() == b"busy\n"
+        server.hint(signal.SIGINT)
+        time.sleep(0.3)  # there is nothing to see of a drain that has begun
+    else:
+        server.hint(signal.SIGINT)
+        assert server.process.stdout.readline() == b"busy\n"
+    begun = time.monotonic()
+    code, out, err = server.end(signal.SIGINT)
+    assert time.monotonic() - begun < 5
+    assert code == 0
+    assert "Traceback" not in err
+    assert out.splitlines()[-1].startswith("dimserver: stopped; ")

@@ -331,7 +331,9 @@ class _Parser(argparse.ArgumentParser):
             if option is None:
                 raise ConfigError(f"unexpected argument '{extra[0]}'; see {self.prog} --help")
             name = option.partition("=")[0]
-            hint = did_you_mean(name, self._option_string_actions)
+            # Without the dashes, which would make any two options a little alike.
+            options = [each[2:] for each in self._option_string_actions if each.startswith("--")]
+            hint = did_you_mean(name.lstrip("-"), options, "--")
             raise ConfigError(f"unknown option '{name}'{hint or '; see ' + self.prog + ' --help'}")
         return known
 

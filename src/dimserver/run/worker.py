@@ -22,7 +22,7 @@ from dimserver.run.topics import TopicService
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dimcore import ConnectionPoolManifold, RequestPoint, RequestSubstrate
     from dimserver.config import Settings
@@ -87,6 +87,7 @@ class Worker:
         self.log = open_log(settings, place.record)  # under the number that the ids of its connections begin with
         self._stopping = False
         self._signalled = False
+        self._interrupted = False
         self.on_signal: dict[int, Callable[[], object]] = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop}
         self.loop = make_loop(self.app, settings, self._trouble, self.log)
         running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
@@ -197,6 +198,7 @@ class Worker:
             return
         # The second one: at once.  A handler that holds up this thread would not let the loop see it, so it is
         # interrupted; and should it swallow that too, the third signal ends the process.
+        self._interrupted = True
         self.loop.stop()
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
@@ -230,22 +232,30 @@ class Worker:
         self._drain.begin(linger, self.settings.drain)
 
     def _close(self) -> None:
-        self._reception.close()
-        self._drain.close_all()
+        for step in self._last_steps():
+            try:
+                step()
+            except KeyboardInterrupt:  # the second signal: what this step waits for is not waited for any more
+                if not self._signalled:
+                    raise
+
+    def _last_steps(self) -> Iterator[Callable[[], object]]:
+        yield self._reception.close
+        yield self._drain.close_all
         if hasattr(self, "_core"):  # else the start failed before there was one
-            self._core.drain()  # those that were turned away and still read why
+            yield self._core.drain  # those that were turned away and still read why
         if self._watchdog is not None:
-            self._watchdog.stop()
+            yield self._watchdog.stop
         # Threads without work end at once; for a handler that did not end while draining there is no time left.
-        self._threads.close(0.0 if self._threads.in_flight else THREADS_END)
-        self._gateways.end(self._drain.left)
-        self._topics.close()
+        yield partial(self._threads.close, 0.0 if self._threads.in_flight else THREADS_END)
+        yield partial(self._gateways.end, 0.0 if self._interrupted else self._drain.left)
+        yield self._topics.close
         if self._access_log is not None:
-            self._access_log.close()
+            yield self._access_log.close
         if hasattr(self, "operations"):
-            self.operations.close()
-        self.loop.close()
-        self.log.close()
+            yield self.operations.close
+        yield self.loop.close
+        yield self.log.close
 
     def counts(self) -> dict[str, int]:
         """What was served: requests, errors, connections, and those cut_off in the middle of a request at the end."""

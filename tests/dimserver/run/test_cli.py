@@ -86,6 +86,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["shop:app"], "unknown command 'shop:app'; did you mean 'dimserver run shop:app'?"),
     (["--port", "1"], "'--port' before a command; write: dimserver run --port"),
     (["run", "--prot", "80"], "unknown option '--prot'; did you mean '--port'?"),
+    (["run", "-port", "80"], "unknown option '-port'; did you mean '--port'?"),
+    (["run", "--bind", ":80"], "unknown option '--bind'; see dimserver run --help"),
     (["run", "--prot=80"], "unknown option '--prot'; did you mean '--port'?"),
     (["run", "--max-conn", "80"], "unknown option '--max-conn'"),
     (["run", "-x"], "unknown option '-x'; see dimserver run --help"),
