@@ -19,7 +19,7 @@ SOURCES = Path(__file__).parents[1] / "src"
 CORE = (
     ("limits", "errors", "clock", "scan", "percent", "utf8", "pieces", "parent"),
     ("spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell", "fieldnames"),
-    ("index", "parser", "stream", "writer", "messages", "errand", "waits", "conversation", "intake"),
+    ("index", "parser", "stream", "writer", "messages", "errand", "waits", "conversation", "intake", "gathering"),
     (
         "addresses",
         "proxyhead",

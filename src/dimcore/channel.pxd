@@ -60,6 +60,7 @@ cdef class Channel(ConnectionPoint):
     cdef void move(self, int event) noexcept
     # bytes that are there
     cdef int flush(self) except -1
+    cdef int put_off(self) except -1
     cdef int hold(self) except -1
     cdef int64_t delivered(self) noexcept
     cdef int send_pieces(self, list pieces, Py_ssize_t total, bytes tail) except -1

@@ -23,6 +23,7 @@ from dimcore.writer cimport Writer
 
 cdef enum:
     TURN_BYTES = 1024 * KIB      # of a body that is pulled, before the other connections get their turn
+    APART_FLAGS = BUSY | CLOSE | GONE | PEER_DONE | STREAMING | UPGRADED     # whose answers leave by themselves
     PIECE_COST = 2 * KIB         # what a piece counts for beside its bytes: a million of one byte are many turns
 
 cdef bytes LINE_END = b"\r\n"
@@ -161,6 +162,21 @@ cdef class Channel(ConnectionPoint):
             self.outbox = Outbox.__new__(Outbox)
         self.outbox.put(PyBytes_FromStringAndSize(writer.data + sent, size - sent))
         return self.hold()
+
+    cdef int put_off(self) except -1:
+        """Let the answer that is written wait for those of others, see `Gathering`; it is in the outbox until then."""
+        cdef Core core = self.site.core
+        cdef size_t size = core.writer.size
+        core.put_off = False
+        if not 0 < size <= APART_BYTES or self.flags & APART_FLAGS or not self.flags & HAS_ANSWER or (
+            self.outbox is not None
+        ):
+            return self.flush()
+        self.current.own()
+        self.outbox = Outbox.__new__(Outbox)
+        self.outbox.put(PyBytes_FromStringAndSize(core.writer.data, size))
+        core.writer.size = 0
+        return core.gathering.hold(self, core.now_ns)
 
     cdef int hold(self) except -1:
         """The peer lags: wait until it reads, and read nothing from it meanwhile."""

@@ -80,6 +80,8 @@ cdef class Connection(Reading):
                 raise
         finally:
             self.through()
+        if core.gathering.due:
+            core.gathering.release()
 
     def complete(self, request, result, error=None):
         """Answer a request whose handler ran elsewhere; one that nobody waits for any more is dropped.

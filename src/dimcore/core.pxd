@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 from dimcore.addresses cimport Addresses
 from dimcore.answer cimport Answer
 from dimcore.errand cimport Runner
+from dimcore.gathering cimport Gathering
 from dimcore.index cimport Index
 from dimcore.limits cimport LAYERS
 from dimcore.parser cimport Head, HeadLimits
@@ -32,6 +33,8 @@ cdef class Core:
     cdef RequestPoint spare
     cdef bint serving                # the scratch is in use
     cdef object afterwards           # what the handler that just ran has left to do once it is answered, or None
+    cdef Gathering gathering
+    cdef bint put_off                # the answer at hand is to wait for others, see there
     # What other processes may see of this moment; both point to shared memory once there is a board.
     cdef Line *running               # the request whose handler runs on the loop
     cdef int64_t *round_ns           # when this round of the loop began

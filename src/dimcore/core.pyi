@@ -40,6 +40,7 @@ class Core:
         open_body: Callable[[Any], Any] | None = None,  # (Connection)
         mute: Callable[[int], object] | None = None,
         from_thread: Callable[[Callable[[], object]], object] | None = None,
+        call_soon: Callable[[Callable[[], object]], object] | None = None,
     ) -> None: ...
     def configure(
         self,

@@ -12,6 +12,7 @@ from libc.string cimport memset
 
 from dimcore.addresses cimport Addresses
 from dimcore.clock cimport monotonic_ns
+from dimcore.gathering cimport Gathering
 from dimcore.index cimport Index, Point
 from dimcore.limits cimport (
     ACTIVE, CLOSING, HANDSHAKE, IDLE, KIB, MAX_FIELDS, MAX_HEAD_BYTES, MAX_SPIRALS, MIB, NEW, PARSED, POOL_ADMIN,
@@ -87,6 +88,7 @@ cdef class Core:
         self.addresses = Addresses()
         self.writer = Writer(server)
         self.answer = Answer()
+        self.gathering = Gathering()
         self.inbuf = <char *> PyMem_Malloc(RECEIVE_BYTES)
         if self.inbuf == NULL:
             raise MemoryError
@@ -114,7 +116,7 @@ cdef class Core:
 
     def attach(self, *, register, modify, unregister, offload=None, open_spool=None, open_stream=None, report=None,
                access_log=None, forwarded=None, Runner runner=None, open_flow=None, open_body=None, mute=None,
-               from_thread=None):
+               from_thread=None, call_soon=None):
         """Connect the core with the loop that drives it.
 
         Args:
@@ -150,6 +152,8 @@ cdef class Core:
 
             from_thread: called with a callable, from any thread; has it called on the loop's.  WebSockets offer it
                 to the program where it is given.
+            call_soon: called with a callable, on the loop; has it called when the events of this round are served, and
+                before anything is read again.  Where it is given, answers of a round may leave together.
 
         What `report` or `access_log` raises is reported and goes no further.
         """
@@ -171,6 +175,7 @@ cdef class Core:
         self.open_body = open_body
         self.forwarded = forwarded
         self.from_thread = from_thread
+        self.gathering.call_soon = call_soon
 
     def configure(self, *, max_connections=None, admin_reserve=None, max_per_address=None, max_body=None,
                   body_memory=None, request_line=None, head=None, field=None, fields=None, body_rate=None,

@@ -22,6 +22,7 @@ from dimcore.channel cimport (
 from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand, Runner, is_awaitable
+from dimcore.gathering cimport FROM_NS
 from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OTHER, POOL_WEBSOCKET, RECEIVED
 from dimcore.outflow cimport AsyncSource, Outflow
 from dimcore.parser cimport ASTERISK_FORM, EXPECT_CONTINUE, KEEP_ALIVE, Head
@@ -144,19 +145,27 @@ cdef class Exchange(Channel):
             return self.answer(None, error)
         core.clock()
         self.answer(result, None)
-        return 0 if core.afterwards is None else self.conclude()
+        if core.afterwards is not None:
+            return self.conclude()
+        if core.now_ns - request.routed_ns >= FROM_NS:
+            core.put_off = core.gathering.pace(core.now_ns - request.routed_ns)
+        return 0
 
     cdef int conclude(self) except -1:
-        """The handler has something to do that nobody need wait for: the answer goes out first."""
+        """The handler has something to do that nobody need wait for: the answer goes out first, unless it is known
+        to be little and the answer waits for those of others (`Gathering`)."""
         cdef Core core = self.site.core
+        cdef int64_t began_ns = self.current.routed_ns
         afterwards, core.afterwards = core.afterwards, None
-        self.flush()
+        if core.gathering.unproven:
+            self.flush()
         try:
             afterwards()
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             core.tell("a handler failed after its answer", self.current, error)
+        core.put_off = core.gathering.pace(core.clock() - began_ns)
         return 0
 
     # --- coroutines -----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from dimcore.channel cimport (
     BUSY, CLOSE, EXPECTED, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING,
-    UPGRADED,
+    UPGRADED, WRITABLE,
 )
 from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core
@@ -142,7 +142,10 @@ cdef class Reading(Uptake):
     cdef int run(self, const char *data, size_t size) except -1:
         """Work through bytes that lie outside the inbox; keep what is left."""
         cdef size_t at = self.step(data, size)
-        self.flush()
+        if self.site.core.put_off and at == size:
+            self.put_off()
+        else:
+            self.flush()
         if at < size and not self.flags & (GONE | CLOSE):
             if self.inbox == NULL:
                 self.inbox = inbox_new()
@@ -235,8 +238,8 @@ cdef class Reading(Uptake):
             self.drop()
             return 0
         self.bytes_out += moved
-        if self.outbox.pending:
-            return 0
+        if self.outbox.pending:          # of an answer that was put off this is the first try
+            return 0 if self.events & WRITABLE else self.hold()
         if self.flags & STREAMING:
             self.watch(HANGUP if self.flags & (PEER_DONE | HALTED) else READABLE)
             return (<Push> self.outbox.flow).drained()

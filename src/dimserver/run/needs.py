@@ -48,6 +48,7 @@ class Needs:
             "modify": selector.modify,
             "unregister": selector.unregister,
             "mute": selector.mute,
+            "call_soon": self._loop.call_soon,
             "open_spool": partial(open_unnamed, self._settings.spool_dir),
             "open_stream": self._open_stream,
             "report": self._report,

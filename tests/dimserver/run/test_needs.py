@@ -26,6 +26,13 @@ def test_files_for_bodies_have_no_name(tmp_path: pathlib.Path) -> None:
     log.close()
 
 
+def test_answers_may_wait_for_the_end_of_a_round_where_the_loop_says_when_that_is() -> None:
+    log, loop = Log("info", 2), Loop(lambda error: None)
+    assert Needs(Settings(), loop, log).callables()["call_soon"] == loop.call_soon
+    loop.close()
+    log.close()
+
+
 def test_only_who_trusts_proxies_pays_for_them() -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
     assert Needs(Settings(), loop, log).callables()["forwarded"] is None
