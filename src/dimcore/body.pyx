@@ -10,7 +10,7 @@ until it asks for more, is done, or failed:
 
 Chunk sizes are plain hexadecimal digits; extensions are checked against their
 grammar and dropped; trailer fields are checked like header fields, and those
-that frame, route or authenticate are refused (RFC 9110 6.5.1), the rest dropped.
+that frame, route, authenticate or make conditions are refused (RFC 9110 6.5.1), the rest dropped.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -24,10 +24,11 @@ from dimcore.parser cimport (
 )
 from dimcore.scan cimport (
     FIELD_AUTHORIZATION, FIELD_CACHE_CONTROL, FIELD_CONNECTION, FIELD_CONTENT_ENCODING, FIELD_CONTENT_LENGTH,
-    FIELD_CONTENT_RANGE, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST, FIELD_KEEP_ALIVE,
+    FIELD_CONTENT_RANGE, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST,
+    FIELD_IF_MODIFIED_SINCE, FIELD_IF_RANGE, FIELD_IF_UNMODIFIED_SINCE, FIELD_KEEP_ALIVE, FIELD_RANGE,
     FIELD_MAX_FORWARDS, FIELD_PROXY_AUTHORIZATION, FIELD_PROXY_CONNECTION, FIELD_SET_COOKIE, FIELD_TE,
     FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_WWW_AUTHENTICATE,
-    SCAN_TOKEN, scan_class, scan_field_id, scan_hex, scan_run, scan_setup, scan_value,
+    SCAN_TOKEN, scan_class, scan_field_id, scan_hex, scan_modifies, scan_run, scan_setup, scan_value,
 )
 
 from dimcore.errors import BadRequest, UsageError
@@ -70,6 +71,7 @@ cdef uint64_t FORBIDDEN_TRAILERS = (
     | (1 << FIELD_AUTHORIZATION) | (1 << FIELD_PROXY_AUTHORIZATION) | (1 << FIELD_MAX_FORWARDS)
     | (1 << FIELD_CONTENT_RANGE) | (1 << FIELD_CONTENT_ENCODING) | (1 << FIELD_TRAILER) | (1 << FIELD_TE)
     | (1 << FIELD_SET_COOKIE) | (1 << FIELD_WWW_AUTHENTICATE) | (1 << FIELD_CACHE_CONTROL)
+    | (1 << FIELD_RANGE) | (1 << FIELD_IF_RANGE) | (1 << FIELD_IF_MODIFIED_SINCE) | (1 << FIELD_IF_UNMODIFIED_SINCE)
     | (1 << FIELD_KEEP_ALIVE) | (<uint64_t> 1 << FIELD_PROXY_CONNECTION)
 )
 
@@ -252,7 +254,10 @@ cdef size_t _trailer_bytes(Body *body, const char *data, size_t size) noexcept n
         if data[run] != c":" or body.name_length == 0:
             body.fault = FAULT_TRAILER
             return run
-        if (<uint64_t> 1 << scan_field_id(body.name, body.name_length)) & FORBIDDEN_TRAILERS:
+        if (
+            (<uint64_t> 1 << scan_field_id(body.name, body.name_length)) & FORBIDDEN_TRAILERS
+            or scan_modifies(body.name, body.name_length)
+        ):
             body.fault = FAULT_TRAILER_FORBIDDEN
             return run
         body.state = TRAILER_VALUE

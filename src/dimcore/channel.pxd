@@ -29,6 +29,7 @@ cdef enum ConnectionFlag:
     HAS_ANSWER = 16          # the answer to `current` is written
     STREAMING = 32           # somebody pushes the body of the answer
     UPGRADED = 64            # a WebSocket: `ConnectionPoint.named` has it
+    UNREAD = 128             # for a while it was not read, so there may be more than is known of
     # how it ends
     PEER_DONE = 256          # the peer sends no more; it may still read
     UNFRAMED = 512           # nothing but the end of the connection ends the answer

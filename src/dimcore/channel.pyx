@@ -188,7 +188,10 @@ cdef class Channel(ConnectionPoint):
                 # The time before was the source's: the peer's grace period begins now.
                 core.requests.step(self.current, STAGE_PROGRESS, core.clock())
         # A WebSocket is read on where it was read: its own mark for what may wait is further away.
-        return self.watch(WRITABLE | self.events & READABLE if self.flags & UPGRADED else WRITABLE)
+        if self.flags & UPGRADED:
+            return self.watch(WRITABLE | self.events & READABLE)
+        self.flags |= UNREAD
+        return self.watch(WRITABLE)
 
     cdef int64_t delivered(self) noexcept:
         """Bytes the peer has.  Not those the kernel took: it takes megabytes at once, and then none for as long as a

@@ -11,8 +11,8 @@ from libc.string cimport memcpy
 
 from dimcore.limits cimport KIB, MAX_FIELDS, MAX_HEAD_BYTES
 from dimcore.parser cimport (
-    CHUNKED, EXPECT_CONTINUE, EXPECT_OTHER, HAS_LENGTH, HEAD_FAILED, HEAD_PARTIAL, KEEP_ALIVE, UPGRADE, Field, Head,
-    HeadLimits, fault_status, fault_text, head_parse, head_reset,
+    ASTERISK_FORM, CHUNKED, EXPECT_CONTINUE, EXPECT_OTHER, HAS_LENGTH, HEAD_FAILED, HEAD_PARTIAL, KEEP_ALIVE,
+    UPGRADE, Field, Head, HeadLimits, fault_status, fault_text, head_parse, head_reset,
 )
 
 from dimcore.errors import BadRequest, UsageError
@@ -161,7 +161,8 @@ cdef class HeadParser:
 
     @property
     def path(self):
-        return self._span(self.state.info.path_at, self.state.info.path_length) or b"/"
+        return self._span(self.state.info.path_at, self.state.info.path_length) or (
+            b"*" if self.state.info.flags & ASTERISK_FORM else b"/")
 
     @property
     def query(self):

@@ -7,6 +7,7 @@ cdef class Leaving(Exchange):
 
     cdef int settle(self) except -1
     cdef int finish(self) except -1
+    cdef bint has_more(self) noexcept
     cdef void fail(self, object error) noexcept
     cdef void timed_out(self) noexcept
     cdef int tell_peer_done(self) except -1

@@ -13,20 +13,20 @@ cimport cython
 from libc.stdint cimport int64_t, uint16_t
 
 from dimcore.channel cimport (
-    AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, UNFRAMED, UPGRADED,
-    WORKING,
+    AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, UNFRAMED, UNREAD,
+    UPGRADED, WORKING,
 )
 from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand
 from dimcore.exchange cimport Exchange
-from dimcore.inbox cimport inbox_free
-from dimcore.limits cimport ACTIVE, ARCHIVED
+from dimcore.inbox cimport inbox_free, inbox_size
+from dimcore.limits cimport ACTIVE, ARCHIVED, RECEIVE_BYTES
 from dimcore.outflow cimport Outflow
 from dimcore.parser cimport FAULT_TIMEOUT, fault_status, fault_text
 from dimcore.request cimport RequestPoint
 from dimcore.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED
-from dimcore.stream cimport stream_close, stream_half_close, stream_reset
+from dimcore.stream cimport stream_close, stream_half_close, stream_receive, stream_reset
 from dimcore.websocket cimport WebSocket
 
 
@@ -54,9 +54,10 @@ cdef class Leaving(Exchange):
         return 0
 
     cdef int finish(self) except -1:
-        """All is sent.  After a refusal the peer may still be sending: close at once, and the kernel would
-        answer that with a reset, which can destroy the answer before it is read (RFC 9112 9.6)."""
-        if not self.flags & LINGER or self.flags & PEER_DONE:
+        """All is sent.  After a refusal, or where more came than was answered, the peer may still be sending: close
+        at once, and the kernel would answer that with a reset, which can destroy the answer before it is read
+        (RFC 9112 9.6)."""
+        if self.flags & PEER_DONE or not (self.flags & LINGER or self.has_more()):
             self.drop()
             return 0
         self.flags |= LINGERING
@@ -64,6 +65,12 @@ cdef class Leaving(Exchange):
         stream_half_close(self.fd)
         self.move(CLOSE_BEGUN)
         return self.watch(READABLE)
+
+    cdef bint has_more(self) noexcept:
+        """Whether more has come than was asked to be answered."""
+        if inbox_size(self.inbox):
+            return True
+        return self.flags & UNREAD and stream_receive(self.fd, self.site.core.inbuf, RECEIVE_BYTES) > 0
 
     # --- by a fault, or at a time limit ---------------------------------------------------------
 

@@ -11,7 +11,7 @@ cdef enum HeadFlag:
     ESCAPED_PATH = 64        # the path holds a '%'
     ABSOLUTE_FORM = 128
     AUTHORITY_FORM = 256     # CONNECT
-    ASTERISK_FORM = 512      # OPTIONS *
+    ASTERISK_FORM = 512      # OPTIONS *, or an absolute form without path and query
 
 cdef enum:
     HEAD_PARTIAL = -2

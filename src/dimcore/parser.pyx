@@ -391,6 +391,8 @@ cdef int _finish_target(Head *head, const char *data) noexcept nogil:
     info.host_length = <uint16_t> (end - scheme)
     info.path_at = <uint16_t> (info.target_at + end)
     info.path_length = <uint16_t> (path_end - end)
+    if end == size and info.method == OPTIONS:
+        info.flags |= ASTERISK_FORM      # what a client writes who means "*" and asks a proxy (RFC 9112 3.2.4)
     return FAULT_NONE
 
 

@@ -22,8 +22,8 @@ from dimcore.limits cimport MAX_HEAD_BYTES, METHODS, OTHER, RECEIVED
 from dimcore.headers cimport Headers
 from dimcore.points cimport ConnectionPoint
 from dimcore.parser cimport (
-    CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, Field, HeadInfo, fault_status, fault_text,
-    head_parse, head_reset,
+    ASTERISK_FORM, CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, Field, HeadInfo, fault_status,
+    fault_text, head_parse, head_reset,
 )
 from dimcore.body cimport (
     BODY_DONE, BODY_FAILED, BODY_MORE, BODY_PIECE, Body, BodyResult, body_start_chunked, body_step,
@@ -206,10 +206,10 @@ cdef class RequestPoint(HeadPoint):
         self.info.method = OTHER
 
     cdef const char *path_bytes(self, Py_ssize_t *size) noexcept:
-        """The raw path; "/" where an absolute target has none."""
+        """The raw path; "/" where an absolute target has none, and "*" for OPTIONS."""
         if self.info.path_length == 0:
             size[0] = 1
-            return b"/"
+            return b"*" if self.info.flags & ASTERISK_FORM else b"/"
         size[0] = self.info.path_length
         return self.base + self.info.path_at
 

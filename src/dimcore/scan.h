@@ -244,4 +244,19 @@ static inline int scan_field_id(const char *name, size_t size) {
     return FIELD_OTHER;
 }
 
+/* Names beside those above that say what to do with a request, or for whom: too
+ * late behind the body they would have been about (RFC 9110 6.5.1). */
+static inline int scan_modifies(const char *name, size_t size) {
+    switch (size) {
+    case 6: return scan_name_is(name, "pragma", 6);
+    case 8: return scan_name_is(name, "if-match", 8);
+    case 9: return scan_name_is(name, "forwarded", 9) || scan_name_is(name, "x-real-ip", 9);
+    case 13: return scan_name_is(name, "if-none-match", 13);
+    case 15: return scan_name_is(name, "x-forwarded-for", 15);
+    case 16: return scan_name_is(name, "x-forwarded-host", 16) || scan_name_is(name, "x-forwarded-port", 16);
+    case 17: return scan_name_is(name, "x-forwarded-proto", 17);
+    }
+    return 0;
+}
+
 #endif

@@ -21,6 +21,10 @@ cdef extern from "scan.h" nogil:
         FIELD_CONTENT_TYPE
         FIELD_AUTHORIZATION
         FIELD_PROXY_AUTHORIZATION
+        FIELD_RANGE
+        FIELD_IF_RANGE
+        FIELD_IF_MODIFIED_SINCE
+        FIELD_IF_UNMODIFIED_SINCE
         FIELD_MAX_FORWARDS
         FIELD_DATE
         FIELD_CONTENT_RANGE
@@ -46,3 +50,4 @@ cdef extern from "scan.h" nogil:
     bint scan_is_token(const char *data, size_t size)
     bint scan_name_is(const char *name, const char *lower, size_t size)
     int scan_field_id(const char *name, size_t size)
+    bint scan_modifies(const char *name, size_t size)

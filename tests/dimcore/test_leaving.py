@@ -66,6 +66,37 @@ def test_closing_unasked_lingers(serve: Serve) -> None:
     assert client.rest() == b""
 
 
+MORE = b"x" * 300_000  # than one receive takes
+
+
+def send_in_one(client: Any, data: bytes) -> None:
+    client.sock.setblocking(True)
+    client.sock.sendall(data)
+    client.sock.setblocking(False)
+
+
+def test_closing_lingers_behind_a_thread_if_more_has_come(serve: Serve) -> None:
+    """What came while the handler ran was kept for the next request, which there is none of: more may be to come."""
+    rig = serve({"GET !/slow": echo_path})
+    client = rig.connect()
+    send_in_one(client, get("/slow", "Connection: close") + MORE)
+    for _ in range(3):
+        rig.turn()
+    rig.run_job()
+    assert client.answer().body == b"/slow"
+    assert client.rest() == b""
+
+
+def test_closing_lingers_behind_a_large_answer_if_more_has_come(serve: Serve) -> None:
+    """While an answer goes out nothing is read; the end of it must not fall to a reset."""
+    rig = serve(lambda request: b"y" * 4_000_000)
+    client = rig.connect(receive_buffer=8192)
+    client.send(get("/", "Connection: close"))
+    send_in_one(client, b"x" * 1000)
+    assert len(client.answer().body) == 4_000_000
+    assert client.rest() == b""
+
+
 def test_a_half_closed_client_gets_its_answer(serve: Serve) -> None:
     rig = serve({"GET /": lambda request: b"x" * 4_000_000, "GET !/slow": echo_path, "POST /": echo_body})
     client = rig.connect(receive_buffer=8192)

@@ -21,7 +21,9 @@ FORBIDDEN = {
     b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"cookie",
     b"content-type", b"authorization", b"proxy-authorization", b"max-forwards", b"content-range",
     b"content-encoding", b"trailer", b"te", b"set-cookie", b"www-authenticate", b"cache-control", b"keep-alive",
-    b"proxy-connection",
+    b"proxy-connection", b"range", b"if-range", b"if-match", b"if-none-match", b"if-modified-since",
+    b"if-unmodified-since", b"pragma", b"forwarded", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-host",
+    b"x-forwarded-port", b"x-forwarded-proto",
 }  # fmt: skip
 
 LINE_BYTES = 1024

@@ -147,7 +147,8 @@ def model_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byte
         return None
     if match["host"] is None:
         return (match["path"], match["query"] or b"", host) if match["path"] else None
-    return (match["path"] or b"/", match["query"] or b"", match["host"]) if is_host(match["host"]) else None
+    empty = b"*" if method == b"OPTIONS" and match["query"] is None else b"/"
+    return (match["path"] or empty, match["query"] or b"", match["host"]) if is_host(match["host"]) else None
 
 
 def check_request(text: bytes, found: Any) -> None:
