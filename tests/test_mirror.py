@@ -23,6 +23,9 @@ UNTESTED = {
 WHOLE = {
     "dimserver/test_configured": "settings from every source, from the start of a process to what it serves",
     "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
+    "dimserver/gateway/test_asgi_answers": "what an app sends, from its `send` to the wire",
+    "dimserver/gateway/test_asgi_faults": "every way an app can fail, and what its client sees",
+    "dimserver/gateway/test_asgi_requests": "what an app receives, from the wire to its `receive`",
     "dimserver/gateway/test_asgi_frameworks": "Starlette, FastAPI and Socket.IO as they are, with real clients",
     "dimserver/gateway/test_asgi_websocket": "the websocket scope from the client to the app and back",
     "dimserver/test_async": "async handlers from the socket to the answer, on each asyncio loop",
