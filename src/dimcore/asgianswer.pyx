@@ -111,7 +111,8 @@ cdef class AsgiAnswer(Awaited):
         if not isinstance(status, int) or not 200 <= status <= 599:
             raise RuntimeError(f"the status of a response is 200 to 599, not {status!r:.60}")
         self.status = status
-        self.headers = message.get("headers", ())
+        headers = message.get("headers", ())
+        self.headers = headers if type(headers) is list or type(headers) is tuple else list(headers)
         self.has_trailers = message.get("trailers", False)
         self.state = EXPECTS_BODY
         return 0

@@ -51,6 +51,25 @@ def test_what_may_not_be_sent(play: Any, messages: list[Any], told: str, waits: 
     assert faults[0].startswith(told)
 
 
+@pytest.mark.parametrize("coding", [False, True])
+def test_headers_that_can_be_gone_through_once(play: Any, coding: bool) -> None:
+    """They are looked at twice where the one field is among them that the server drops."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        fields = [(b"x-one", b"1"), *([(b"transfer-encoding", b"chunked")] if coding else []), (b"x-two", b"2")]
+        await send({**START, "headers": (pair for pair in fields)})
+        await send(BODY)
+
+    async def script(bench: Bench) -> None:
+        bench.sock.send(LAST)
+        head, _, body = (await bench.rest()).partition(b"\r\n\r\n")
+        assert b"x-one: 1\r\n" in head
+        assert b"x-two: 2\r\n" in head
+        assert body == b"ok"
+
+    play(app, script)
+
+
 def test_a_stream_and_a_request_behind_it(play: Any) -> None:
     """The end of a stream frees the connection, also for a request that was there before."""
 
