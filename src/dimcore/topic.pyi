@@ -3,32 +3,16 @@ from typing import Any, Self, final
 
 from typing_extensions import Buffer
 
+from dimcore.topicroom import Hub
 from dimcore.websocket import WebSocket
 
-# Of the core alone.
 @final
-class Note: ...
-
-@final
-class Batch: ...
-
-@final
-class Member:
-    def end(self) -> None: ...
-
-@final
-class Room:
-    def __new__(cls, hub: Topics, name: str) -> Self: ...
-
-@final
-class Topics:
+class Topics(Hub):
     def __new__(
         cls, *, max_topics: int = 100000, max_per_socket: int = 100, max_waiting: int = 16777216, slice_us: int = 100
     ) -> Self: ...
     @property
     def used(self) -> bool: ...
-    @property
-    def waiting(self) -> int: ...
     @property
     def max_waiting(self) -> int: ...
     @property
@@ -41,10 +25,6 @@ class Topics:
     def published(self) -> int: ...
     @property
     def received(self) -> int: ...
-    @property
-    def sent(self) -> int: ...
-    @property
-    def lost(self) -> int: ...
     @property
     def dropped(self) -> int: ...
     @property

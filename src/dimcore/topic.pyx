@@ -4,35 +4,31 @@
 
 A publish puts a frame into a queue and returns.  When the events of the round are
 served, what was published to a topic meanwhile is joined to batches, and every
-subscriber gets a batch with one send of the same bytes.  Who does not take them
-at once has a reference to them in its outbox, not a copy.  So a busy topic
-costs one system call a subscriber and round, not one a message.
+subscriber gets a batch with one send of the same bytes (`topicroom.pyx`).  So a busy
+topic costs one system call a subscriber and round, not one a message.
 
 Ten thousand sends take tens of milliseconds.  They are made in slices with rounds
 of the loop between them, so that nobody else waits longer than a slice.  A topic
 keeps the order of its messages all the same: the next batch begins when the one
-before is through.  Subscribers stand in a list in the order they joined, so that
-a slice goes on where the last one ended, and stops at those who came later.
+before is through.
 
-A compressed message is made once for all sockets that agreed on the same
-parameters, by a compressor that knows no message before it; any receiver can
-inflate that.  But it moves the receiver's window on without its own compressor's
-knowledge, whose distances would then point to the wrong bytes.  So that one is
-begun anew (RFC 7692 7.2.3.2: nothing obliges a sender to refer to what was).
+A message that was compressed for many (`topicnote.pyx`) moves the receiver's window
+on without its own compressor's knowledge, whose distances would then point to the
+wrong bytes.  So that one is begun anew (RFC 7692 7.2.3.2: nothing obliges a sender
+to refer to what was).
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t
 
 from dimcore.channel cimport CLOSE, GONE
 from dimcore.clock cimport monotonic_ns
-from dimcore.frames cimport HEAD_MOST, OP_BINARY, OP_TEXT, frame_write_head
-from dimcore.limits cimport KIB, MIB
-from dimcore.websocket cimport CLOSE_SENT, OFFER_LOST, OFFER_TAKEN, WebSocket
+from dimcore.frames cimport OP_BINARY, OP_TEXT
+from dimcore.limits cimport MIB
+from dimcore.topicnote cimport NOTE_COST, whole_frame
+from dimcore.websocket cimport CLOSE_SENT
 
 from collections import deque as _deque
 
@@ -43,236 +39,10 @@ cdef extern from "Python.h":
 
 cdef enum:
     NAME_MOST = 255              # bytes of UTF-8: its length is one byte where workers tell each other
-    BATCH_BYTES = 64 * KIB       # joined to one send; a larger message stands alone
-    BATCH_MOST = 256             # messages of a batch: more would only be longer lists
-    CHECK_EACH = 8               # sends between two looks at the clock
-    NOTE_COST = 128              # what a message counts for beside its bytes
 
 
 @cython.final
-@cython.no_gc
-cdef class Note:
-
-    cdef bytes payload(self):
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.frame) - self.head_size
-        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.frame) + self.head_size, size)
-
-    cdef bytes packed_for(self, object key, object codec):
-        """The compressed frame for those who agreed on `key`; the plain one where it is too short for that."""
-        cdef bytes packed
-        if PyBytes_GET_SIZE(self.frame) - self.head_size < <Py_ssize_t> codec.threshold:
-            return self.frame
-        if self.packed is None:
-            self.packed = {}
-        packed = <bytes> self.packed.get(key)
-        if packed is None:
-            packed = _frame(self.opcode, True, <bytes?> codec.deflate_apart(self.payload()))
-            self.packed[key] = packed
-        return packed
-
-
-@cython.final
-@cython.no_gc
-cdef class Batch:
-
-    cdef bytes frames(self):
-        if self.whole is None:
-            notes = self.notes
-            self.whole = (<Note> notes[0]).frame if len(notes) == 1 else b"".join([(<Note> n).frame for n in notes])
-        return self.whole
-
-    cdef tuple packed_for(self, object key, object codec):
-        cdef tuple found
-        cdef Note note
-        cdef bytes frame
-        if self.packed is None:
-            self.packed = {}
-        found = <tuple> self.packed.get(key)
-        if found is None:
-            frames = []
-            compressed = False
-            for note in self.notes:
-                frame = note.packed_for(key, codec)
-                compressed = compressed or frame is not note.frame
-                frames.append(frame)
-            found = (frames[0] if len(frames) == 1 else b"".join(frames), compressed)
-            self.packed[key] = found
-        return found
-
-
-# Outside the collector, as the sockets are: the links are taken apart when a socket closes.
-@cython.final
-@cython.no_gc
-cdef class Member:
-
-    def end(self):
-        """The socket is closed: leave this topic and the others it is in."""
-        cdef Member member = self, following
-        while member is not None and member.room is not None:
-            following = member.also
-            member.room.hub.leave(member)
-            member = following
-
-
-@cython.final
-@cython.no_gc
-cdef class Room:
-
-    def __cinit__(self, Topics hub, str name):
-        self.hub = hub
-        self.name = name
-        self.members = {}
-        self.queue = []
-
-    cdef int link(self, Member member) except -1:
-        self.members[member.socket] = member
-        member.since = self.published
-        member.before = self.tail
-        if self.tail == NULL:
-            self.head = <PyObject *> member
-        else:
-            (<Member> self.tail).after = <PyObject *> member
-        self.tail = <PyObject *> member
-        return 0
-
-    cdef int unlink(self, Member member) except -1:
-        if self.cursor == <PyObject *> member:
-            self.cursor = member.after
-        if member.before == NULL:
-            self.head = member.after
-        else:
-            (<Member> member.before).after = member.after
-        if member.after == NULL:
-            self.tail = member.before
-        else:
-            (<Member> member.after).before = member.before
-        member.before = member.after = NULL
-        del self.members[member.socket]
-        return 0
-
-    cdef Batch take(self):
-        """The next messages of the queue, as many as go out with one send; None when there are none."""
-        cdef Batch batch
-        cdef Note note
-        cdef int64_t size
-        if self.queued == len(self.queue):
-            return None
-        batch = Batch.__new__(Batch)
-        batch.notes = []
-        batch.first = self.published - <uint64_t> (len(self.queue) - self.queued) + 1
-        while self.queued < len(self.queue) and len(batch.notes) < BATCH_MOST:
-            note = <Note> self.queue[self.queued]
-            size = PyBytes_GET_SIZE(note.frame)
-            if batch.notes and batch.size + size > BATCH_BYTES:
-                break
-            self.queue[self.queued] = None
-            self.queued += 1
-            batch.notes.append(note)
-            batch.size += size
-            batch.excludes = batch.excludes or note.excluded is not None
-        batch.last = batch.first + <uint64_t> len(batch.notes) - 1
-        if self.queued == len(self.queue):
-            self.queue.clear()
-            self.queued = 0
-        elif self.queued >= BATCH_MOST:
-            del self.queue[:self.queued]
-            self.queued = 0
-        return batch
-
-    cdef Py_ssize_t discard_queue(self) noexcept:
-        """Forget what is queued; how many messages that were."""
-        cdef Py_ssize_t number = len(self.queue) - self.queued
-        cdef Py_ssize_t at
-        for at in range(self.queued, len(self.queue)):
-            self.hub.waiting -= PyBytes_GET_SIZE((<Note> self.queue[at]).frame) + NOTE_COST
-        self.queue.clear()
-        self.queued = 0
-        return number
-
-    cdef Py_ssize_t discard(self) noexcept:
-        """The same and what is at hand; not while it is being handed out."""
-        cdef Py_ssize_t number = self.discard_queue()
-        if self.batch is not None:
-            number += len(self.batch.notes)
-            self.hub.waiting -= self.batch.size + NOTE_COST * len(self.batch.notes)
-            self.batch = None
-        self.cursor = NULL
-        return number
-
-    cdef bint advance(self, int64_t deadline) except -1:
-        """Hand out what is queued until the time is over; whether all is done."""
-        cdef Member member
-        cdef int handed = 0
-        while True:
-            if self.batch is None:
-                self.batch = self.take()
-                if self.batch is None:
-                    return True
-                self.cursor = self.head
-            while self.cursor != NULL:
-                member = <Member> self.cursor
-                if member.since >= self.batch.last:      # so did all behind it
-                    break
-                self.cursor = member.after
-                try:
-                    self.hand(member, self.batch)
-                except Exception as error:
-                    self.hub.tell(error)
-                handed += 1
-                if handed % CHECK_EACH == 0 and monotonic_ns() >= deadline:
-                    return False
-            self.cursor = NULL
-            self.hub.waiting -= self.batch.size + NOTE_COST * len(self.batch.notes)
-            self.batch = None
-
-    cdef int hand(self, Member member, Batch batch) except -1:
-        """Send a batch to one subscriber, as much of it as is meant for it."""
-        cdef WebSocket socket = member.socket
-        cdef Note note
-        cdef int64_t number
-        cdef tuple packed
-        cdef bytes frames
-        cdef int outcome
-        if socket.flags & CLOSE_SENT or socket.connection.flags & (GONE | CLOSE):
-            return 0
-        if batch.excludes or member.since >= batch.first:
-            number = batch.first
-            for note in batch.notes:
-                if <uint64_t> number > member.since and note.excluded is not socket:
-                    self.hand_note(socket, note)
-                number += 1
-            return 0
-        if socket.inflater is None:
-            outcome = socket.offer(batch.frames())
-        else:
-            packed = batch.packed_for(socket.inflater.shared, socket.inflater)
-            frames = <bytes> packed[0]
-            outcome = socket.offer(frames)
-            if outcome == OFFER_TAKEN and packed[1]:
-                socket.inflater.restart()
-        if outcome == OFFER_TAKEN:
-            self.hub.sent += <uint64_t> len(batch.notes)
-        elif outcome == OFFER_LOST:
-            self.hub.lost += <uint64_t> len(batch.notes)
-        return 0
-
-    cdef int hand_note(self, WebSocket socket, Note note) except -1:
-        cdef bytes frame = note.frame
-        cdef int outcome
-        if socket.inflater is not None:
-            frame = note.packed_for(socket.inflater.shared, socket.inflater)
-        outcome = socket.offer(frame)
-        if outcome == OFFER_TAKEN:
-            self.hub.sent += 1
-            if frame is not note.frame:
-                socket.inflater.restart()
-        elif outcome == OFFER_LOST:
-            self.hub.lost += 1
-        return 0
-
-
-@cython.final
-cdef class Topics:
+cdef class Topics(Hub):
     """The topics of one worker.
 
     Args:
@@ -372,11 +142,11 @@ cdef class Topics:
             return True
         note = Note.__new__(Note)
         note.opcode = OP_TEXT if text else OP_BINARY
-        note.frame = _frame(note.opcode, False, payload)
+        note.frame = whole_frame(note.opcode, False, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
         note.head_size = <int> (PyBytes_GET_SIZE(note.frame) - PyBytes_GET_SIZE(payload))
         if not self.admit(note):
             return False
-        _queue(room, note)
+        self.put(room, note)
         return True
 
     def run(self):
@@ -438,7 +208,7 @@ cdef class Topics:
             raise UsageError(f"a message must be str, bytes, bytearray or memoryview, not {type(message).__name__}")
         if size > self.max_waiting:
             raise UsageError(f"a message of {size} bytes: at most {self.max_waiting} may wait (topic-buffer)")
-        note.frame = _frame_of(note.opcode, False, data, size)
+        note.frame = whole_frame(note.opcode, False, data, size)
         note.head_size = <int> (PyBytes_GET_SIZE(note.frame) - size)
         note.excluded = excluded
         return note
@@ -459,12 +229,21 @@ cdef class Topics:
         if room is None:
             self.waiting -= PyBytes_GET_SIZE(note.frame) + NOTE_COST
         else:
-            _queue(room, note)
+            self.put(room, note)
         if self.outlets:
             payload = note.payload()
             for outlet in self.outlets:
                 outlet(name, note.opcode == OP_TEXT, payload)
         return 0
+
+    cdef int put(self, Room room, Note note) except -1:
+        """Queue a message for those in a room."""
+        room.queue.append(note)
+        room.published += 1
+        if not room.busy:
+            room.busy = True
+            self.work.append(room)
+        return self.schedule()
 
     cdef int schedule(self) except -1:
         if not self.scheduled and self.soon is not None:
@@ -500,30 +279,6 @@ cdef class Topics:
     cdef void tell(self, object error) noexcept:
         if self.report is not None:
             self.report("a message of a topic could not be handed out", error)
-
-
-cdef int _queue(Room room, Note note) except -1:
-    room.queue.append(note)
-    room.published += 1
-    if not room.busy:
-        room.busy = True
-        room.hub.work.append(room)
-    room.hub.schedule()
-    return 0
-
-
-cdef bytes _frame(int opcode, bint compressed, bytes payload):
-    return _frame_of(opcode, compressed, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
-
-
-cdef bytes _frame_of(int opcode, bint compressed, const char *data, size_t size):
-    cdef char head[HEAD_MOST]
-    cdef int head_size = frame_write_head(head, opcode, True, compressed, size, NULL)
-    cdef bytes frame = PyBytes_FromStringAndSize(NULL, head_size + size)
-    memcpy(PyBytes_AS_STRING(frame), head, head_size)
-    if size:
-        memcpy(PyBytes_AS_STRING(frame) + head_size, data, size)
-    return frame
 
 
 cdef WebSocket _socket(object ws):

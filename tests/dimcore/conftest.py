@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.dimcore import asgi_rig
+from tests.dimcore.topic_hall import Hall, Peer
 
 from dimcore import (
     Acceptor,
@@ -309,3 +310,19 @@ def play(serve: Callable[..., Rig]) -> Callable[..., Rig]:
         return rigs[-1]
 
     return run
+
+
+@pytest.fixture
+def hall(serve: Callable[..., Rig]) -> Hall:
+    return Hall(serve)
+
+
+@pytest.fixture
+def many(hall: Hall) -> Iterator[list[Peer]]:
+    """Three hundred subscribers: several slices."""
+    peers = [hall.enter() for _ in range(300)]
+    for peer in peers:
+        hall.topic.subscribe(peer.ws)
+    yield peers
+    for peer in peers:
+        peer.client.sock.close()

@@ -1,0 +1,7 @@
+from typing import final
+
+@final
+class Note: ...
+
+@final
+class Batch: ...
