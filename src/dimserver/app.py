@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["App", "OptimizedDimensionalServer", "is_async"]
 
 CO_ASYNC = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR of `inspect`, whose import costs more than this module
+CO_VARARGS = 0x04
 
 
 def is_async(handler: object) -> bool:
@@ -41,6 +42,21 @@ def is_async(handler: object) -> bool:
         return True
     # `inspect.markcoroutinefunction`, and what compiled coroutine functions have instead of flags.
     return any(getattr(function, mark, None) is not None for mark in ("_is_coroutine_marker", "_is_coroutine"))
+
+
+FUNCTION = type(is_async)  # `types` is not loaded for its sake
+
+
+def _check_pattern(pattern: object, decorator: str) -> None:
+    if not isinstance(pattern, str):
+        shown = getattr(pattern, "__qualname__", repr(pattern))
+        raise HandlerError(f'{shown:.80} is no path: it is written @app.{decorator}("/path")')
+
+
+def _check_arguments(handler: object, what: str, gets: str) -> None:
+    """A handler that can be given nothing would fail with every request; any other mistake is too rare to look for."""
+    if isinstance(handler, FUNCTION) and not (handler.__code__.co_argcount or handler.__code__.co_flags & CO_VARARGS):
+        raise HandlerError(f"{what}: {handler.__qualname__} takes no argument; a handler is given the {gets}")
 
 
 class App:
@@ -96,8 +112,9 @@ class App:
         Raises:
             dimcore.RoutePatternError: `pattern` cannot be read.
             dimcore.RouteConflict: it is taken already for one of `methods`.
-            HandlerError: `handler` is async and `blocking`, or neither and `stream`.
+            HandlerError: `handler` is async and `blocking`, or neither and `stream`; or it takes no argument.
         """
+        _check_pattern(pattern, "route")
         if handler is None:
             return lambda decorated: self.route(
                 pattern, decorated, methods=methods, exact=exact, blocking=blocking, stream=stream
@@ -179,8 +196,9 @@ class App:
             dimcore.RoutePatternError: `pattern` cannot be read.
             dimcore.RouteConflict: it is taken already for GET.
             dimcore.UsageError: the handler has none of the methods.
-            HandlerError: one of them, or `on_request`, is async.
+            HandlerError: one of them, or `on_request`, is async; or the handler is a plain function.
         """
+        _check_pattern(pattern, "websocket")
         if handler is None:
             return lambda decorated: self.websocket(
                 pattern, decorated, origins=origins, subprotocols=subprotocols, on_request=on_request, exact=exact
@@ -190,6 +208,12 @@ class App:
         if on_request is not None and is_async(on_request):
             raise HandlerError(f"WebSocket {pattern}: on_request is async; it has to answer at once")
         asynchronous = not isinstance(handler, type) and is_async(handler)
+        _check_arguments(handler, f"WebSocket {pattern}", "socket")
+        if not asynchronous and isinstance(handler, FUNCTION):
+            raise HandlerError(
+                f"WebSocket {pattern}: {handler.__qualname__} is a plain function; an async one is called with the "
+                "socket, and a class has on_message and the like"
+            )
         for name in ("on_request", "on_open", "on_message", "on_close", "on_drain"):
             method = getattr(handler, name, None)
             if method is not None and is_async(method):
@@ -245,6 +269,8 @@ class App:
         return app
 
     def _method(self, method: str, pattern: str, exact: bool, blocking: bool, stream: bool) -> Callable[[H], H]:
+        _check_pattern(pattern, method.lower())
+
         def register(handler: H) -> H:
             self._register(method, pattern, handler, exact, blocking, stream)
             return handler
@@ -252,6 +278,7 @@ class App:
         return register
 
     def _register(self, method: str, pattern: str, handler: Handler, exact: bool, blocking: bool, stream: bool) -> None:
+        _check_arguments(handler, f"{method} {pattern}", "request")
         waits = is_async(handler)
         if waits and blocking:
             raise HandlerError(f"{method} {pattern}: an async handler runs on the loop; it cannot be blocking as well")

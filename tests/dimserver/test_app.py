@@ -106,6 +106,35 @@ def test_a_marked_handler_is_async() -> None:
     assert is_async(mark(lambda request: str(request.path)))
 
 
+@pytest.mark.parametrize("name", ["get", "post", "head", "route", "websocket"])
+def test_a_decorator_without_its_path(name: str) -> None:
+    app = App()
+    with pytest.raises(HandlerError, match=rf'^handler is no path: it is written @app\.{name}\("/path"\)$'):
+        getattr(app, name)(handler)
+    with pytest.raises(HandlerError, match=r"^5 is no path"):
+        getattr(app, name)(5)
+
+
+def test_a_handler_that_takes_nothing() -> None:
+    def bare() -> str:
+        return "hello"
+
+    async def later() -> str:
+        return "hello"
+
+    app = App()
+    for function in (bare, later):
+        with pytest.raises(HandlerError, match=r"^GET /a: \S+ takes no argument; a handler is given the request$"):
+            app.get("/a")(function)  # type: ignore[type-var]
+    with pytest.raises(HandlerError, match="takes no argument"):
+        app.route("/a", bare, methods=["PUT"])  # type: ignore[arg-type]
+    with pytest.raises(HandlerError, match=r"^WebSocket /a: \S+ takes no argument; a handler is given the socket$"):
+        app.websocket("/a")(later)
+    assert list(app.routes()) == []
+    app.get("/a")(lambda *request: "any")
+    app.get("/b")(lambda request=None: "any")
+
+
 def test_streaming_is_for_who_can_wait() -> None:
     app = App()
     with pytest.raises(HandlerError, match=r"^POST /a: stream is for handlers that can wait"):

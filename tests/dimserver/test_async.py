@@ -26,9 +26,10 @@ Serve = Callable[..., Any]
 Start = Callable[..., Any]
 
 APP = """
-import asyncio, time
+import asyncio, logging, time
 from dimserver import App
 app = App()
+logging.getLogger("asyncio").setLevel("ERROR")  # in development mode it tells of every slow step of a busy machine
 
 @app.get("/")
 async def hello(request):

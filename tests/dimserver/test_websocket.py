@@ -190,6 +190,14 @@ def test_async_methods_are_refused() -> None:
         App().websocket("/", Silent, on_request=Wrong().on_message)
 
 
+def test_a_plain_function_is_refused() -> None:
+    with pytest.raises(HandlerError, match=r"^WebSocket /: \S*echo is a plain function; an async one is"):
+
+        @App().websocket("/")
+        def echo(ws: Any) -> None:
+            pass
+
+
 class Silent:
     def on_message(self, ws: Any, message: str) -> None:
         pass
