@@ -69,8 +69,8 @@ def test_a_flood_at_the_door_does_not_keep_others_waiting(serve: Serve) -> None:
             inside.receive()
         inside.left = b""
         work.append(done)
-    assert max(later - earlier for earlier, later in pairwise(work)) <= 4 * BATCH
-    assert len(work) > 20
+    assert max(later - earlier for earlier, later in pairwise(work)) <= 8 * BATCH
+    assert len(work) > 5
     rig.turn_for(0.05)
     for sock in crowd:
         assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")

@@ -51,6 +51,25 @@ def down(request):
 @app.get("/down/thread", blocking=True)
 def down_thread(request):
     return down(request)
+
+@app.get("/some")
+def some(request):
+    return (b"x" * 65536 for _ in range(40))
+
+@app.get("/some/thread", blocking=True)
+def some_thread(request):
+    return some(request)
+
+@app.get("/some/async")
+async def some_async(request):
+    async def pieces():
+        for piece in some(request):
+            yield piece
+    return pieces()
+
+@app.get("/some/whole")
+def whole(request):
+    return b"x" * 65536 * 40
 """
 
 
@@ -81,6 +100,23 @@ linux = pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason
 def program(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / "streams.py").write_text(APP)
     return tmp_path
+
+
+# --- the end ------------------------------------------------------------------------------------
+
+
+def test_the_last_answer_is_whole_whatever_the_client_sends_behind_its_request(
+    child: Start, program: pathlib.Path
+) -> None:
+    """A server that closes with something unread resets the connection, and what the client had not read is gone."""
+    server = child("run", "streams:app", "--port", "0", cwd=program)
+    address = server.connect().sock.getpeername()
+    for path in ("/some", "/some/thread", "/some/async", "/some/whole"):
+        with socket.create_connection(address, PATIENCE) as client:
+            client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode() + b"y" * 300_000)
+            time.sleep(0.05)  # so that the server is done with what it can send
+            received = b"".join(iter(lambda: client.recv(1 << 20), b""))
+        assert received.count(b"x") == 40 * 65536, path
 
 
 # --- memory -------------------------------------------------------------------------------------

@@ -145,7 +145,8 @@ LIMITS: tuple[Setting, ...] = (
     ),
     Setting(
         DEADLINES, "timeout-linger", _DEADLINE, 2 * SECOND,
-        "After an error answer, what the client still sends is read and dropped for this long.",
+        "After an error answer, or the last one of a connection where more has come, what the client still sends is "
+        "read and dropped for this long.",
         "Closing at once would reset the connection and destroy the answer on its way (RFC 9112 section 9.6).",
     ),
     Setting(
