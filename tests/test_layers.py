@@ -38,7 +38,7 @@ CORE = (
     ("pipeline", "logline", "wsgiinput"),
     ("core",),
     ("channel", "board"),
-    ("websocket", "environ", "asgiscope"),
+    ("websocket", "environ", "asgiscope", "roll"),
     ("wsgi",),
     ("exchange", "topicnote", "socketqueue"),
     ("topicroom",),

@@ -48,6 +48,7 @@ from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate
 from dimcore.proxyhead import read_proxy_header
 from dimcore.query import QueryParams
 from dimcore.request import RequestPoint, parse_request
+from dimcore.roll import Roll
 from dimcore.router import Route, Router, RouteSubstrate
 from dimcore.stream import Composite, FileBody
 from dimcore.topic import Topic, Topics
@@ -93,6 +94,7 @@ __all__ = [
     "RequestResponseManifold",
     "RequestSubstrate",
     "ResponseError",
+    "Roll",
     "Route",
     "RouteConflict",
     "RoutePatternError",

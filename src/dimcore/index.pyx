@@ -315,28 +315,6 @@ cdef class Index:
         cell.view = <PyObject *>snapshot
         return snapshot
 
-    def oldest(self, spiral, layer, Py_ssize_t most):
-        """The points of a cell that entered it first, oldest first; O(their number), however many there are.
-
-        Args:
-            most: how many at the most.
-
-        Raises:
-            InvalidCoordinate: the coordinate is not one.
-        """
-        cdef int at_spiral = spiral_of(spiral)
-        cdef int at_layer = layer_of(layer)
-        cdef list found = []
-        cdef PyObject *at
-        if self.rows[at_spiral] == NULL:
-            return found
-        at = self.rows[at_spiral][at_layer].first
-        while at != NULL and len(found) < most:
-            # The list grows meanwhile, but nothing of Python's runs: it holds no object of a type that it has to ask.
-            found.append(<object> at)
-            at = (<Point> at).next
-        return found
-
     def get_by_id(self, point_id, /):
         """The point with this id, or None.  An id that no point has is an answer, not an error."""
         cdef PyObject *found = self.find(point_id)

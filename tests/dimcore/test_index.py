@@ -644,23 +644,3 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
-
-
-def test_the_oldest_of_a_cell() -> None:
-    index = Index()
-    points = [Point(0, 3) for _ in range(5)]
-    for point in points:
-        index.add(point)
-    assert index.oldest(0, 3, 2) == points[:2]
-    assert index.oldest(0, 3, 5) == index.oldest(0, 3, 9) == points
-    assert index.oldest(0, 3, 0) == index.oldest(0, 3, -1) == index.oldest(0, 4, 2) == index.oldest(9, 3, 2) == []
-    index.move(points[0].id, 0, 3)
-    assert index.oldest(0, 3, 1) == [points[1]]
-    for spiral, layer in ((64, 1), (-1, 1), (0, 0), (0, 8)):
-        with pytest.raises(InvalidCoordinate):
-            index.oldest(spiral, layer, 1)
-    held = index.oldest(0, 3, 5)
-    del points, point
-    for each in held:
-        index.remove(each.id)
-    assert [type(each) for each in held] == [Point] * 5

@@ -1,8 +1,9 @@
 """Workers of one server asking each other, over Unix sockets in a directory that is theirs alone.
 
-A question is one message and so is its answer; then the connection ends.  Nobody
-waits: both sides are callbacks of a loop, and who does not answer in time is
-named as missing.  The directory has mode 0700, so whoever can connect could as
+A question is one message and so is its answer; then the connection ends.  A long
+answer is made and sent in slices, one a round of the loop, and never faster than
+it is taken.  Nobody waits: both sides are callbacks of a loop, and who does not
+answer in time is named as missing.  The directory has mode 0700, so whoever can connect could as
 well attach a debugger; what comes is still bounded in size and time.
 """
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 import marshal
 import os
 import socket
+import struct
+from collections.abc import Iterator
 from functools import partial
 
 TYPE_CHECKING = False
@@ -31,7 +34,11 @@ MOST_QUESTION = 4096  # bytes
 MOST_ANSWER = 16 << 20  # bytes; 10,000 connections listed take 3 MB
 MOST_ASKING = 32  # questions a worker serves at a time
 BACKLOG = 64
-PIECE = 1 << 18  # bytes
+PIECE = 1 << 16  # bytes; more at once would be more than a moment's work for either side
+
+# An answer on its way: | kind, 1 byte | size, 4 | plain values |
+FRAME = struct.Struct("=BI")
+WHOLE, SLICE, LAST = 1, 2, 3  # all there is; one of several; no more of them, and nothing in it
 
 
 class Peers:
@@ -41,8 +48,8 @@ class Peers:
         directory: where each worker has its socket; None for a worker that is alone.
         number: this one's.
         loop: of this worker.
-        answer: called with a question, a tuple of plain values; returns plain values.  What it raises is told to
-            `trouble`, and the one who asked gets no answer.
+        answer: called with a question, a tuple of plain values; returns plain values, or an iterator of such, which
+            is asked for one a round.  What either raises is told to `trouble`, and the one who asked gets no answer.
         trouble: told of such an exception.
 
     Raises:
@@ -99,16 +106,9 @@ class Peers:
             sock.close()
             return
         sock.setblocking(False)
-        asked = _Asked(sock, self._loop, self._answered, self._asked.discard)
+        asked = _Asked(sock, self._loop, self._answer, self._trouble, self._asked.discard)
         self._asked.add(asked)
         self._loop.call_later(HELD, asked.close)
-
-    def _answered(self, question: Any) -> bytes | None:
-        try:
-            return marshal.dumps(self._answer(*question))
-        except Exception as error:
-            self._trouble(error)
-            return None
 
     def ask(self, numbers: Iterable[int], question: tuple[Any, ...], done: Done, seconds: float = PATIENCE) -> None:
         """Ask other workers.
@@ -116,8 +116,8 @@ class Peers:
         Args:
             numbers: whom.
             question: plain values.
-            done: called once, on a later round of the loop, with the answers by number, and for those without one
-                the reason by number.
+            done: called once, on a later round of the loop, with the answers by number, a list where one was made in
+                slices, and for those without one the reason by number.
             seconds: to wait for the slowest.
         """
         asking = _Round(self._loop, done, seconds)
@@ -150,15 +150,18 @@ class _Asked:
         self,
         sock: socket.socket,
         loop: Loop,
-        answer: Callable[[Any], bytes | None],
+        answer: Callable[..., Any],
+        trouble: Callable[[Exception], object],
         closed: Callable[[_Asked], object],
     ) -> None:
         self._sock = sock
         self._loop = loop
         self._answer = answer
+        self._trouble = trouble
         self._closed = closed
         self._data = b""
         self._left = memoryview(b"")
+        self._slices: Iterator[Any] | None = None
         loop.selector.register(sock, READABLE, self._ready)
 
     def _ready(self, mask: int) -> None:
@@ -182,17 +185,45 @@ class _Asked:
         except (ValueError, TypeError):
             self.close()
             return
-        answer = self._answer(question)
-        if answer is None:
-            self.close()
+        try:
+            answer = self._answer(*question)
+            if isinstance(answer, Iterator):
+                self._slices = answer
+                self._next()
+            else:
+                self._put(WHOLE, marshal.dumps(answer))
+        except Exception as error:
+            self._fail(error)
             return
-        self._left = memoryview(answer)
         self._loop.selector.modify(self._sock, WRITABLE, self._ready)
         self._ready(WRITABLE)
 
+    def _put(self, kind: int, data: bytes) -> None:
+        self._left = memoryview(FRAME.pack(kind, len(data)) + data)
+
+    def _next(self) -> None:
+        if self._slices is None:
+            return
+        try:
+            self._put(SLICE, marshal.dumps(next(self._slices)))
+        except StopIteration:
+            self._slices = None
+            self._put(LAST, b"")
+
+    def _fail(self, error: Exception) -> None:
+        self.close()
+        self._trouble(error)
+
     def _send(self) -> None:
-        self._left = self._left[self._sock.send(self._left[:PIECE]) :]
+        # One slice a round: what the socket took, it takes the next of when the loop comes by again.
         if not self._left:
+            try:
+                self._next()
+            except Exception as error:
+                self._fail(error)
+                return
+        self._left = self._left[self._sock.send(self._left[:PIECE]) :]
+        if not self._left and self._slices is None:
             self.close()
 
     def close(self) -> None:
@@ -202,6 +233,49 @@ class _Asked:
             self._closed(self)
 
 
+class _Coming:
+    """An answer that arrives.
+
+    Attributes:
+        answer: once it is whole; a list of slices where it came in such.
+        size: bytes so far.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.answer: Any = None
+        self.size = 0
+        self._slices: list[Any] = []
+        self._data = bytearray()
+
+    def take(self, piece: bytes) -> bool:
+        """Take what has come; whether that was the last of it.
+
+        Raises:
+            EOFError, ValueError, TypeError: it ends in the middle, or is no answer.
+        """
+        if not piece:
+            raise EOFError
+        self.size += len(piece)
+        self._data += piece
+        while len(self._data) >= FRAME.size:
+            kind, size = FRAME.unpack_from(self._data)
+            if kind not in (WHOLE, SLICE, LAST):
+                raise ValueError("no answer begins so")
+            if len(self._data) < FRAME.size + size:
+                break
+            if kind == LAST:
+                self.answer = self._slices
+                return True
+            value = marshal.loads(memoryview(self._data)[FRAME.size : FRAME.size + size])  # noqa: S302 - as above
+            if kind == WHOLE:
+                self.answer = value
+                return True
+            self._slices.append(value)
+            del self._data[: FRAME.size + size]
+        return False
+
+
 class _Round:
     """One question to several workers, and what came back."""
 
@@ -209,7 +283,7 @@ class _Round:
         self._loop = loop
         self._done: Done | None = done
         self._seconds = seconds
-        self._open: dict[int, tuple[socket.socket, list[bytes]]] = {}
+        self._open: dict[int, _Coming] = {}
         self._answers: dict[int, Any] = {}
         self._missing: dict[int, str] = {}
 
@@ -227,7 +301,7 @@ class _Round:
             sock.close()
             self._missing[number] = "it is busy" if isinstance(error, BlockingIOError) else str(error)
         else:
-            self._open[number] = sock, []
+            self._open[number] = _Coming(sock)
 
     def lose(self, number: int, reason: str) -> None:
         self._missing[number] = reason
@@ -239,27 +313,26 @@ class _Round:
             self._finish()
 
     def _ready(self, number: int, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
-        sock, pieces = self._open[number]
+        coming = self._open[number]
         try:
-            piece = sock.recv(PIECE)
+            piece = coming.sock.recv(PIECE)
         except BlockingIOError:
             return
         except OSError:
             piece = b""
-        if piece:
-            pieces.append(piece)
-            if sum(map(len, pieces)) > MOST_ANSWER:
-                self._end(number, "its answer is too long")
-            return
         try:
-            self._answers[number] = marshal.loads(b"".join(pieces))  # noqa: S302 - as above
+            whole = coming.take(piece)
         except (EOFError, ValueError, TypeError):  # it ended before its answer did
             self._end(number, "it is gone")
-        else:
+            return
+        if coming.size > MOST_ANSWER:
+            self._end(number, "its answer is too long")
+        elif whole:
+            self._answers[number] = coming.answer
             self._end(number)
 
     def _end(self, number: int, reason: str = "") -> None:
-        sock, _ = self._open.pop(number)
+        sock = self._open.pop(number).sock
         self._loop.selector.unregister(sock)
         sock.close()
         if reason:

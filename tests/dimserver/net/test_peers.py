@@ -80,6 +80,61 @@ def test_large_answers(rig: Rig) -> None:
     assert answers[2] == rows
 
 
+def test_an_answer_in_slices_is_made_one_a_round(rig: Rig) -> None:
+    rounds = 0
+    made: list[int] = []
+
+    def slices(count: int) -> Iterator[list[int]]:
+        for number in range(count):
+            made.append(rounds)
+            yield [number] * 100
+
+    def count_rounds() -> None:
+        nonlocal rounds
+        rounds += 1
+        rig.loop.call_soon(count_rounds)
+
+    one = rig.worker(1)
+    rig.worker(2, slices)
+    rig.loop.call_soon(count_rounds)
+    assert rig.ask(one, [2], 5, seconds=PATIENCE) == ({2: [[number] * 100 for number in range(5)]}, {})
+    assert len(set(made)) == 5
+    assert rig.ask(one, [2], 0, seconds=PATIENCE) == ({2: []}, {})
+
+
+def test_slices_are_not_made_faster_than_they_are_taken(rig: Rig) -> None:
+    made = 0
+
+    def slices(*question: object) -> Iterator[str]:
+        nonlocal made
+        while True:
+            made += 1
+            yield "x" * 50_000
+
+    worker = rig.worker(1, slices)
+    with strange(rig, marshal.dumps(("list",))):
+        before = -1
+        for _ in range(100):
+            before = made
+            end = time.monotonic() + 0.02
+            rig.turn_until(lambda: time.monotonic() > end)  # noqa: B023 - it is over before the next
+            if made == before:
+                break
+        assert 0 < made == before < 100
+        assert worker._asked
+
+
+def test_a_fault_between_slices(rig: Rig) -> None:
+    def slices() -> Iterator[int]:
+        yield 1
+        yield 1 // len(rig.troubles)
+
+    one = rig.worker(1)
+    rig.worker(2, slices)
+    assert rig.ask(one, [2], seconds=PATIENCE) == ({}, {2: "it is gone"})
+    assert [type(error) for error in rig.troubles] == [ZeroDivisionError]
+
+
 def test_a_worker_that_is_alone(rig: Rig) -> None:
     alone = Peers(None, 0, rig.loop, lambda *question: None, rig.troubles.append)
     rig.workers.append(alone)
@@ -115,7 +170,18 @@ def test_one_that_stands_still(rig: Rig) -> None:
         assert missing == {2: "it is busy"}
 
 
-@pytest.mark.parametrize("data", [b"", marshal.dumps(["x" * 100])[:-1], b"\xff\xff", b"{"])
+def framed(kind: int, data: bytes) -> bytes:
+    return module.FRAME.pack(kind, len(data)) + data
+
+
+WHOLE = framed(module.WHOLE, marshal.dumps(["x" * 100]))
+SLICED = framed(module.SLICE, marshal.dumps(["x" * 100]))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", WHOLE[:-1], SLICED, SLICED + SLICED[:3], SLICED * 2 + framed(module.LAST, b"")[:-1],
+             framed(module.WHOLE, b"\xff\xff"), framed(9, b""), b"{"]
+)  # fmt: skip
 def test_one_that_dies_while_it_answers(rig: Rig, data: bytes) -> None:
     one = rig.worker(1)
     with socket.socket(socket.AF_UNIX) as dying:

@@ -67,6 +67,9 @@ class StatusAPI:
     def question(self, word: str, *rest: Any) -> Any:
         """What another worker asks: ``("list", spirals, layers, limit)``, ``("close", id)`` or ``("topics", limit)``.
 
+        Returns:
+            Plain values, or an iterator of such, which makes one slice of the answer after the other.
+
         Raises:
             ValueError: it is none of these.
         """

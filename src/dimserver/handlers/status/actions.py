@@ -40,7 +40,7 @@ class Close(Deferred):
         """Method, path and handler."""
         yield "POST", "/api/connections/{id}/close", self
 
-    def begin(self, request: Request, reply: Reply) -> None:  # type: ignore[override]
+    def begin(self, request: Request, reply: Reply) -> None:
         """Close it here, or have its worker do so."""
         whose = self._whose(request)
         if isinstance(whose, tuple):
@@ -56,7 +56,7 @@ class Close(Deferred):
 
         self._context.peers.ask([whose], ("close", _name(given)), done)
 
-    def __call__(self, request: Request) -> Answer:  # type: ignore[override]
+    def __call__(self, request: Request) -> Answer:
         """The same for the connections of this worker alone."""
         whose = self._whose(request)
         return whose if isinstance(whose, tuple) else _outcome(request.params["id"], False)

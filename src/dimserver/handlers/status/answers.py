@@ -4,11 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dimserver.handlers.status.types import Answer
 
-__all__ = ["answer", "forbidden", "text"]
+__all__ = ["answer", "forbidden", "listed", "text"]
 
 HEADERS = {
     "Content-Type": "application/json",
@@ -22,6 +22,15 @@ def answer(status: int, content: Mapping[str, object]) -> Answer:
     import json
 
     return status, dict(HEADERS), json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def listed(content: Mapping[str, object], name: str, items: Iterable[bytes]) -> Answer:
+    """An answer in JSON, with a list whose items are JSON already, under `name` and behind the rest."""
+    import json
+
+    head = json.dumps(content, separators=(",", ":")).encode()[:-1]
+    comma = b"," if content else b""
+    return 200, dict(HEADERS), b'%b%b"%b":[%b]}\n' % (head, comma, name.encode(), b",".join(items))
 
 
 def text(status: int, content: str) -> Answer:

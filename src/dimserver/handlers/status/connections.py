@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 
 from dimserver.handlers.status.access import may_read, refuse_reading
-from dimserver.handlers.status.answers import answer
+from dimserver.handlers.status.answers import answer, listed
 from dimserver.handlers.status.figures import look
-from dimserver.handlers.status.listing import join, rows
+from dimserver.handlers.status.listing import join, rows, spread
 from dimserver.handlers.status.names import LAYERS, pool_name
 from dimserver.handlers.status.query import BadParameter, Query
 from dimserver.http.deferred import Deferred
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from dimcore import Snapshot
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LISTED", "Connections", "in_service"]
 
 DEFAULT_LISTED = 100
-MAX_LISTED = 10_000  # rows; about 20 ms of the loop's time
+MAX_LISTED = 10_000  # rows; about 10 ms of the loop's time, in slices
+PATIENCE = 0.2  # seconds for the lists of the others
+PATIENCE_EACH = 1e-4  # seconds more for each row: a slice waits for the events of a whole round
 
 
 class Connections(Deferred):
@@ -33,6 +36,11 @@ class Connections(Deferred):
     entered first comes first.  Counts are on the board; the points of another
     worker it is asked for, and one that does not answer in time is named in
     `missing`.
+
+    A list is made in slices of some 50 us, one a round of the loop, so that nobody
+    waits for it.  So it may be some rounds old in itself: who is in it, and in
+    which state, is of one moment for each worker, the counters of a row are of
+    its slice, and who closed before that is left out.
 
     Args:
         context: the worker that answers.
@@ -47,29 +55,48 @@ class Connections(Deferred):
         """Method, path and handler."""
         yield "GET", "/api/connections", self
 
-    def begin(self, request: Request, reply: Reply) -> None:  # type: ignore[override]
-        """Ask the other workers, if points are wanted, and answer."""
+    def begin(self, request: Request, reply: Reply) -> None:
+        """Make the list, slice by slice, ask the other workers meanwhile if points are wanted, and answer."""
         snapshot = look(self._context)
         plan = self._plan(request, snapshot)
         if isinstance(plan, tuple):
             self._context.loop.call_later(0, partial(reply, plan))
             return
-        others = [number for number in in_service(snapshot) if number != self._context.entry.record]
+        own = self._context.entry.record
+        others = [number for number in in_service(snapshot) if number != own] if plan.limit else []
+        lists: dict[int, Any] = {}
+        missing: dict[int, str] = {}
 
-        def done(answers: dict[int, list[dict[str, Any]]], missing: dict[int, str]) -> None:
-            reply(plan.answer(self._own(plan), answers, missing))
+        def finish(texts: list[list[bytes]], error: BaseException | None) -> None:
+            if error is None:
+                reply(plan.answer(chain.from_iterable(texts), missing))
+            else:
+                reply(None, error)
 
-        if plan.limit == 0:
-            others = []
-        self._context.peers.ask(others, ("list", plan.spirals, plan.layers, plan.limit), done)
+        def gather(found: dict[int, Any], without: dict[int, str], error: BaseException | None = None) -> None:
+            # Comes twice at most: with this worker's own, and with those of the others.
+            if error is not None:
+                reply(None, error)
+                return
+            lists.update(found)
+            missing.update(without)
+            if len(lists) + len(missing) == len(others) + 1:
+                spread(self._context.loop, join(lists.values(), plan.limit), finish)
 
-    def __call__(self, request: Request) -> Answer:  # type: ignore[override]
-        """The same with the points of this worker alone."""
+        spread(self._context.loop, self._own(plan), lambda slices, error: gather({own: slices}, {}, error))
+        if others:
+            question = ("list", plan.spirals, plan.layers, plan.limit)
+            self._context.peers.ask(others, question, gather, PATIENCE + plan.limit * PATIENCE_EACH)
+
+    def __call__(self, request: Request) -> Answer:
+        """The same with the points of this worker alone, all at once."""
         snapshot = look(self._context)
         plan = self._plan(request, snapshot)
-        return plan if isinstance(plan, tuple) else plan.answer(self._own(plan), {}, {})
+        if isinstance(plan, tuple):
+            return plan
+        return plan.answer(chain.from_iterable(join([self._own(plan)], plan.limit)), {})
 
-    def _own(self, plan: _Plan) -> list[dict[str, Any]]:
+    def _own(self, plan: _Plan) -> Iterator[Any]:
         number = self._context.entry.record
         return rows(self._context.pools.index, number, plan.spirals, plan.layers, plan.limit)
 
@@ -107,13 +134,12 @@ class _Plan:
         self._snapshot = snapshot
         self._found = found
 
-    def answer(self, own: list[dict[str, Any]], others: dict[int, Any], missing: dict[int, str]) -> Answer:
+    def answer(self, points: Iterable[bytes], missing: dict[int, str]) -> Answer:
         pids = {worker["worker"]: worker["pid"] for worker in self._snapshot.workers}
-        self._found["points"] = join([own, *others.values()], self.limit)
         self._found["missing"] = [
             {"worker": number, "pid": pids.get(number), "reason": reason} for number, reason in sorted(missing.items())
         ]
-        return answer(200, self._found)
+        return listed(self._found, "points", points)
 
 
 def in_service(snapshot: Snapshot) -> list[int]:

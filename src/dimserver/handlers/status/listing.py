@@ -1,25 +1,30 @@
-"""The connections of one worker, as rows that can be sent to another one."""
+"""The connections of workers, as rows that can be sent to another one and joined there."""
 
 from __future__ import annotations
 
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 
-from dimserver.handlers.status.names import LAYERS, pool_name
+from dimcore import Roll
+from dimserver.handlers.status.names import POOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
-    from dimserver.handlers.status.types import Connection, Index
+    from dimcore import Index
+    from dimserver.handlers.status.types import Later
 
-    Row = dict[str, Any]
+    Row = tuple[int, int, bytes]
+    Slices = Iterable[Sequence[Row]]
 
-__all__ = ["close_connection", "join", "rows"]
+__all__ = ["close_connection", "join", "rows", "spread"]
+
+AT_ONCE = 100  # rows joined in one slice; about 50 us
 
 
-def rows(index: Index, worker: int, spirals: Iterable[int], layers: Iterable[int], limit: int) -> list[Row]:
+def rows(index: Index, worker: int, spirals: Iterable[int], layers: Iterable[int], limit: int) -> Iterator[list[Row]]:
     """The first connections of some cells, cell by cell, and within a cell the one that entered first first.
 
     Args:
@@ -27,13 +32,41 @@ def rows(index: Index, worker: int, spirals: Iterable[int], layers: Iterable[int
         worker: its number; the ids begin with it, so that they are unique among all workers.
         spirals, layers: the cells.
         limit: rows at most; cells behind it are not looked at.
+
+    Returns:
+        Slices of about 50 us each; see `dimcore.Roll`.
     """
-    return [_describe(point, worker) for point in _oldest(index, spirals, tuple(layers), limit)]
+    return Roll(index, worker, POOLS, spirals, layers, limit)
 
 
-def join(lists: Iterable[list[Row]], limit: int) -> list[Row]:
-    """The rows of several workers in the order of one."""
-    return list(islice(merge(*lists, key=_order), limit))
+def join(lists: Iterable[Slices], limit: int) -> Iterator[list[bytes]]:
+    """The rows of several workers in the order of one, without what they are ordered by; in slices."""
+    merged = islice(merge(*map(chain.from_iterable, lists)), limit)
+    while found := [text for _, _, text in islice(merged, AT_ONCE)]:
+        yield found
+
+
+def spread(loop: Later, slices: Iterator[Any], done: Callable[[list[Any], BaseException | None], object]) -> None:
+    """Make slices one a round of the loop, each behind the events of its round.
+
+    Args:
+        loop: where others are served meanwhile.
+        slices: whose `next` makes one.
+        done: called once, on a later round, with all slices, or with those there are and what went wrong.
+    """
+    made: list[Any] = []
+
+    def step() -> None:
+        try:
+            made.append(next(slices))
+        except StopIteration:
+            done(made, None)
+        except Exception as error:
+            done(made, error)
+        else:
+            loop.call_soon(step)
+
+    loop.call_soon(step)
 
 
 def close_connection(index: Index, name: str) -> bool:
@@ -44,47 +77,3 @@ def close_connection(index: Index, name: str) -> bool:
         return False
     close()
     return True
-
-
-def _order(row: Row) -> tuple[int, int, float]:
-    return row["spiral"], row["layer"], -row["idle"]
-
-
-def _oldest(index: Index, spirals: Iterable[int], layers: tuple[int, ...], limit: int) -> Iterator[Connection]:
-    # No more than is wanted: a snapshot of a cell with ten thousand points touches each of them, twice.
-    for spiral in spirals:
-        if spiral < index.spirals:  # other workers may have more
-            for layer in layers:
-                if limit and index.count_at(spiral, layer):
-                    found = list(index.oldest(spiral, layer, limit))
-                    limit -= len(found)
-                    yield from found
-
-
-def _describe(point: Connection, worker: int) -> Row:
-    # A program may add points of its own to the pools; those have an age, but no traffic.
-    request = getattr(point, "request", None)
-    proxy = getattr(point, "proxy", None)
-    return {
-        "id": f"{worker}-{point.id}",
-        "worker": worker,
-        "client": _client(point.address),
-        "proxy": None if proxy is None else proxy if isinstance(proxy, str) else _client(proxy),
-        "spiral": point.spiral,
-        "pool": pool_name(point.spiral),
-        "layer": point.layer,
-        "layer_name": LAYERS[point.layer - 1] if 1 <= point.layer <= len(LAYERS) else "",
-        "age": round(point.age_seconds, 3),
-        "idle": round(point.idle_seconds, 3),
-        "requests": getattr(point, "requests", 0),
-        "bytes_in": getattr(point, "bytes_in", 0),
-        "bytes_out": getattr(point, "bytes_out", 0),
-        "stage": None if request is None else request.stage_name,
-    }
-
-
-def _client(address: tuple[str, int] | str | None) -> str:
-    if not isinstance(address, tuple):
-        return f"unix:{address}" if address else "unix"
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -68,7 +68,7 @@ class Metrics(Deferred):
         """Method, path and handler."""
         yield "GET", "/metrics", self
 
-    def begin(self, request: Request, reply: Reply) -> None:  # type: ignore[override]
+    def begin(self, request: Request, reply: Reply) -> None:
         """Write them and answer."""
         if not may_read(request, self._context.settings.api_token):
             self._context.loop.call_later(0, partial(reply, refuse_reading()))
@@ -98,7 +98,7 @@ class Metrics(Deferred):
         except RuntimeError:  # the system gives no thread
             self._context.loop.call_later(0, partial(finish, text(503, "no thread to be had")))
 
-    def __call__(self, request: Request) -> Answer:  # type: ignore[override]
+    def __call__(self, request: Request) -> Answer:
         """The same, here and now."""
         if not may_read(request, self._context.settings.api_token):
             return refuse_reading()

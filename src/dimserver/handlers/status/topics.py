@@ -58,7 +58,7 @@ class Topics(Deferred):
         """Method, path and handler."""
         yield "GET", "/api/topics", self
 
-    def begin(self, request: Request, reply: Reply) -> None:  # type: ignore[override]
+    def begin(self, request: Request, reply: Reply) -> None:
         """Ask the other workers, and answer."""
         limit = self._limit(request)
         if not isinstance(limit, int):
@@ -72,7 +72,7 @@ class Topics(Deferred):
 
         self._context.peers.ask(others, ("topics", limit), done)
 
-    def __call__(self, request: Request) -> Answer:  # type: ignore[override]
+    def __call__(self, request: Request) -> Answer:
         """The same of this worker alone."""
         limit = self._limit(request)
         if not isinstance(limit, int):

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Protocol
 
-    from dimcore import Board, Entry
+    from dimcore import Board, Entry, Index
 
     class Headers(Protocol):
         """The part of a request's headers that is read here."""
@@ -21,34 +21,13 @@ if TYPE_CHECKING:
         @property
         def pairs(self) -> list[tuple[str, str]]: ...
 
-    class Stage(Protocol):
-        """A request in flight."""
-
-        stage_name: str
-
     class Connection(Protocol):
-        """A live connection in the index."""
+        """The connection of a request."""
 
-        @property
-        def id(self) -> object: ...
         @property
         def spiral(self) -> int: ...
         @property
-        def layer(self) -> int: ...
-        @property
         def address(self) -> tuple[str, int] | str | None: ...  # a path or None: a Unix socket
-        @property
-        def age_seconds(self) -> float: ...
-        @property
-        def idle_seconds(self) -> float: ...
-        @property
-        def requests(self) -> int: ...
-        @property
-        def bytes_in(self) -> int: ...
-        @property
-        def bytes_out(self) -> int: ...
-        @property
-        def request(self) -> Stage | None: ...
 
     class Request(Protocol):
         """The part of a RequestPoint that is read here."""
@@ -61,15 +40,6 @@ if TYPE_CHECKING:
         def params(self) -> Mapping[str, str]: ...
         @property
         def connection(self) -> Connection | None: ...
-
-    class Index(Protocol):
-        """The connection index."""
-
-        @property
-        def spirals(self) -> int: ...
-        def count_at(self, spiral: int, layer: int) -> int: ...
-        def oldest(self, spiral: int, layer: int, most: int, /) -> Iterable[Connection]: ...
-        def get_by_id(self, point_id: str, /) -> Connection | None: ...
 
     class Pools(Protocol):
         """The pools of connections."""
@@ -87,6 +57,7 @@ if TYPE_CHECKING:
         """The loop's way to put something off."""
 
         def call_later(self, delay: float, call: Callable[[], object]) -> None: ...
+        def call_soon(self, call: Callable[[], object]) -> None: ...
         def call_from_thread(self, call: Callable[[], object]) -> None: ...
 
     class Others(Protocol):
@@ -97,6 +68,7 @@ if TYPE_CHECKING:
             numbers: Iterable[int],
             question: tuple[Any, ...],
             done: Callable[[dict[int, Any], dict[int, str]], object],
+            seconds: float = ...,
         ) -> None: ...
 
     class TopicFigures(Protocol):
@@ -128,4 +100,8 @@ if TYPE_CHECKING:
 
     Answer = tuple[int, dict[str, str], bytes]
     Handler = Callable[[Request], Answer]
-    Reply = Callable[[Answer], object]
+
+    class Reply(Protocol):
+        """See `http.deferred.Reply`."""
+
+        def __call__(self, result: Answer | None, error: BaseException | None = None) -> object: ...

@@ -58,6 +58,9 @@ class Loop:
     def call_later(self, delay: float, call: Callable[[], object]) -> None:  # noqa: ARG002 - as the real one
         self.calls.append(call)
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        self.calls.append(call)
+
     def call_from_thread(self, call: Callable[[], object]) -> None:
         self.calls.append(call)
 
@@ -73,9 +76,13 @@ class Peers:
         self.asked: list[tuple[list[int], tuple[Any, ...]]] = []
         self.answers: dict[int, Any] = {}
         self.missing: dict[int, str] = {}
+        self.patience = 0.0
 
-    def ask(self, numbers: Iterable[int], question: tuple[Any, ...], done: Callable[..., object]) -> None:
+    def ask(
+        self, numbers: Iterable[int], question: tuple[Any, ...], done: Callable[..., object], seconds: float = 0.2
+    ) -> None:
         self.asked.append((list(numbers), question))
+        self.patience = seconds
         done(self.answers, self.missing)
 
 

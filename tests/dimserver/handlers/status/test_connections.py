@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dimserver.handlers.status import connections as module
 from dimserver.handlers.status.connections import MAX_LISTED, Connections
 from dimserver.handlers.status.names import POOLS
 
@@ -48,14 +49,15 @@ def test_points(connections: Connections, ask: Any, read: Any, later: Any) -> No
 def test_other_workers_are_asked(connections: Connections, context: Any, ask: Any, read: Any, later: Any) -> None:
     for state in ("serving", "draining"):
         context.another(1, state)
-    template = read(later(connections, ask("layer=1&limit=1")))["points"][0]
-    context.peers.asked.clear()
-    context.peers.answers = {2: [{**template, "id": "2-1", "idle": 1e6}], 3: [{**template, "id": "3-1", "spiral": 1}]}
+    cell = 0 << 3 | 1
+    oldest, newest = (cell, 0, b'{"id":"2-1"}'), (cell, 1 << 62, b'{"id":"2-9"}')
+    context.peers.answers = {2: [[oldest], [], [newest]], 3: [[(1 << 3 | 1, 0, b'{"id":"3-1"}')]]}
     found = read(later(connections, ask("layer=1&limit=20")))
     # Not the worker that is starting, and not this one.
     assert context.peers.asked == [([2, 3], ("list", [0, 1, 2, 3], [1], 20))]
-    assert [point["id"] for point in found["points"]] == ["2-1", "1-c3", "1-c4", "3-1", "1-op"]
+    assert [point["id"] for point in found["points"]] == ["2-1", "1-c3", "1-c4", "2-9", "3-1", "1-op"]
     assert found["matching"] == 5
+    assert context.peers.patience == pytest.approx(0.202)
 
 
 def test_a_worker_that_does_not_answer_is_named(
@@ -74,7 +76,43 @@ def test_nothing_wanted_nobody_asked(connections: Connections, context: Any, ask
     context.another(1)
     found = read(later(connections, ask("limit=0")))
     assert found["points"] == []
-    assert context.peers.asked[-1][0] == []
+    assert context.peers.asked == []
+
+
+def test_a_list_is_made_over_several_rounds(
+    connections: Connections, context: Any, ask: Any, read: Any, later: Any
+) -> None:
+    """Who closes meanwhile is left out, and the rest of it is whole."""
+    for number in range(1000):
+        context.pools.manifest_connection(None, ("203.0.113.9", number), "websocket", f"w{number}")
+    answers: list[Any] = []
+    connections.begin(ask("spiral=1&limit=2000"), answers.append)
+    context.loop.calls.pop(0)()
+    context.pools.index.remove("w999")
+    turns = 1
+    while context.loop.calls:
+        assert not answers
+        context.loop.calls.pop(0)()
+        turns += 1
+    assert turns > 10
+    found = read(answers[0])
+    assert [point["id"] for point in found["points"]] == [f"1-w{number}" for number in range(999)]
+    assert found["matching"] == 1000
+
+
+def test_a_fault_while_it_is_made(connections: Connections, context: Any, ask: Any, monkeypatch: Any) -> None:
+    def slices(*_: object) -> Any:
+        yield []
+        raise MemoryError
+
+    monkeypatch.setattr(module, "rows", slices)
+    context.another(1)
+    answers: list[Any] = []
+    connections.begin(ask("limit=5"), lambda *what: answers.append(what))
+    context.loop.run()
+    ((result, error),) = answers
+    assert result is None
+    assert isinstance(error, MemoryError)
 
 
 def test_without_a_loop(connections: Connections, ask: Any, read: Any) -> None:
