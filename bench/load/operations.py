@@ -21,7 +21,9 @@ WORKERS = 2
 CONNECTIONS = 10_000
 BUSY = 64  # connections of wrk, beside those that are idle
 ASKED = 300  # times each, one after the other
-EVERY = 1.0  # seconds between two questions, as of a dashboard, while the others' times are taken
+PACES = {"second": 1.0, "tenth": 0.1}  # seconds between two questions: of a dashboard, and of ten of them
+PAIRS = 5  # windows with lists, and as many without, one after the other, at each pace
+TRIVIAL = "/"
 STATS = "/api/stats"
 LIST = "/api/connections?limit=100"
 
@@ -105,57 +107,73 @@ def answered(running: Running, connections: int) -> None:
         raise wrk.LoadError(f"missing: {listed['missing']}, {len(listed['points'])} listed")
 
 
-def beside(running: Running, stand_: Stand, asking: bool) -> float:
-    """Return p99 of 64 other connections at full load, in microseconds."""
+def beside(running: Running, stand_: Stand, target: str, every: float) -> wrk.Load:
+    """Return what 64 other connections saw at full load, while an operator asks for something."""
     stop = threading.Event()
     failed: list[Exception] = []
 
     def keep_asking() -> None:
         operator = Operator(running.port)
         try:
-            while not stop.wait(EVERY):
-                operator.ask(LIST)
+            while not stop.wait(every):
+                operator.ask(target)
         except Exception as error:
             failed.append(error)
         finally:
             operator.close()
 
     thread = threading.Thread(target=keep_asking)
-    if asking:
-        thread.start()
+    thread.start()
     try:
         seen = wrk.run(running.port, BUSY, stand_.seconds, 1, stand_.client_cpu, stand_.scratch)
     finally:
         stop.set()
-        if asking:
-            thread.join()
+        thread.join()
     if failed:
         raise wrk.LoadError(f"the operator got no answer: {failed[0]}")
-    return seen.p99_us
+    return seen
 
 
-def measure(stand_: Stand) -> Values:
+def notice(stand_: Stand, every: float) -> Values:
+    """Take short windows in turns: with lists, and with something trivial asked at the same pace.
+
+    Both have the same idle connections and the same operator, who takes time of the clients' CPU; the order
+    changes from pair to pair, so that neither always comes second.
+    """
+    seen: dict[str, list[wrk.Load]] = {TRIVIAL: [], LIST: []}
+    with stand_.serve(OURS, COMMAND) as running, crowd(running, stand_.scaled(CONNECTIONS)):
+        for number in range(max(1, stand_.scaled(PAIRS))):
+            for target in (TRIVIAL, LIST) if number % 2 else (LIST, TRIVIAL):
+                seen[target].append(beside(running, stand_, target, every))
+    found: Values = {}
+    for name, target in (("trivial", TRIVIAL), ("list", LIST)):
+        found[f"{name}_p99_us"] = statistics.median(load.p99_us for load in seen[target])
+        found[f"{name}_p999_us"] = statistics.median(load.p999_us for load in seen[target])
+    found["p99_ratio"] = found["list_p99_us"] / found["trivial_p99_us"]
+    return found
+
+
+def answers(stand_: Stand) -> Values:
+    """Ask for sums and for lists, one after the other."""
     count = stand_.scaled(CONNECTIONS)
     asked = max(20, stand_.scaled(ASKED))
     with stand_.serve(OURS, COMMAND) as running, crowd(running, count):
         answered(running, count)
         stats, listed = times(running, STATS, asked), times(running, LIST, asked)
-        alone, with_operator = beside(running, stand_, False), beside(running, stand_, True)
     return {
         "stats_ms": statistics.median(stats),
         "stats_p99_ms": statistics.quantiles(stats, n=100)[98],
         "list_ms": statistics.median(listed),
         "list_p99_ms": statistics.quantiles(listed, n=100)[98],
-        "alone_p99_us": alone,
-        "asked_p99_us": with_operator,
-        "p99_ratio": with_operator / alone,
     }
 
 
 def take(stand_: Stand, results: Results) -> Iterator[Sample]:
     results.method["connections"] = f"{stand_.scaled(CONNECTIONS):,} idle ones, on {WORKERS} workers"
     for number in range(stand_.rounds):
-        yield stand.attempt("ask", OURS, number, lambda: measure(stand_))
+        yield stand.attempt("ask", OURS, number, lambda: answers(stand_))
+        for name, every in PACES.items():
+            yield stand.attempt(name, OURS, number, lambda every=every: notice(stand_, every))  # type: ignore[misc]
 
 
 BENCH = Bench(
@@ -163,8 +181,9 @@ BENCH = Bench(
     title="Asking who is connected",
     text=(
         f"{WORKERS} workers hold 10,000 idle connections.  An operator asks for the sums and for a list of 100 points, "
-        f"one request after the other on one connection; then 64 connections load the server, once without and once "
-        f"with such a list every second beside them."
+        f"one request after the other on one connection.  Then 64 connections load the server in short windows, "
+        f"{PAIRS} with such a list every second beside them and {PAIRS} with a trivial answer in its place, in turns; "
+        f"and the same with ten lists a second.  A round's figures are the medians of its windows."
     ),
     take=take,
     scenarios={
@@ -175,10 +194,21 @@ BENCH = Bench(
                 Column("stats_p99_ms", "p99", "{:.2f}".format),
                 Column("list_ms", "list of 100, ms", "{:.2f}".format),
                 Column("list_p99_ms", "p99", "{:.2f}".format),
-                Column("alone_p99_us", "others' p99 alone, µs", "{:,.0f}".format),
-                Column("asked_p99_us", "with the operator, µs", "{:,.0f}".format),
             ),
         ),
+        **{
+            name: (
+                f"What others notice, {1 / every:.0f} a second",
+                (
+                    Column("trivial_p99_us", "p99 beside trivial answers, µs", "{:,.0f}".format),
+                    Column("list_p99_us", "beside lists, µs", "{:,.0f}".format),
+                    Column("p99_ratio", "ratio", "{:.2f}".format),
+                    Column("trivial_p999_us", "p99.9 beside trivial answers, µs", "{:,.0f}".format),
+                    Column("list_p999_us", "beside lists, µs", "{:,.0f}".format),
+                ),
+            )
+            for name, every in PACES.items()
+        },
     },
     targets=(
         Target("/api/stats, ms", "≤ 2", stand.median_of("ask", "stats_ms"), lambda ms: ms <= 2, "{:.2f}".format),
@@ -189,14 +219,18 @@ BENCH = Bench(
             lambda ms: ms <= 5,
             "{:.2f}".format,
         ),
-        Target(
-            "others' p99 with the operator, of that without",
-            "≤ 1.1 ×",
-            stand.median_of("ask", "p99_ratio"),
-            lambda ratio: ratio <= 1.1,
-            "{:.2f} ×".format,
+        *(
+            Target(
+                f"others' p99 beside {1 / every:.0f} lists a second, of that beside trivial answers",
+                "≤ 1.1 ×",
+                stand.median_of(name, "p99_ratio"),
+                lambda ratio: ratio <= 1.1,
+                "{:.2f} ×".format,
+            )
+            for name, every in PACES.items()
         ),
     ),
+    seconds=2,
 )
 
 if __name__ == "__main__":

@@ -21,8 +21,6 @@ from dimcore.clock cimport monotonic_ns
 from dimcore.index cimport Index
 from dimcore.points cimport ConnectionPoint
 
-from json import dumps as _quote
-
 from dimcore.errors import UsageError
 from dimcore.states import LAYER_NAMES as _LAYER_NAMES
 from dimcore.states import STAGE_NAMES as _STAGE_NAMES
@@ -43,7 +41,8 @@ cdef tuple STAGES_TEXT = tuple(b'"%s"' % name.encode() for name in _STAGE_NAMES)
 
 cdef bytes quoted(object text):
     """A str as it stands in JSON."""
-    return _quote(text).encode()
+    from json import dumps               # nobody is to wait for it at the start
+    return dumps(text).encode()
 
 
 cdef str client_text(object address):

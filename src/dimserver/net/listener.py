@@ -26,6 +26,7 @@ __all__ = ["GROUPS", "Listener", "describe", "open_beside", "open_descriptor", "
 # have the option too, but give everything to one of the sockets.
 GROUPS = sys.platform == "linux" and hasattr(socket, "SO_REUSEPORT")
 
+PRIVILEGED = " (ports below 1024 are for root and for programs with CAP_NET_BIND_SERVICE)"
 PAUSE = 0.25  # seconds without accepting when the process is out of descriptors
 MOST_ROUNDS = 2048  # batches of an acceptor at a stop (16,384 clients): new ones may come as fast as they are accepted
 # Most the kernel takes of an answer before it can send it.  Without this bound it copies 4 MB for a client that reads
@@ -65,7 +66,8 @@ def open_tcp(host: str, port: int, backlog: int, *, grouped: bool = False) -> so
         except OSError as error:
             # A name may stand for addresses of a family this machine does not have: the next one, then.
             if at == len(found) or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise StartError(f"cannot listen on {where}: {_reason(error)}") from None
+                hint = PRIVILEGED if error.errno == errno.EACCES and 0 < port < 1024 else ""
+                raise StartError(f"cannot listen on {where}: {_reason(error)}{hint}") from None
     raise StartError(f"cannot listen on {where}: no address")
 
 

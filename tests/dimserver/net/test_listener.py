@@ -110,6 +110,19 @@ def test_a_port_that_is_not_allowed() -> None:
         open_tcp("127.0.0.1", 1, 5)
 
 
+@pytest.mark.parametrize(("port", "hint"), [(80, True), (8080, False)])
+def test_a_port_below_1024_says_who_may(monkeypatch: pytest.MonkeyPatch, port: int, hint: bool) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(module, "_listening", refuse)
+    with pytest.raises(StartError) as raised:
+        open_tcp("127.0.0.1", port, 5)
+    said = str(raised.value)
+    assert said.startswith(f"cannot listen on 127.0.0.1:{port}: permission denied")
+    assert ("CAP_NET_BIND_SERVICE" in said) == hint
+
+
 # --- Unix sockets
 
 
