@@ -22,7 +22,7 @@ from dimserver.run.autoreload import Watcher
 from dimserver.run.crew import AT_ONCE, Crew
 from dimserver.run.exits import last_words
 from dimserver.run.health import Health
-from dimserver.run.holdings import Holdings, workers_wanted
+from dimserver.run.holdings import MOST_WORKERS, Holdings, workers_wanted
 from dimserver.run.logs import out
 from dimserver.run.renewal import Renewal
 from dimserver.run.scale import Scale
@@ -144,13 +144,21 @@ class Supervisor:
         self._crew.reopen_logs()
 
     def _add_worker(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
-        if self._holdings.announced and not self._holdings.stopping:
-            self._scale.resize(len(self._scale.slots) + 1)
-            self._renewal.go_on()
+        self._rescale(len(self._scale.slots) + 1)
 
     def _remove_worker(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
-        if self._holdings.announced and not self._holdings.stopping:
-            self._scale.resize(max(1, len(self._scale.slots) - 1))
+        self._rescale(len(self._scale.slots) - 1)
+
+    def _rescale(self, wanted: int) -> None:
+        holdings = self._holdings
+        if not holdings.announced or holdings.stopping:
+            return
+        if not 1 <= wanted <= MOST_WORKERS:
+            holdings.log.warning(f"the number of workers stays {len(self._scale.slots)}: it is 1 to {MOST_WORKERS}")
+            return
+        self._scale.resize(wanted)
+        self._renewal.go_on()
+        holdings.log.info(f"the number of workers is {wanted} until the next reload")
 
     def _reap(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
         self._crew.reap()
@@ -297,13 +305,16 @@ class Supervisor:
 
     def _lost(self, process: Process, status: int, before: State, in_flight: list[tuple[str, float]]) -> None:
         served_for = monotonic() - process.since if before is State.SERVING else 0.0
+        delay = process.slot.lost(served_for)
+        when = f" in {delay:.2g} s, for it was number {process.slot.failures} in a row" if delay else ""
         if before is State.SERVING:
             self._holdings.board.tally("crashes")
             end = f"{process.killed or self._health.explain(status)}{last_words(in_flight)}"
-            self._holdings.log.error(f"worker {process.pid} {end}; it is replaced")
+            self._holdings.log.error(f"worker {process.pid} {end}; it is replaced{when}")
         else:
             self._show_failure(process, status, "a new worker")
-        self._renewal.replace_later(process.slot, process.slot.lost(served_for))
+            self._holdings.log.info(f"another one is started{when}")
+        self._renewal.replace_later(process.slot, delay)
 
     def _show_failure(self, process: Process, status: int, what: str) -> None:
         log = self._holdings.log

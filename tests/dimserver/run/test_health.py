@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -27,6 +28,22 @@ def test_a_worker_that_is_killed_is_replaced_and_explained(child: Start, shop: p
     _, _, err = server.end()
     assert f"error: worker {worker} was killed by SIGKILL (" in err
     assert "ended with exit code 3, while it served GET /exit (for 0.0 s); it is replaced" in err
+
+
+def test_of_one_that_dies_again_and_again_it_is_said_when_it_is_replaced(
+    child: Start, shop: pathlib.Path, ask: Call
+) -> None:
+    server = child("run", "shop", "--port", "0", cwd=shop)
+    for _ in range(3):  # what is asked meanwhile waits for the next one
+        with server.connect() as wire:
+            wire.get("/exit")
+            assert wire.ended()
+    ask(server)
+    _, _, err = server.end()
+    said = re.findall(r"GET /exit \(for [\d.]+ s\); it is replaced(?: in ([\d.]+) s, for it was (.*))?", err)
+    delays = [float(delay or 0) for delay, _ in said]
+    assert delays[0] == 0 < delays[1] < delays[2]
+    assert [which for _, which in said] == ["", "number 2 in a row", "number 3 in a row"]
 
 
 def test_an_app_that_is_never_imported_does_not_hold_up_the_next_reload(

@@ -28,7 +28,11 @@ def test_workers_are_added_and_removed(child: Start, shop: pathlib.Path, until: 
     server.hint(signal.SIGTTOU)  # the last one stays
     time.sleep(0.2)
     assert ask(server) == f"{first} 1"
-    assert server.end()[0] == 0
+    code, _, err = server.end()
+    assert code == 0
+    assert "info: the number of workers is 2 until the next reload" in err
+    assert "info: the number of workers is 1 until the next reload" in err
+    assert "warning: the number of workers stays 1: it is 1 to 512" in err
 
 
 @pytest.mark.skipif(not GROUPS, reason="one socket for all has no queue to lose")

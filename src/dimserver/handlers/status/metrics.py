@@ -8,20 +8,22 @@ from functools import partial
 from dimserver.handlers.status.access import may_read, refuse_reading
 from dimserver.handlers.status.answers import text
 from dimserver.handlers.status.figures import look
+from dimserver.handlers.status.listing import spread
 from dimserver.handlers.status.names import LAYERS, METHODS, STAGES, pool_name
 from dimserver.http.deferred import Deferred
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from dimcore import Snapshot
     from dimserver.handlers.status.types import Answer, Context, Handler, Reply, Request
 
-__all__ = ["Metrics", "families"]
+__all__ = ["Metrics", "encoder", "families", "pieces"]
 
 MISSING = "/metrics needs the library prometheus-client: pip install 'dimserver[metrics]'"
+EOF = b"# EOF\n"
 FINEST = 6  # of the board's 32 buckets of durations those from 2**16 ns (66 µs) to 2**36 ns (69 s) are shown
 COARSEST = 27
 STATES = ("starting", "serving", "draining")
@@ -50,9 +52,9 @@ TALLIES = (
 class Metrics(Deferred):
     """The board as metrics.
 
-    Written on a thread of its own: the library is imported by the first request
-    that needs it, and its text takes a millisecond or two, which no other client
-    shall wait for.
+    The text takes a millisecond or two.  On a thread it would hold the interpreter's lock for as long, and the loop
+    would wait for that; so it is written on the loop, one family a round.  The library is imported on a thread, by
+    the first request that needs it.
 
     Args:
         context: the worker that answers.
@@ -63,6 +65,7 @@ class Metrics(Deferred):
     def __init__(self, context: Context) -> None:
         self._context = context
         self._writing = False
+        self._imported = False
 
     def routes(self) -> Iterator[tuple[str, str, Handler]]:
         """Method, path and handler."""
@@ -70,57 +73,100 @@ class Metrics(Deferred):
 
     def begin(self, request: Request, reply: Reply) -> None:
         """Write them and answer."""
+        loop = self._context.loop
         if not may_read(request, self._context.settings.api_token):
-            self._context.loop.call_later(0, partial(reply, refuse_reading()))
+            loop.call_later(0, partial(reply, refuse_reading()))
             return
         if self._writing:  # one at a time: nobody scrapes that often, and nobody is to start threads at will
-            self._context.loop.call_later(0, partial(reply, text(503, "busy with another scrape")))
+            loop.call_later(0, partial(reply, text(503, "busy with another scrape")))
             return
         accept = ", ".join(request.headers.getall("accept"))
-        snapshot = look(self._context)
 
         def finish(found: Answer) -> None:
             self._writing = False
             reply(found)
 
-        def work() -> None:
+        def written(kind: str, parts: list[bytes], error: BaseException | None) -> None:
+            if error is None:
+                finish((200, _headers(kind), b"".join(parts)))
+            else:
+                finish(text(500, f"the metrics cannot be written: {type(error).__name__}"))
+
+        def start() -> None:
+            self._imported = True
             try:
-                found = write(snapshot, self._context.version, accept)
-            except Exception as error:  # else nobody would ever answer
-                found = text(500, f"the metrics cannot be written: {type(error).__name__}")
-            self._context.loop.call_from_thread(partial(finish, found))
+                encode, kind = encoder(accept)
+            except ImportError:
+                finish(text(501, MISSING))
+            else:
+                parts = pieces(look(self._context), self._context.version, encode)
+                spread(loop, parts, partial(written, kind))
+
+        def load() -> None:
+            try:
+                encoder("")
+            except Exception:  # noqa: S110 - `start` has the same, and somebody to tell it to
+                pass
+            loop.call_from_thread(start)
+
+        self._writing = True
+        if self._imported:
+            loop.call_soon(start)
+            return
 
         from threading import Thread
 
-        self._writing = True
         try:
-            Thread(target=work, name="metrics", daemon=True).start()
+            Thread(target=load, name="metrics", daemon=True).start()
         except RuntimeError:  # the system gives no thread
-            self._context.loop.call_later(0, partial(finish, text(503, "no thread to be had")))
+            loop.call_later(0, partial(finish, text(503, "no thread to be had")))
 
     def __call__(self, request: Request) -> Answer:
         """The same, here and now."""
         if not may_read(request, self._context.settings.api_token):
             return refuse_reading()
-        return write(look(self._context), self._context.version, ", ".join(request.headers.getall("accept")))
+        try:
+            encode, kind = encoder(", ".join(request.headers.getall("accept")))
+        except ImportError:
+            return text(501, MISSING)
+        return 200, _headers(kind), b"".join(pieces(look(self._context), self._context.version, encode))
 
 
-def write(snapshot: Snapshot, version: str, accept: str) -> Answer:
-    """The answer, in the format the client likes best; 501 without the library."""
-    try:
-        from prometheus_client import CollectorRegistry
-        from prometheus_client.exposition import choose_encoder
-    except ImportError:
-        return text(501, MISSING)
+def _headers(kind: str) -> dict[str, str]:
+    return {"Content-Type": kind, "Cache-Control": "no-store"}
 
-    class Collector:
-        def collect(self) -> Iterator[Any]:
-            return families(snapshot, version)
 
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector())  # type: ignore[arg-type, unused-ignore]
+class _One:
+    """A family, as what the library's encoders take."""
+
+    def __init__(self, family: Any) -> None:
+        self._family = family
+
+    def collect(self) -> list[Any]:
+        return [self._family]
+
+
+def encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
+    """What writes metrics in the format the client likes best, and the type of that.
+
+    Raises:
+        ImportError: the library is not installed.
+    """
+    from prometheus_client.exposition import choose_encoder
+
+    encode: Any
     encode, kind = choose_encoder(accept)
-    return 200, {"Content-Type": kind, "Cache-Control": "no-store"}, encode(registry)
+    return encode, kind
+
+
+def pieces(snapshot: Snapshot, version: str, encode: Callable[[Any], bytes]) -> Iterator[bytes]:
+    """The text, family by family."""
+    end = b""
+    for family in families(snapshot, version):
+        written = encode(_One(family))
+        end = EOF if written.endswith(EOF) else b""  # OpenMetrics: behind the last one only
+        yield written.removesuffix(EOF)
+    yield end
 
 
 def families(snapshot: Snapshot, version: str) -> Iterator[Any]:

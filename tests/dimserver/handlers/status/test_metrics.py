@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dimserver.handlers.status.metrics import Metrics, write
+from dimserver.handlers.status.metrics import Metrics, encoder, pieces
 
 client = pytest.importorskip("prometheus_client")
 PATIENCE = 20.0
@@ -89,7 +89,18 @@ def test_durations(metrics: Metrics, context: Any, ask: Any) -> None:
     assert len(buckets) == 22
 
 
-def test_the_answer_comes_from_a_thread(metrics: Metrics, context: Any, ask: Any) -> None:
+def test_it_is_written_family_by_family(context: Any) -> None:
+    for accept, end in (("", b"dimserver_reloads_total 0.0\n"), ("application/openmetrics-text", b"# EOF\n")):
+        encode, _ = encoder(accept)
+        parts = list(pieces(context.board.snapshot(), "1", encode))
+        assert len(parts) > 15
+        assert max(part.count(b"\n") for part in parts) < 60
+        assert b"".join(parts).endswith(end)
+        assert b"".join(parts).count(b"# EOF") == end.count(b"# EOF")
+        assert len({part.split()[2] for part in parts if part.startswith(b"# HELP")}) == len(parts) - 1
+
+
+def test_a_scrape_takes_several_rounds(metrics: Metrics, context: Any, ask: Any) -> None:
     answers: list[Any] = []
     metrics.begin(ask(), answers.append)
     assert answers == []  # never before `begin` has returned
@@ -101,15 +112,17 @@ def test_the_answer_comes_from_a_thread(metrics: Metrics, context: Any, ask: Any
         time.sleep(0.001)
     assert sorted(answer[0] for answer in answers) == [200, 503]
     metrics.begin(ask(), answers.append)
+    turns = 0
     while len(answers) < 3:
-        assert time.monotonic() < until
-        context.loop.run()
-        time.sleep(0.001)
+        context.loop.calls.pop(0)()
+        turns += 1
     assert answers[2][0] == 200
+    assert turns > 15
+    assert samples(answers[2])["dimserver_workers", "serving"] == 1
     assert not [thread for thread in threading.enumerate() if thread.name == "metrics" and thread.is_alive()]
 
 
-def test_without_the_library(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library(context: Any, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *rest: Any) -> Any:
@@ -118,14 +131,21 @@ def test_without_the_library(context: Any, monkeypatch: pytest.MonkeyPatch) -> N
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    status, headers, body = write(context.board.snapshot(), "1", "")
-    assert status == 501
-    assert headers["Content-Type"].startswith("text/plain")
-    assert b"dimserver[metrics]" in body
+    answers: list[Any] = [Metrics(context)(ask())]
+    Metrics(context).begin(ask(), answers.append)
+    until = time.monotonic() + PATIENCE
+    while len(answers) < 2:
+        assert time.monotonic() < until
+        context.loop.run()
+        time.sleep(0.001)
+    for status, headers, body in answers:
+        assert status == 501
+        assert headers["Content-Type"].startswith("text/plain")
+        assert b"dimserver[metrics]" in body
 
 
 def test_a_fault_is_an_answer(metrics: Metrics, context: Any, ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dimserver.handlers.status.metrics.write", lambda *given: 1 / 0)
+    monkeypatch.setattr("dimserver.handlers.status.metrics.families", lambda *given: 1 / 0)
     answers: list[Any] = []
     metrics.begin(ask(), answers.append)
     until = time.monotonic() + PATIENCE
