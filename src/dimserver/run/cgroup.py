@@ -20,7 +20,7 @@ def usable_cpus(root: str = ROOT, own: str = "/proc/self/cgroup") -> int:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         cpus = os.cpu_count() or 1
-    for directory in _directories(root, own):
+    for directory in _directories(root, own, "cpu"):
         words = _read(f"{directory}/cpu.max").split()  # version 2: "quota period", quota may be "max"
         if not words:  # version 1
             words = [_read(f"{directory}/cpu.cfs_quota_us").strip(), _read(f"{directory}/cpu.cfs_period_us").strip()]
@@ -32,23 +32,25 @@ def usable_cpus(root: str = ROOT, own: str = "/proc/self/cgroup") -> int:
 
 def oom_kills(root: str = ROOT, own: str = "/proc/self/cgroup") -> int:
     """How many processes of this control group the kernel killed for want of memory so far; -1 when not to be read."""
-    for directory in _directories(root, own):
-        for line in _read(f"{directory}/memory.events").splitlines():
+    for directory in _directories(root, own, "memory"):
+        # Version 2, and version 1, where only the group itself is counted.
+        told = _read(f"{directory}/memory.events") or _read(f"{directory}/memory.oom_control")
+        for line in told.splitlines():
             name, _, number = line.partition(" ")
             if name == "oom_kill" and number.isdigit():
                 return int(number)
     return -1
 
 
-def _directories(root: str, own: str) -> list[str]:
-    """Those of this process and of every group above it, the innermost first."""
+def _directories(root: str, own: str, controller: str) -> list[str]:
+    """Those of this process and of every group above it, the innermost first; of version 2, or of one controller."""
     found = []
     for line in _read(own).splitlines():
         number, controllers, path = (*line.split(":", 2), "", "")[:3]
         if number == "0" and not controllers:
             base = root
-        elif "cpu" in controllers.split(","):
-            base = f"{root}/cpu"
+        elif controller in controllers.split(","):
+            base = f"{root}/{controller}"
         else:
             continue
         parts = [part for part in path.split("/") if part]

@@ -67,3 +67,13 @@ def test_kills_for_want_of_memory(tree: pathlib.Path) -> None:
     (tree / "root/a").mkdir()
     (tree / "root/a/memory.events").write_text("low 0\noom 5\noom_kill 3\n")
     assert oom_kills(*where) == 3
+
+
+def test_kills_as_version_1_tells_them(tree: pathlib.Path) -> None:
+    where = put(tree, "9:memory:/a\n2:cpu:/b\n")
+    assert oom_kills(*where) == -1
+    for path in ("memory/a", "cpu/a", "memory/b"):
+        (tree / "root" / path).mkdir(parents=True)
+    (tree / "root/memory/a/memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n")
+    (tree / "root/memory/b/memory.oom_control").write_text("oom_kill 9\n")
+    assert oom_kills(*where) == 4
