@@ -22,6 +22,7 @@ UNTESTED = {
 # Tests of more than one module.
 WHOLE = {
     "dimserver/test_configured": "settings from every source, from the start of a process to what it serves",
+    "dimserver/test_documents": "the programs in README.md and docs, served as they stand there",
     "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
     "dimserver/gateway/test_asgi_answers": "what an app sends, from its `send` to the wire",
     "dimserver/gateway/test_asgi_faults": "every way an app can fail, and what its client sees",

@@ -164,7 +164,7 @@ cdef class AsgiUpgrade(AsgiHttp):
             return self.queue.put_out(data)
         if kind == "websocket.close":
             try:
-                self.queue.socket.close(message.get("code", CODE_NORMAL), message.get("reason") or "")
+                self.queue.socket.close(message.get("code") or CODE_NORMAL, message.get("reason") or "")
             except UsageError as error:
                 raise RuntimeError(f"websocket.close: {error}") from None
             self.phase = CLOSED

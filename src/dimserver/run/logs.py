@@ -42,6 +42,8 @@ def open_access_log(
         StartError: its file cannot be opened.
     """
     if settings.access_log == "off":
+        if settings.access_log_file is not None and worker == 0:
+            on_trouble(f"access-log-file is '{settings.access_log_file}', but access-log is off: nothing is written")
         return None
     from dimcore import AccessLines
     from dimserver.filters.accesslog import AccessLog

@@ -259,6 +259,20 @@ def test_ends(start: Serve, how: str) -> None:
         assert server.told() == ""
 
 
+@pytest.mark.parametrize("message", [{}, {"code": None, "reason": None}])
+def test_a_close_without_a_code(start: Serve, message: dict[str, None]) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        await send({"type": "websocket.close", **message})
+
+    server = start(app)
+    with connect(server.ws) as client, pytest.raises(websockets.ConnectionClosed) as closed:
+        client.recv()
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1000, "")
+    assert server.told() == ""
+
+
 def test_a_client_that_leaves_before_the_handshake_is_answered(start: Serve) -> None:
     seen: list[Any] = []
 

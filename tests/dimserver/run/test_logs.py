@@ -35,6 +35,16 @@ def test_the_access_log(tmp_path: pathlib.Path) -> None:
         open_access_log(Settings(access_log="json", access_log_file="/none/log"), pools, print)
 
 
+def test_a_file_for_an_access_log_that_is_off(tmp_path: pathlib.Path) -> None:
+    pools = ConnectionPoolManifold()
+    told: list[str] = []
+    for worker in (0, 1):
+        settings = Settings(access_log_file=tmp_path / "log")
+        assert open_access_log(settings, pools, told.append, worker) is None
+    assert told == [f"access-log-file is '{tmp_path / 'log'}', but access-log is off: nothing is written"]
+    assert not (tmp_path / "log").exists()
+
+
 def test_where_to_speak() -> None:
     assert out(Settings()) is sys.stdout
     assert out(Settings(access_log="json")) is sys.stderr
