@@ -12,7 +12,7 @@ from tests.dimserver.gateway.asgi_peer import Asgi, Serve, mounted
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def start(request: pytest.FixtureRequest, serve: Serve, tmp_path: pathlib.Path) -> Callable[..., Any]:
-    """Serve an ASGI app at the root; ``.told()`` is what the server reported."""
+    """Serve an ASGI app at the root; ``.told()`` is what the server reported, ``.ws`` its address for WebSockets."""
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
 
@@ -21,6 +21,7 @@ def start(request: pytest.FixtureRequest, serve: Serve, tmp_path: pathlib.Path) 
         server = serve(
             mounted(app, prefix), **{"loop": request.param, "log_file": str(log), "lifespan": "off", **settings}
         )
+        server.ws = server.url.replace("http", "ws", 1)
         server.told = lambda: log.read_text() if log.exists() else ""
         return server
 

@@ -334,3 +334,34 @@ def test_a_client_that_leaves_in_the_middle_of_its_body(start: Serve) -> None:
     until(lambda: seen[-1] == DISCONNECT)
     assert seen == [{"type": "http.request", "body": b"abc", "more_body": True}, DISCONNECT]
     assert server.told() == ""
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_an_app_that_goes_on_without_its_client_ends_with_the_server(start: Serve, streams: bool) -> None:
+    """It is never cancelled because its client left, and waits for something else than `receive`."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if streams:
+            await send(START)
+            await send(PIECE)
+        while (await receive()) != DISCONNECT:
+            pass
+        seen.append("left")
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    server = start(app, drain=0.3)
+    wire = server.connect().get()
+    if streams:
+        wire.sock.recv(1)
+    leave(wire, "reset")
+    until(lambda: seen)
+    time.sleep(0.05)
+    assert seen == ["left"]
+    server.stop()
+    assert seen == ["left", "cancelled"]
+    assert server.told() == ""

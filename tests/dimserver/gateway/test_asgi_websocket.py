@@ -6,45 +6,17 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from dimserver import App
+from tests.dimserver.gateway.asgi_peer import PATIENCE, Serve, until
 
 websockets = pytest.importorskip("websockets")
 from websockets.sync.client import connect  # noqa: E402
 
-PATIENCE = 20.0
-Serve = Callable[..., Any]
 ACCEPT = {"type": "websocket.accept"}
 KEY = ("Upgrade: websocket", "Connection: upgrade", "Sec-WebSocket-Version: 13",
        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")  # fmt: skip
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def start(request: pytest.FixtureRequest, serve: Serve, tmp_path: Any) -> Serve:
-    if request.param == "uvloop":
-        pytest.importorskip("uvloop")
-    log = tmp_path / "errors"
-
-    def start(app: Any, prefix: str = "/", **settings: Any) -> Any:
-        server = App()
-        server.mount(prefix, app, interface="asgi")
-        running = serve(server, loop=request.param, log_file=str(log), lifespan="off", **settings)
-        running.told = lambda: log.read_text() if log.exists() else ""
-        running.ws = running.url.replace("http", "ws", 1)
-        return running
-
-    return start
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -394,4 +366,30 @@ def test_a_stop_says_goodbye(start: Serve) -> None:
     assert closed.value.rcvd.code == 1001
     stopper.join(PATIENCE)
     assert seen == [{"type": "websocket.disconnect", "code": 1001, "reason": ""}]
+    assert server.told() == ""
+
+
+def test_an_app_that_goes_on_without_its_client_ends_with_the_server(start: Serve) -> None:
+    """As with http: it is not cancelled, does not hear of it where it waits, and cannot outlast the server."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        seen.append("open")
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            seen.append(await receive())
+            with pytest.raises(OSError, match="goes nowhere"):
+                await send({"type": "websocket.send", "text": "late"})
+            raise
+
+    server = start(app, drain=0.3)
+    with connect(server.ws):
+        until(lambda: seen)
+    time.sleep(0.05)
+    assert seen == ["open"]
+    server.stop()
+    assert seen[1:] == [{"type": "websocket.disconnect", "code": 1000, "reason": ""}]
     assert server.told() == ""
