@@ -30,7 +30,11 @@ def listed(content: Mapping[str, object], name: str, items: Iterable[bytes]) -> 
 
     head = json.dumps(content, separators=(",", ":")).encode()[:-1]
     comma = b"," if content else b""
-    return 200, dict(HEADERS), b'%b%b"%b":[%b]}\n' % (head, comma, name.encode(), b",".join(items))
+    parts = list(items) or [b""]
+    # One join: a list of ten thousand is megabytes, which are not to be copied twice.
+    parts[0] = b'%b%b"%b":[%b' % (head, comma, name.encode(), parts[0])
+    parts[-1] += b"]}\n"
+    return 200, dict(HEADERS), b",".join(parts)
 
 
 def text(status: int, content: str) -> Answer:

@@ -31,12 +31,16 @@ def share(topics: TopicFigures, limit: int) -> Share:
     """What one worker has to tell: its counters, and its topics with the most subscribers, at most `limit`."""
     counts = topics.counts()
     if len(counts) > limit:
-        counts = dict(nlargest(limit, counts.items(), key=_subscribers))
+        counts = {name: number for number, name in _largest(counts, limit)}
     return topics.figures(), counts
 
 
-def _subscribers(item: tuple[str, int]) -> tuple[int, str]:
-    return item[1], item[0]
+def _largest(counts: dict[str, int], limit: int) -> list[tuple[int, str]]:
+    """Those with the most subscribers, and of as many the last by name, first.
+
+    Pairs that compare as they stand: a key function would cost four times as much as all else.
+    """
+    return nlargest(limit, zip(counts.values(), counts, strict=True))
 
 
 class Topics(Deferred):
@@ -103,10 +107,7 @@ class Topics(Deferred):
             {
                 **sums,
                 "limit": limit,
-                "topics": [
-                    {"topic": name, "subscribers": number}
-                    for name, number in nlargest(limit, topics.items(), key=_subscribers)
-                ],
+                "topics": [{"topic": name, "subscribers": number} for number, name in _largest(topics, limit)],
                 "workers": [{"worker": number, **figures} for number, (figures, _) in sorted(shares.items())],
                 "missing": [{"worker": number, "reason": reason} for number, reason in sorted(missing.items())],
             },

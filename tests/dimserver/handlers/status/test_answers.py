@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dimserver.handlers.status.answers import answer, forbidden, text
+import json
+
+import pytest
+
+from dimserver.handlers.status.answers import answer, forbidden, listed, text
 
 
 def test_json_that_nobody_keeps() -> None:
@@ -15,6 +19,15 @@ def test_json_that_nobody_keeps() -> None:
     }
     headers["x"] = "y"
     assert "x" not in answer(200, {})[1]
+
+
+@pytest.mark.parametrize("content", [{}, {"a": 1, "b": [2]}])
+@pytest.mark.parametrize("items", [[], [b"{}"], [b'{"n":1}', b'{"n":2}', b"3"]])
+def test_a_list_of_json(content: dict[str, object], items: list[bytes]) -> None:
+    status, headers, body = listed(content, "points", iter(items))
+    assert (status, headers) == (200, answer(200, {})[1])
+    assert body.endswith(b"}\n")
+    assert json.loads(body) == {**content, "points": [json.loads(item) for item in items]}
 
 
 def test_text() -> None:
