@@ -152,6 +152,8 @@ cdef class Connection(Reading):
             if error is not None:
                 self.cut_short(error)
                 return
+            if self.current.reader is not None:
+                self.forgo_body()
             self.end_stream()
             self.go_on()             # which may run the handler of the next request
         except BaseException as problem:

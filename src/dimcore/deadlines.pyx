@@ -125,6 +125,7 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
     cdef Connection connection
     cdef int64_t moved
     cdef double due
+    cdef bint reads_on
     for point in found:
         request = <RequestPoint> point
         if type(request.connection) is not Connection:
@@ -132,7 +133,11 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
         connection = <Connection> request.connection
         if connection.current is not request or request.layer != stage or request.entered_ns > before_ns:
             continue
-        if stage == PARSED and connection.flags & HALTED or stage == RESPONSE_READY and connection.waits_for_source():
+        # A handler on a thread may read on while it answers.  Then it is the peer it waits for, as long as it keeps up.
+        reads_on = stage == RESPONSE_READY and request.reader is not None and request.route.blocking
+        if stage == PARSED and connection.flags & HALTED or stage == RESPONSE_READY and connection.waits_for_source() and (
+            not reads_on or connection.flags & HALTED
+        ):
             # The handler lags, or makes nothing: the peer has done its part.
             core.request_index.relink(request, spiral, stage, core.now_ns)
             continue
@@ -141,8 +146,8 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
                 moved = request.reader.body.total if request.reader is not None else 0
                 due = <double> core.body_rate
             else:
-                moved = connection.delivered()
-                due = <double> core.send_rate
+                moved = connection.delivered() + (request.reader.body.total if reads_on else 0)
+                due = <double> (core.body_rate if connection.waits_for_source() else core.send_rate)
             due *= <double> (core.now_ns - request.entered_ns) / SECOND_NS
             if moved > request.marked_bytes and <double> (moved - request.marked_bytes) >= due:
                 request.marked_bytes = moved

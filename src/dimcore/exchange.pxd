@@ -17,6 +17,8 @@ cdef class Exchange(Channel):
     cdef object first_step(self, object awaitable)
     cdef int wait_for(self, Errand errand) except -1
     cdef object first_piece(self, AsyncSource source)
+    cdef bint reads_on(self, object result)
+    cdef int forgo_body(self) except -1
     cdef int end_body(self, bytes error) except -1
     cdef int answer(self, object result, object error) except -1
     cdef int answer_error(self, object error) except -1

@@ -24,7 +24,7 @@ from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand, Runner, is_awaitable
 from dimcore.gathering cimport FROM_NS
 from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OTHER, POOL_WEBSOCKET, RECEIVED
-from dimcore.outflow cimport AsyncSource, Outflow
+from dimcore.outflow cimport AsyncSource, Outflow, Push
 from dimcore.parser cimport ASTERISK_FORM, EXPECT_CONTINUE, KEEP_ALIVE, Head
 from dimcore.record cimport count_answer, set_line
 from dimcore.request cimport RequestPoint
@@ -216,6 +216,25 @@ cdef class Exchange(Channel):
 
     # --- the body of the request ----------------------------------------------------------------
 
+    cdef bint reads_on(self, object result):
+        """Whether the handler may go on reading its body while it makes the answer: it is on a thread, and so is what
+        makes the pieces.  A peer that still waits to be asked for its body is not asked any more."""
+        cdef RequestPoint request = self.current
+        return (
+            request.route.blocking and request.reader.sink is not None
+            and request.info.flags & EXPECT_CONTINUE == 0
+            and type(result) is tuple and len(<tuple> result) == 3 and type((<tuple> result)[2]) is Push
+        )
+
+    cdef int forgo_body(self) except -1:
+        """Nobody reads the rest of the body any more: it is thrown away, and the connection is closed."""
+        cdef RequestPoint request = self.current
+        self.flags |= CLOSE | LINGER
+        self.end_body(b"the answer was given before the request was complete")
+        request.reader = None
+        self.site.core.requests.step(request, HANDLER_FOUND, self.site.core.now_ns)
+        return 0
+
     cdef int end_body(self, bytes error) except -1:
         """No more of the body that is being streamed; `error` is empty where it is complete."""
         cdef RequestPoint request = self.current
@@ -280,9 +299,8 @@ cdef class Exchange(Channel):
             return 0
         if self.current.reader is not None:      # answered before its body was read: the framing ends here
             self.flags |= CLOSE | LINGER
-            self.end_body(b"the answer was given before the request was complete")
-            self.current.reader = None
-            core.requests.step(self.current, HANDLER_FOUND, core.now_ns)
+            if error is not None or not self.reads_on(result):
+                self.forgo_body()
         core.requests.step(self.current, HANDLER_DONE, core.now_ns)
         if error is not None:
             return self.answer_error(error)
@@ -303,10 +321,15 @@ cdef class Exchange(Channel):
             if isinstance(problem, KeyboardInterrupt):
                 raise
             discard(body)
+            if self.current.reader is not None:
+                self.forgo_body()
             return self.answer_error(problem)
         finally:
             core.answer.clear()
-        return self.send_body(body)
+        self.send_body(body)
+        if self.current.reader is not None and self.flags & (STREAMING | GONE) == 0:
+            self.forgo_body()            # nothing is made: to HEAD, or with 204
+        return 0
 
     cdef int answer_error(self, object error) except -1:
         """What an exception of the handler, or a fault of its answer, means to the client."""

@@ -284,22 +284,29 @@ def test_an_answer_before_the_body_is_read(serve: Serve) -> None:
         wire.sock.send(b"x" * 1000)
 
 
-def test_a_stream_that_answers_while_its_body_still_comes_ends(serve: Serve) -> None:
-    """The framing of the request ends with the answer's head: its source learns that the rest will not come."""
+def test_a_stream_on_a_thread_that_answers_while_its_body_still_comes(serve: Serve) -> None:
     ended = threading.Event()
     app = App()
 
     @app.post("/", blocking=True)
     def handler(request: Any) -> Iterator[bytes]:
         try:
-            yield from request.stream()
+            for piece in request.stream():
+                yield piece.upper()
         finally:
             ended.set()
 
-    wire = serve(app, limit_body=1 << 30).connect()
-    wire.send(post("/", 512 * MIB) + b"x" * 2 * MIB)
-    assert wire.answer()[0] == 200
+    wire = serve(app, body_memory=1000).connect()
+    wire.send(post("/", 4000) + b"x" * 2000)
+    status, headers, _ = wire.answer()
+    assert (status, headers["connection"]) == (200, "close")
+    while wire.left.count(b"X") < 2000:
+        wire._more()
+    wire.send(b"y" * 2000)
+    while wire.left.count(b"Y") < 2000:
+        wire._more()
     assert ended.wait(PATIENCE)
+    assert wire.left.endswith(b"0\r\n\r\n") or wire.sock.recv(100).endswith(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("blocking", [False, True])

@@ -288,6 +288,162 @@ def test_write_waits_for_the_client(run: Any) -> None:
     assert len(body_of(wire)) == 200 * 64 * KIB
 
 
+# --- answers that begin before their request is complete ------------------------------------------
+
+
+def echo(environ: Environ, start: Start) -> Iterator[bytes]:
+    start("200 OK", PLAIN)
+    while piece := environ["wsgi.input"].read1(64 * KIB):
+        yield piece.upper()
+
+
+def echo_by_write(environ: Environ, start: Start) -> list[bytes]:
+    write = start("200 OK", PLAIN)
+    while piece := environ["wsgi.input"].read1(64 * KIB):
+        write(piece.upper())
+    return []
+
+
+def large(size: int, *fields: str, method: str = "POST") -> bytes:
+    return "\r\n".join([f"{method} / HTTP/1.1", "Host: h", f"Content-Length: {size}", *fields, "", ""]).encode()
+
+
+@pytest.mark.parametrize("app", [echo, echo_by_write])
+def test_an_app_on_a_thread_answers_while_it_reads(run: Any, app: Any) -> None:
+    server = run(app, 2, body_memory=4 * KIB)
+    wire = server.connect().send(large(3 * MIB) + b"a" * MIB)
+    status, headers, _ = wire.answer()
+    assert (status, headers["connection"]) == (200, "close")
+    while wire.left.count(b"A") < MIB:  # the answer to what has come, before the rest is sent
+        wire._more()
+    wire.send(b"b" * MIB)
+    while wire.left.count(b"B") < MIB:
+        wire._more()
+    wire.send(b"c" * MIB)
+    assert body_of(wire) == b"A" * MIB + b"B" * MIB + b"C" * MIB
+    assert rest_of(wire) == b""
+    assert server.entries() == ""
+
+
+def test_and_a_body_in_chunks(run: Any) -> None:
+    wire = run(echo, 2).connect()
+    wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+    assert wire.answer()[0] == 200
+    while b"ONE" not in wire.left:
+        wire._more()
+    wire.send(b"3\r\ntwo\r\n0\r\n\r\n")
+    assert body_of(wire) == b"ONETWO"
+
+
+@both
+@pytest.mark.parametrize("size", [5, 300 * KIB])
+def test_what_is_there_is_echoed_in_either_place(run: Any, threads: int, size: int) -> None:
+    wire = run(echo, threads, body_memory=64 * KIB).connect().send(large(size) + b"x" * size)
+    assert wire.answer()[0] == 200
+    assert body_of(wire) == b"X" * size
+
+
+@both
+def test_an_answer_without_the_body_having_been_read(run: Any, threads: int) -> None:
+    """The rest is thrown away, so that a client that sends all of it before it reads gets the answer."""
+
+    def app(environ: Environ, start: Start) -> Iterator[bytes]:
+        start("413 Content Too Large", PLAIN)
+        yield b"too "
+        yield b"much"
+
+    server = run(app, threads, body_memory=64 * KIB)
+    wire = server.connect().send(large(8 * MIB) + b"x" * 8 * MIB)
+    assert (wire.answer()[0], body_of(wire)) == (413, b"too much")
+    if threads:
+        assert rest_of(wire) == b""  # the end, and no reset
+    assert server.entries() == ""
+
+
+def test_a_client_that_waits_to_be_asked_is_not_asked_any_more(run: Any) -> None:
+    seen: list[str] = []
+
+    def app(environ: Environ, start: Start) -> Iterator[bytes]:
+        start("401 Unauthorized", PLAIN)
+        yield b"who?"
+        try:
+            environ["wsgi.input"].read()
+        except OSError as error:
+            seen.append(str(error))
+        yield b" really"
+
+    wire = run(app, 2).connect().send(large(2 * MIB, "Expect: 100-continue"))
+    status, headers, _ = wire.answer()
+    assert (status, headers["connection"], body_of(wire)) == (401, "close", b"who? really")
+    assert seen == ["the answer was given before the request was complete"]
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("POST", "204 No Content")])
+def test_an_answer_without_a_body_reads_nothing_on(run: Any, method: str, status: str) -> None:
+    closed = threading.Event()
+
+    def app(environ: Environ, start: Start) -> Iterator[bytes]:
+        start(status, [] if status[0:3] == "204" else PLAIN)
+        try:
+            yield b"x"
+            yield environ["wsgi.input"].read()
+        finally:
+            closed.set()
+
+    wire = run(app, 2, body_memory=4 * KIB).connect().send(large(MIB, method=method) + b"x" * 100 * KIB)
+    while b"\r\n\r\n" not in wire.left:
+        wire._more()
+    head, _, rest = bytes(wire.left).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status[:3]} ".encode())
+    assert b"Connection: close" in head
+    assert rest == b""
+    assert closed.wait(10)
+
+
+def test_a_client_that_leaves_while_its_body_is_echoed(run: Any) -> None:
+    faults: list[str] = []
+    ended = threading.Event()
+
+    def app(environ: Environ, start: Start) -> Iterator[bytes]:
+        try:
+            yield from echo(environ, start)
+        except OSError as error:
+            faults.append(str(error))
+            raise
+        finally:
+            ended.set()
+
+    wire = run(app, 1, body_memory=4 * KIB).connect().send(large(MIB) + b"x" * 100 * KIB)
+    assert wire.answer()[0] == 200
+    wire.sock.close()
+    assert ended.wait(10)
+    assert len(faults) <= 1  # it reads, and is told, or it writes, and is closed
+
+
+def test_a_client_that_stops_sending_holds_no_thread(run: Any) -> None:
+    ended = threading.Event()
+
+    def app(environ: Environ, start: Start) -> Iterator[bytes]:
+        try:
+            yield from echo(environ, start)
+        finally:
+            ended.set()
+
+    wire = run(app, 1, body_memory=4 * KIB, rate_grace=0.3).connect().send(large(MIB) + b"x" * 100 * KIB)
+    assert wire.answer()[0] == 200
+    assert ended.wait(10)
+    assert not rest_of(wire).endswith(b"0\r\n\r\n")
+
+
+def test_a_client_that_keeps_sending_is_not_cut_off(run: Any) -> None:
+    wire = run(echo, 1, body_memory=4 * KIB, rate_grace=0.2).connect().send(large(50 * KIB) + b"x" * 10 * KIB)
+    assert wire.answer()[0] == 200
+    for _ in range(40):
+        time.sleep(0.025)
+        wire.send(b"x" * KIB)
+    assert body_of(wire) == b"X" * 50 * KIB
+
+
 # --- faults -------------------------------------------------------------------------------------
 
 
