@@ -125,7 +125,7 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
     cdef Connection connection
     cdef int64_t moved
     cdef double due
-    cdef bint reads_on
+    cdef bint lags, reads_on
     for point in found:
         request = <RequestPoint> point
         if type(request.connection) is not Connection:
@@ -135,8 +135,9 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
             continue
         # A handler on a thread may read on while it answers.  Then it is the peer it waits for, as long as it keeps up.
         reads_on = stage == RESPONSE_READY and request.reader is not None and request.route.blocking
-        if stage == PARSED and connection.flags & HALTED or stage == RESPONSE_READY and connection.waits_for_source() and (
-            not reads_on or connection.flags & HALTED
+        lags = connection.flags & HALTED != 0
+        if stage == PARSED and lags or stage == RESPONSE_READY and connection.waits_for_source() and (
+            lags or not reads_on
         ):
             # The handler lags, or makes nothing: the peer has done its part.
             core.request_index.relink(request, spiral, stage, core.now_ns)

@@ -21,6 +21,7 @@ from dimcore.outflow cimport Outflow
 from dimcore.parser cimport AUTHORITY_FORM
 from dimcore.request cimport RequestPoint
 from dimcore.scan cimport scan_name_is, scan_setup, scan_value
+from dimcore.stream cimport FileBody
 from dimcore.writer cimport HeaderBlock, has_no_body
 
 from dimcore.errors import ResponseError, UsageError
@@ -324,13 +325,17 @@ cdef class Call:
         cdef bytes first
         cdef bint last
         cdef Pieces pieces
+        cdef FileBody file = None
         self.iterable = result
         if type(result) is FileWrapper and self.status and self.written is None and self.sink is None:
-            file = None if self.caller.file_body is None else self.caller.file_body(result.file)
+            file = None if self.caller.file_body is None else <FileBody> self.caller.file_body(result.file)
             if file is not None:
-                if self.left < 0 or self.left == file.length:
+                if self.left < 0 or self.left <= file.length:
+                    if self.left >= 0:
+                        file.length = self.left
                     return self.status, self.block, file
                 file.close()
+            self.excess = True           # a range of a file is answered with its length, and the file as it is
         if self.status and self.request.info.method == HEAD:
             return self.status, self.block, self.body_for(b"")
         try:

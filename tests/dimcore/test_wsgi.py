@@ -721,8 +721,28 @@ def test_a_file_the_kernel_sends(serve: Serve, tmp_path: Any) -> None:
     assert client.ask(GET).body == b"23456789"
     assert client.ask(GET.replace(b"/ ", b"/?8 ")).body == b"23456789"
     assert client.ask(GET.replace(b"/ ", b"/?10 ")).body == b"0123456789"  # not what is left of it: read
+    assert client.ask(GET.replace(b"/ ", b"/?3 ")).body == b"234"
+    assert client.ask(GET.replace(b"/ ", b"/?0 ")).body == b""
     assert client.ask(HEAD, head_only=True)["content-length"] == "8"
-    assert [file.closed for file in files] == [True] * 4
+    assert [file.closed for file in files] == [True] * 6
+    assert rig.reports == []
+
+
+def test_a_range_of_a_file_that_is_read(serve: Serve) -> None:
+    """PEP 3333: no more than the Content-Length says, and that the file goes on is no fault of the app's."""
+
+    def app(environ: Environ, start: Start) -> Any:
+        file = io.BytesIO(b"0123456789")
+        file.seek(4)
+        start("206 Partial Content", [("Content-Length", "3"), ("Content-Range", "bytes 4-6/10")])
+        return FileWrapper(file, 2)
+
+    rig = serving(serve, app)
+    client = rig.connect()
+    for _ in range(2):
+        answer = client.ask(GET)
+        assert (answer.status, answer.body) == (206, b"456")
+    assert told(rig) == []
 
 
 def test_validated(serve: Serve) -> None:
