@@ -207,8 +207,15 @@ TARGETS = (
         for key, (_, name) in MEMORY.items()
     ),
     *(
-        Target(f"{HEADINGS[key]} against the best of all others", "≤ 1 ×", best(key, INLINE), _at_most(1.0), _times)
+        Target(
+            f"{HEADINGS[key]}, {mine.partition(', ')[2]}, against the best of all others",
+            "≤ 1 ×",
+            best(key, mine),
+            _at_most(1.0),
+            _times,
+        )
         for key in ("flask", "django")
+        for mine in (INLINE, THREADS)
     ),
     Target(
         "bare ASGI on uvloop", "≤ 9 µs", stand.median_of("asgi", "cpu_us", UVLOOP), _at_most(9.0), "{:.2f} µs".format

@@ -11,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
-from tests.dimserver.conftest import PATIENCE, child_environment
+from tests.dimserver.conftest import PATIENCE, Child, child_environment
 
 APPS = pathlib.Path(__file__).parent / "apps"
+DOCUMENTED = APPS.parents[2] / "docs" / "gateways.md"
 IGNORED = ("date", "server")  # every server has its own
 
 
@@ -180,3 +183,64 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, tuple
     """What is not the same: name -> (of the other, ours); None where there is none."""
     names = sorted(theirs.keys() | ours.keys())
     return {name: (theirs.get(name), ours.get(name)) for name in names if theirs.get(name) != ours.get(name)}
+
+
+# --- a whole comparison ---------------------------------------------------------------------------
+
+Reason = Callable[[str, str, Any, Any], str | None]
+Urls = tuple[str, str]  # of the other server, and of this one
+
+FORMS: dict[str, dict[str, Any]] = {"GET": {}, "HEAD": {"method": "HEAD"}, "1.0": {"version": "1.0"}}
+
+
+def cases(mirror: str, answers: tuple[str, ...]) -> dict[str, bytes]:
+    """The requests for an app that says at `mirror` what it was given, and answers in many ways at other paths."""
+    return {
+        **{name: request(f"{mirror}{target}", *fields, **how) for name, (target, fields, how) in REQUESTS.items()},
+        "CONNECT": request("example.org:443", method="CONNECT"),
+        "OPTIONS *": request("*", method="OPTIONS"),
+        **{f"{form} {name}": request(f"/{name}", **how) for form, how in FORMS.items() for name in answers},
+    }
+
+
+@contextmanager
+def both(app: str, peer: str, *words: str) -> Iterator[Urls]:
+    """The app under the other server, started by its command, and under this one."""
+    with Peer(peer, app, *words) as other:
+        ours = Child("run", app, "--port", "0", cwd=APPS)
+        yield other.url, ours.urls[0]
+        ours.end()
+        for stream in (ours.process.stdout, ours.process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def unexplained(urls: Urls, case: str, sent: bytes, reason: Reason) -> dict[str, tuple[Any, Any]]:
+    """What differs without a reason.
+
+    Args:
+        reason: called with the case, the name, and what either says; None where nobody knows why.
+    """
+    found = differences(*(ask(url, sent) for url in urls))
+    return {name: pair for name, pair in found.items() if reason(case, name, *pair) is None}
+
+
+def reasons(urls: Urls, sent: dict[str, bytes], reason: Reason) -> set[str]:
+    """Every reason there is for a difference between the two; what has none by its case and its name."""
+    return {
+        reason(case, name, *pair) or f"{case}: {name} {pair}"
+        for case, data in sent.items()
+        for name, pair in differences(*(ask(url, data) for url in urls)).items()
+    }
+
+
+def undocumented(reasons: set[str], section: str) -> set[str]:
+    """Those that the section of the documentation does not have."""
+    text = DOCUMENTED.read_text(encoding="utf-8").partition(f"## {section}")[2].partition("\n## ")[0]
+    return {word for word in reasons if f"| {word} |" not in text}
+
+
+def length_is_true(url: str, name: str) -> bool:
+    """Whether a HEAD request is told the length that the body of the same answer has, if it is told one."""
+    whole, bare = (ask(url, request(f"/{name}", method=method)) for method in ("GET", "HEAD"))
+    return bool(bare.get("length", len(whole["body"])) == len(whole["body"]))

@@ -6,22 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import Child
-from tests.frameworks.side_by_side import APPS, REQUESTS, Peer, ask, differences, request
+from tests.frameworks.side_by_side import FORMS, Urls, both, cases, length_is_true, reasons, undocumented, unexplained
 
-FORMS = ("GET", "HEAD", "1.0")
 ANSWERS = (
     "sized", "pieces", "nothing", "no_content", "not_modified", "headers", "fails", "fails_after_start",
     "fails_in_its_body", "too_few", "too_many", "never_starts", "starts_twice", "body_first", "bad_header",
 )  # fmt: skip
-CASES = {
-    **{name: request(f"/scope{target}", *fields, **how) for name, (target, fields, how) in REQUESTS.items()},
-    "CONNECT": request("example.org:443", method="CONNECT"),
-    "OPTIONS *": request("*", method="OPTIONS"),
-    **{f"GET {name}": request(f"/{name}") for name in ANSWERS},
-    **{f"HEAD {name}": request(f"/{name}", method="HEAD") for name in ANSWERS},
-    **{f"1.0 {name}": request(f"/{name}", version="1.0") for name in ANSWERS},
-}
+CASES = cases("/scope", ANSWERS)
 
 # What is another thing on purpose.  docs/gateways.md has the reasons, under these names.
 FRAMING = "framing"
@@ -65,37 +56,23 @@ def reason(case: str, name: str, theirs: Any, ours: Any) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def urls() -> Iterator[tuple[str, str]]:
-    with Peer("uvicorn", "mirror_asgi:app", "--http", "httptools", "--port", "0") as peer:
-        ours = Child("run", "mirror_asgi:app", "--port", "0", cwd=APPS)
-        yield peer.url, ours.urls[0]
-        ours.end()
-        for stream in (ours.process.stdout, ours.process.stderr):
-            assert stream is not None
-            stream.close()
+def urls() -> Iterator[Urls]:
+    with both("mirror_asgi:app", "uvicorn", "--http", "httptools", "--port", "0") as found:
+        yield found
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_same_but_for_what_is_documented(urls: tuple[str, str], case: str) -> None:
-    theirs, ours = (ask(url, CASES[case]) for url in urls)
-    found = differences(theirs, ours)
-    unknown = {name: pair for name, pair in found.items() if reason(case, name, *pair) is None}
-    assert unknown == {}
+def test_the_same_but_for_what_is_documented(urls: Urls, case: str) -> None:
+    assert unexplained(urls, case, CASES[case], reason) == {}
 
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if not name.startswith("too_")])
-def test_what_is_said_of_the_length_without_a_body_is_true(urls: tuple[str, str], name: str) -> None:
-    whole, bare = (ask(urls[1], request(f"/{name}", method=method)) for method in ("GET", "HEAD"))
-    assert bare.get("length", len(whole["body"])) == len(whole["body"])
+def test_what_is_said_of_the_length_without_a_body_is_true(urls: Urls, name: str) -> None:
+    assert length_is_true(urls[1], name)
 
 
-def test_every_difference_is_there_and_documented(urls: tuple[str, str]) -> None:
-    seen: set[str] = set()
-    for case, sent in CASES.items():
-        found = differences(*(ask(url, sent) for url in urls))
-        seen |= {reason(case, name, *pair) or f"{case}: {name} {pair}" for name, pair in found.items()}
+def test_every_difference_is_there_and_documented(urls: Urls) -> None:
+    seen = reasons(urls, CASES, reason)
     words = {word for known in REASONS.values() for word in known.values()}
     assert seen == words | {FRAMING, HEAD_FRAMING, VERSION, EXTENSIONS}
-    text = (APPS.parents[2] / "docs" / "gateways.md").read_text(encoding="utf-8")
-    section = text.partition("## Beside uvicorn")[2].partition("\n## ")[0]
-    assert {word for word in seen if f"| {word} |" not in section} == set()
+    assert undocumented(seen, "Beside uvicorn") == set()
