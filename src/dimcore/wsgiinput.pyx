@@ -111,6 +111,16 @@ cdef class Input:
             return b""
         return self.take(wanted if wanted > 0 else PyBytes_GET_SIZE(self.piece))
 
+    def readinto(self, buffer):
+        """Fill a writable buffer, as far as the body goes; how many bytes it was."""
+        cdef Py_ssize_t size = memoryview(buffer).nbytes
+        cdef bytes found
+        if size == 0:
+            return 0
+        found = self.read(size)
+        memoryview(buffer).cast("B")[:PyBytes_GET_SIZE(found)] = found
+        return PyBytes_GET_SIZE(found)
+
     def readline(self, size=ALL):
         """The next line with its end, cut after `size` bytes; ``b""`` at the end."""
         return self.line(_size(size))
@@ -135,9 +145,27 @@ cdef class Input:
             raise StopIteration
         return line
 
+    # What `io.TextIOWrapper` and `io.BufferedReader` ask of what they are put around.
+
     def readable(self):
         """True."""
         return True
+
+    def writable(self):
+        """False."""
+        return False
+
+    def seekable(self):
+        """False."""
+        return False
+
+    @property
+    def closed(self):
+        """False."""
+        return False
+
+    def flush(self):
+        """Nothing."""
 
     def close(self):
         """Nothing; the server ends it."""

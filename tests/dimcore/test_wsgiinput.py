@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -53,6 +54,28 @@ def test_read1_waits_for_no_more_than_there_is() -> None:
     assert [given.read1(2), given.read1(), given.read1(0), given.read1(100), given.read1()] == [
         b"ab", b"c", b"", b"de", b"",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("pieces", CUTS)
+def test_others_can_be_put_around_it(pieces: list[bytes]) -> None:
+    """Apps read text with `io.TextIOWrapper`, which closes what it is around when it goes."""
+    given: Any = Input(pieces)
+    assert list(io.TextIOWrapper(given)) == io.StringIO(DATA.decode()).readlines()
+    assert not given.closed
+    buffered = io.BufferedReader(cast("Any", Input(pieces)), 5)
+    assert buffered.peek(1)[:3] == DATA[:3]
+    assert (buffered.read(6), buffered.read()) == (DATA[:6], DATA[6:])
+
+
+def test_reading_into_a_buffer() -> None:
+    given = Input([b"abc", b"de"])
+    buffer = bytearray(4)
+    assert (given.readinto(buffer), bytes(buffer)) == (4, b"abcd")
+    assert given.readinto(bytearray()) == 0
+    assert (given.readinto(buffer), bytes(buffer)) == (1, b"ebcd")
+    assert given.readinto(buffer) == 0
+    assert not given.writable()
+    assert not given.seekable()
 
 
 def test_an_empty_one() -> None:
