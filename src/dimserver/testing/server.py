@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Server", "serve"]
 
-WHERE = ("host", "port", "uds", "fd")
+WHERE = ("port", "uds", "fd")
 DRAIN = 5.0  # seconds a request in flight has at the end, unless the settings say otherwise
 SLACK = 15.0  # seconds beyond that before the thread is given up
 
@@ -29,8 +29,8 @@ def serve(app: Any = None, **settings: object) -> Server:
 
     Args:
         app: an `App`, or a WSGI or ASGI app; None serves the built-in endpoints and static files.
-        settings: as for `App`, and stronger than its own; unless they say where to listen, it is a free port of
-            127.0.0.1.  `drain` is 5 s.
+        settings: as for `App`, and stronger than its own; unless they say where to listen, it is a free port, of
+            127.0.0.1 where no host is given.  `drain` is 5 s.
 
     Returns:
         A server that is not started yet.
@@ -68,7 +68,7 @@ class Server:
             self._app.mount("/", app, interface=str(settings.get("interface", "auto")))
         given: dict[str, object] = {"drain": DRAIN, **settings}
         if not any(given.get(name) is not None for name in WHERE):
-            given.update(host="127.0.0.1", port=0)
+            given = {"host": "127.0.0.1", **given, "port": 0}
         self._log_path = None
         if "log_file" not in given:
             given["log_format"] = "json"

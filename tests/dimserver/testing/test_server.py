@@ -79,6 +79,12 @@ def test_settings_are_stronger_than_those_of_the_app(app: App, tmp_path: pathlib
             serve(app, **wrong)
 
 
+def test_a_host_alone_leaves_the_port_free(app: App) -> None:
+    with serve(app, host="localhost") as first, serve(app, host="localhost") as second:
+        assert {first.port, second.port}.isdisjoint({0, 8080})
+        assert first.port != second.port
+
+
 def test_apps_of_other_interfaces() -> None:
     with serve(wsgi) as server:
         assert get(server) == (200, f"wsgi on {server.port}".encode())
