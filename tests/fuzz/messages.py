@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import zlib
+from typing import Any
 
 from tests.fuzz import exact
 from tests.fuzz.inputs import bytewise, cut, split_choices
@@ -70,6 +71,7 @@ class Model:
     Attributes:
         loose: the fault may be another one, or be found earlier: how much of a compressed message is inflated when,
             is not prescribed.
+        far: a compressed message was one that may be a fault, or not; see `refers_too_far`.
         sure: events before that message.
     """
 
@@ -79,6 +81,7 @@ class Model:
         self.loose = False
         self.sure = 0
         self.inflater = zlib.decompressobj(-WINDOW)
+        self.far = False
         self.opcode = self.count = 0
         self.compressed = False
         self.message = b""
@@ -167,7 +170,7 @@ class Model:
         if whole and final:
             self.events.append((self.opcode, text_of(self.message) if self.opcode == TEXT else self.message))
             self.opcode = 0
-            self.loose = False
+            self.loose = self.far
 
     def inflate(self, data: bytes) -> bytes:
         found = b""
@@ -175,6 +178,7 @@ class Model:
         data += TAIL
         try:
             while True:
+                self.far = self.far or refers_too_far(self.inflater, data)
                 found += self.inflater.decompress(data)
                 if len(found) > self.limits.message:
                     raise Fault(LARGE)
@@ -189,6 +193,23 @@ class Model:
                     return found
         except zlib.error:
             raise Fault(BAD_DATA) from None
+
+
+def refers_too_far(inflater: Any, data: bytes) -> bool:
+    """Whether it names bytes from before the window that was agreed on.
+
+    That is the sender's fault, and zlib's to find: it does where they are not in its output at hand, which depends on
+    how much it is given at once.
+    """
+    strict = inflater.copy()
+    try:
+        for at in range(len(data)):
+            strict.decompress(data[at : at + 1])
+            if strict.eof:
+                break
+    except zlib.error:
+        return True
+    return False
 
 
 def missing_of(data: bytes) -> int | None:
