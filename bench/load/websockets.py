@@ -23,6 +23,7 @@ SMALL, LARGE = 32, 16 * 1024  # bytes of a message
 IDLE = 10_000
 SETTLE_SECONDS = 1.0
 COROUTINES = "dimserver (coroutine)"
+ASGI = "dimserver (ASGI)"
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -54,6 +55,7 @@ def _other(name: str) -> Peer:
 PEERS = (
     Peer(OURS, _ours("ws_native:app")),
     Peer(COROUTINES, _ours("ws_native:coroutines", "--loop", "uvloop")),
+    Peer(ASGI, _ours("ws_asgi:app", "--loop", "uvloop")),
     _other("picows"),
     _other("websockets"),
     _other("aiohttp"),
@@ -193,6 +195,10 @@ BENCH = Bench(
         ),
         Target(
             f"{SMALL} bytes, coroutine, CPU µs", "≤ 10", stand.median_of("small", "cpu_us", COROUTINES),
+            lambda us: us <= 10, "{:.2f}".format,
+        ),
+        Target(
+            f"{SMALL} bytes, ASGI, CPU µs", "≤ 10", stand.median_of("small", "cpu_us", ASGI),
             lambda us: us <= 10, "{:.2f}".format,
         ),
         Target(
