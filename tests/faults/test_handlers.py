@@ -138,7 +138,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "generator exit": (lambda request: (_ for _ in ()).throw(GeneratorExit), REFUSED),
     "stop iteration": (lambda request: next(iter(())), REFUSED),
     "index": (lambda request: b"abc"[len(request.path) + 3], REFUSED),
-    "takes no request": (lambda: "x", REFUSED),  # type: ignore[dict-item, misc]
+    "takes two": (lambda request, more: "x", REFUSED),  # type: ignore[dict-item, misc]
     # the result itself
     "none": (lambda request: None, REFUSED),
     "number": (lambda request: 200, REFUSED),

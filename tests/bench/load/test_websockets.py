@@ -30,5 +30,5 @@ def test_a_look_at_it(tmp_path: Path) -> None:
     samples = json.loads((tmp_path / "websockets.json").read_text())["samples"]
     assert [(sample["scenario"], sample["problem"]) for sample in samples] == [
         ("small", ""), ("large", ""), ("silent", ""),
-    ] * 2  # fmt: skip
+    ] * 3  # fmt: skip
     assert all(sample["values"]["cpu_us"] > 0 for sample in samples if sample["scenario"] != "silent")
