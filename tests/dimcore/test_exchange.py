@@ -9,24 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.dimcore.requests_sent import GET, POST, echo_body, echo_path, get
 
 from dimcore import BadRequest, Composite, FileBody, PeerError, RequestPoint, UsageError
 
-GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
-POST = b"POST / HTTP/1.1\r\nHost: test\r\n"
 Serve = Callable[..., Any]
-
-
-def get(path: str, *fields: str, method: str = "GET") -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: test", *fields, "", ""]).encode()
-
-
-def echo_path(request: RequestPoint) -> str:
-    return request.path
-
-
-def echo_body(request: RequestPoint) -> bytes:
-    return request.body
 
 
 # --- bodies out -----------------------------------------------------------------------------------
