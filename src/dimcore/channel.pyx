@@ -10,7 +10,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 
-from dimcore.core cimport Core
+from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand
 from dimcore.limits cimport KIB
 from dimcore.outflow cimport Outflow, Push
@@ -85,6 +85,8 @@ cdef class Channel(ConnectionPoint):
         self.flags &= ~<uint16_t> WORKING
         if self.flags & GONE:
             self.bury()
+        elif self.current is not None:
+            detach_request(self.current)     # the buffers of the worker are the next connection's
         self.site.core.leave()
 
     cdef object client_address(self):

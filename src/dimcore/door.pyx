@@ -9,7 +9,6 @@ from libc.stdint cimport uint16_t
 
 from dimcore.channel cimport AT_DOOR, CLOSE, COUNTED, EXPECTED, LINGER, UNNAMED
 from dimcore.core cimport Core
-from dimcore.inbox cimport inbox_append, inbox_new
 from dimcore.leaving cimport Leaving
 from dimcore.limits cimport CLOSING, POOL_ADMIN, RECEIVE_BYTES
 from dimcore.proxyhead cimport PROXY_PARTIAL, ProxyHead, proxy_fault_text, proxy_parse
@@ -39,14 +38,13 @@ cdef class Door(Leaving):
         cdef ProxyHead head
         cdef int length
         if self.inbox != NULL:
-            inbox_append(self.inbox, data, size)
+            self.keep_input(data, size)
             data = self.inbox.data + self.inbox.start
             size = self.inbox.end - self.inbox.start
         length = proxy_parse(&head, data, size)
         if length == PROXY_PARTIAL:
             if self.inbox == NULL:
-                self.inbox = inbox_new()
-                inbox_append(self.inbox, data, size)
+                self.keep_input(data, size)
             return 0
         if length < 0:
             core.pools.totals[self.spiral].refused += 1

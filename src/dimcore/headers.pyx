@@ -117,13 +117,12 @@ cdef class Headers:
         """``(name, value)`` of all fields in order, repeated names each time."""
         cdef Py_ssize_t i
         cdef const Field *field
-        cdef const char *base = self.point.base
         cdef list pairs = []
         for i in range(self.point.info.n_fields):
             field = &self.point.fields[i]
             pairs.append((
-                field_name_text(base + field.name_at, field.name_length),
-                PyUnicode_DecodeLatin1(base + field.value_at, field.value_length, NULL),
+                field_name_text(self.point.base + field.name_at, field.name_length),
+                PyUnicode_DecodeLatin1(self.point.base + field.value_at, field.value_length, NULL),
             ))
         return pairs
 
@@ -131,13 +130,12 @@ cdef class Headers:
         """A plain dict of lower-case names; repeated fields joined by ``", "`` (RFC 9110 5.3), cookies by ``"; "``."""
         cdef Py_ssize_t i
         cdef const Field *field
-        cdef const char *base = self.point.base
         cdef dict fields = {}
         cdef str name, value
         for i in range(self.point.info.n_fields):
             field = &self.point.fields[i]
-            name = field_name_text(base + field.name_at, field.name_length)
-            value = PyUnicode_DecodeLatin1(base + field.value_at, field.value_length, NULL)
+            name = field_name_text(self.point.base + field.name_at, field.name_length)
+            value = PyUnicode_DecodeLatin1(self.point.base + field.value_at, field.value_length, NULL)
             if name in fields:
                 value = (<str> fields[name]) + ("; " if name == "cookie" else ", ") + value
             fields[name] = value

@@ -11,4 +11,7 @@ cdef class Leaving(Exchange):
     cdef void fail(self, object error) noexcept
     cdef void timed_out(self) noexcept
     cdef int tell_peer_done(self) except -1
+    # the only ways in which input that waits is moved or freed; see `RequestPoint.own`
+    cdef int keep_input(self, const char *data, size_t size) except -1
+    cdef void use_input(self, size_t used) noexcept
     cdef void free_inbox(self) noexcept

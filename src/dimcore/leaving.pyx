@@ -10,7 +10,7 @@ request, its bytes and what is left to send stay until the event is through
 """
 
 cimport cython
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from dimcore.channel cimport (
     AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, UNFRAMED, UNREAD,
@@ -20,7 +20,7 @@ from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand
 from dimcore.exchange cimport Exchange
-from dimcore.inbox cimport inbox_free, inbox_size
+from dimcore.inbox cimport inbox_append, inbox_free, inbox_new, inbox_size
 from dimcore.limits cimport ACTIVE, ARCHIVED, RECEIVE_BYTES
 from dimcore.outflow cimport Outflow
 from dimcore.parser cimport FAULT_TIMEOUT, fault_status, fault_text
@@ -186,6 +186,26 @@ cdef class Leaving(Exchange):
             self.named = None
             (<WebSocket> socket).gone()
 
+    # --- input that waits -----------------------------------------------------------------------
+
+    cdef int keep_input(self, const char *data, size_t size) except -1:
+        """Append bytes, which lie elsewhere, to the inbox."""
+        if self.inbox == NULL:
+            self.inbox = inbox_new()
+        elif self.current is not None:
+            self.current.own()           # the inbox may move
+        return inbox_append(self.inbox, data, size)
+
+    cdef void use_input(self, size_t used) noexcept:
+        """So many bytes at the start of the inbox are dealt with; an empty one is given back."""
+        self.inbox.start += <uint32_t> used
+        if self.inbox.start == self.inbox.end and self.inbox.head == NULL:
+            self.free_inbox()
+
     cdef void free_inbox(self) noexcept:
+        if self.inbox == NULL:
+            return
+        if self.current is not None:
+            detach_request(self.current)
         inbox_free(self.inbox)
         self.inbox = NULL

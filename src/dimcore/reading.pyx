@@ -10,7 +10,7 @@ slow handler) waits in an `Inbox`; a connection without either holds no buffer.
 
 cimport cython
 from cpython.mem cimport PyMem_Free
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 
 from dimcore.channel cimport (
     BUSY, CLOSE, EXPECTED, GONE, HALTED, HANGUP, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING,
@@ -18,7 +18,7 @@ from dimcore.channel cimport (
 )
 from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core
-from dimcore.inbox cimport inbox_append, inbox_new, inbox_size
+from dimcore.inbox cimport inbox_size
 from dimcore.limits cimport KIB, RECEIVE_BYTES
 from dimcore.outflow cimport Push
 from dimcore.parser cimport (
@@ -62,13 +62,11 @@ cdef class Reading(Uptake):
                     (<WebSocket> self.named).take(core.inbuf, size)
                     return self.settle()
                 if waiting and not self.flags & (CLOSE | GONE):
-                    if self.inbox == NULL:
-                        self.inbox = inbox_new()
-                    inbox_append(self.inbox, core.inbuf, size)
+                    self.keep_input(core.inbuf, size)
                 return 0
             if self.inbox == NULL:
                 return self.run(core.inbuf, size)
-            inbox_append(self.inbox, core.inbuf, size)
+            self.keep_input(core.inbuf, size)
             return self.run_inbox()
         if size == 0:
             return self.end_of_stream()
@@ -83,11 +81,8 @@ cdef class Reading(Uptake):
             return 0
         if self.inbox == NULL:
             return self.run(data + length, size - length) if size > <size_t> length else 0
-        self.inbox.start += <uint32_t> length
-        if self.inbox.start == self.inbox.end:
-            self.free_inbox()
-            return 0
-        return self.run_inbox()
+        self.use_input(length)
+        return self.run_inbox() if self.inbox != NULL else 0
 
     cdef int read_body(self) except -1:
         """A body whose handler runs already: several receives a turn, since each turn wakes its thread."""
@@ -105,9 +100,7 @@ cdef class Reading(Uptake):
             self.bytes_in += size
             used = self.take_body(core.inbuf, size)
             if used < <size_t> size and not self.flags & (CLOSE | GONE):
-                if self.inbox == NULL:
-                    self.inbox = inbox_new()
-                inbox_append(self.inbox, core.inbuf + used, size - used)
+                self.keep_input(core.inbuf + used, size - used)
             if size < RECEIVE_BYTES or self.flags & (HALTED | GONE) or not self.flags & (BUSY | STREAMING):
                 return 0
             if self.current is None or self.current.reader is None:
@@ -147,9 +140,7 @@ cdef class Reading(Uptake):
         else:
             self.flush()
         if at < size and not self.flags & (GONE | CLOSE):
-            if self.inbox == NULL:
-                self.inbox = inbox_new()
-            inbox_append(self.inbox, data + at, size - at)
+            self.keep_input(data + at, size - at)
         return self.settle()
 
     cdef int run_inbox(self) except -1:
@@ -160,10 +151,8 @@ cdef class Reading(Uptake):
         at = self.step(self.inbox.data + self.inbox.start, self.inbox.end - self.inbox.start)
         self.flush()
         if self.outbox is None:
-            self.release_request()       # while its bytes are where they were
-        self.inbox.start += <uint32_t> at
-        if self.inbox.start == self.inbox.end and self.inbox.head == NULL:
-            self.free_inbox()
+            self.release_request()       # while its bytes are where they were: nothing need be copied
+        self.use_input(at)
         return self.settle()
 
     cdef size_t step(self, const char *data, size_t size) except? 0:

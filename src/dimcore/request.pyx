@@ -144,7 +144,23 @@ cdef class RequestPoint(HeadPoint):
         self.body_missing = 0
 
     cdef int own(self) except -1:
-        """Copy what still lies in a buffer of somebody else's, in one block: fields, then head."""
+        """Copy what still lies in a buffer of somebody else's, in one block: fields, then head.
+
+        Who may hold a span (`base`, `fields`, `body_at`) into which buffer, and until when:
+
+        * Three buffers are lent: `Core.inbuf`, `Core.heads`, and the `Inbox` of a connection.  One request borrows
+          from them: the `current` of the connection that is being served.  Everybody else owns what they point to.
+        * It borrows until the event is through (`Channel.through`), and no longer than until the inbox is appended
+          to, moved or freed.  `Leaving.keep_input` and `Leaving.free_inbox` are the only places that do so, and both
+          call this first, whatever the connection's state; nothing else touches an inbox.
+        * A request that leaves the connection before that is forgotten where nobody else refers to it, and owns its
+          bytes where somebody does (`Exchange.release_request`).
+        * Within an event any Python code may run: handlers, iterators, hooks, logs, finalizers.  It can end any
+          connection, but buffers in use stay: a connection that is served is only marked as gone (`Leaving.drop`),
+          what it holds is freed when the event is through, and no second event begins before that (`Core.enter`).
+        * To own is safe at any time: what was lent stays readable until the event is through.  Code that
+          another thread may run reads `base` and `fields` anew after each object it makes.
+        """
         cdef Py_ssize_t table = self.info.n_fields * sizeof(Field)
         cdef char *block
         cdef bytes owner
@@ -280,8 +296,11 @@ cdef class RequestPoint(HeadPoint):
     @property
     def query_params(self):
         """The query decoded: a dict of first values, with `getall` and `pairs` for repeated names."""
+        cdef bytes text
         if self._query is None:
-            self._query = parse_query(self.base + self.info.query_at, self.info.query_length)
+            # A copy: while the pairs are made, a finalizer may let the loop's thread give the memory back.
+            text = PyBytes_FromStringAndSize(self.base + self.info.query_at, self.info.query_length)
+            self._query = parse_query(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         return self._query
 
     @property
@@ -385,11 +404,13 @@ cdef class RequestPoint(HeadPoint):
         """What the ``{name}`` segments of the route matched, percent-decoded."""
         cdef Py_ssize_t size = 0
         cdef const char *text
+        cdef bytes path
         if self._params is None:
             if self.route is None:
                 return {}
             text = self.path_bytes(&size)
-            self._params = self.route.params(text, size)
+            path = PyBytes_FromStringAndSize(text, size)     # as in `query_params`
+            self._params = self.route.params(PyBytes_AS_STRING(path), size)
         return self._params
 
     @property

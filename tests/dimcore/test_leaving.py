@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.dimcore.requests_sent import GET, POST, echo_body, echo_path, get
 
-from dimcore import FileBody
+from dimcore import Composite, FileBody, RequestPoint
 
 Serve = Callable[..., Any]
 
@@ -145,3 +145,94 @@ def test_the_client_leaves_while_a_thread_works(serve: Serve) -> None:
     request = rig.jobs[0][1]
     assert (request.query_params, request.cookies, request.connection) == ({"q": "1"}, {"a": "b"}, connection)
     rig.run_job()  # its answer is dropped, its file closed
+
+
+# --- the bytes of a request whose connection ends under it ------------------------------------------
+
+AGENT = "an agent whose name is long enough to be seen when its memory was used for something else"
+
+
+@pytest.fixture
+def long_file(tmp_path: Any) -> Any:
+    path = tmp_path / "long"
+    with path.open("wb") as file:
+        file.truncate(400_000)
+    return path
+
+
+ENDS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "a file": lambda rig, request, path: (200, {}, FileBody(os.open(path, os.O_RDONLY), 0, 400_000)),
+    "several parts": lambda rig, request, path: (
+        200, {}, Composite([b"x", FileBody(os.open(path, os.O_RDONLY), 0, 400_000)])),
+    "large bytes": lambda rig, request, path: b"x" * 400_000,
+    "pieces": lambda rig, request, path: (200, {}, iter([b"x" * 20_000] * 20)),
+    "archived by its handler": lambda rig, request, path: (
+        rig.core.pools.transition(request.connection.id, 7), b"too late")[1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+@pytest.mark.parametrize("arrives", ["in one piece", "in two pieces", "behind a thread", "behind a thread's head"])
+@pytest.mark.parametrize("how", ENDS)
+def test_who_keeps_a_request_may_read_it_when_its_connection_has_ended(
+    serve: Serve, long_file: Any, how: str, arrives: str, leaves: bool
+) -> None:
+    """Its bytes lay in the inbox of the connection, which is freed with that."""
+    logged: list[tuple[RequestPoint, str, str]] = []
+
+    def log(request: RequestPoint, *_: object) -> None:
+        if request.path != "/job":
+            logged.append((request, request.raw_target, request.headers["user-agent"]))
+
+    routes = {"GET !/job": lambda request: b"done", "GET /big": lambda request: ENDS[how](rig, request, long_file)}
+    rig = serve(routes, options={"access_log": log})
+    client = rig.connect()
+    asked = get("/big", f"User-Agent: {AGENT}")
+    if arrives == "in two pieces":
+        client.send(asked[:-2])
+        asked = asked[-2:]
+    elif arrives != "in one piece":
+        client.send(get("/job"))
+        if arrives == "behind a thread's head":
+            client.send(asked[:20])
+            asked = asked[20:]
+    client.sock.send(asked)
+    if arrives.startswith("behind"):
+        rig.turn()
+    if leaves:
+        client.sock.close()
+    while rig.jobs:
+        rig.run_job()
+    rig.turn()
+    rig.turn()
+    if not leaves and how != "archived by its handler":
+        client.reset()
+        rig.turn()
+    rig.connect().ask(GET)  # other bytes in the buffers of the worker
+    if how == "archived by its handler":
+        assert logged == []  # nothing was answered
+    for request, target, agent in logged:
+        assert (target, agent) == ("/big", AGENT)
+        assert (request.raw_target, request.headers["user-agent"], request.method) == ("/big", AGENT, "GET")
+
+
+@pytest.mark.parametrize("arrives", ["in one piece", "in two pieces"])
+def test_a_handler_may_keep_a_request_whose_connection_it_archives(serve: Serve, arrives: str) -> None:
+    kept: list[RequestPoint] = []
+
+    def handler(request: RequestPoint) -> bytes:
+        kept.append(request)
+        rig.core.pools.transition(request.connection.id, 7)
+        return b"too late"
+
+    rig = serve({"POST /": handler, "GET /": lambda request: b"x"})
+    client = rig.connect()
+    asked = get("/", f"User-Agent: {AGENT}", "Content-Length: 4", method="POST") + b"body"
+    if arrives == "in two pieces":
+        client.send(asked[:20])
+        asked = asked[20:]
+    client.send(asked)
+    assert client.rest() == b""
+    for _ in range(3):
+        rig.connect().ask(GET)
+    assert (kept[0].raw_target, kept[0].headers["user-agent"], kept[0].body) == ("/", AGENT, b"body")

@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -541,6 +542,39 @@ def test_the_access_log(child: Start, shop: pathlib.Path, form: str) -> None:
         assert '] "GET /?q=%22 HTTP/1.1" 200 5' in lines[0]
         assert '] "POST /none HTTP/1.1" 404 10' in lines[1]
         assert ('"r" "tes\\"ter"' in lines[0]) == (form == "combined")
+
+
+@pytest.mark.parametrize("form", ["combined", "json"])
+def test_the_access_log_of_clients_that_leave_before_they_are_answered(
+    child: Start, shop: pathlib.Path, form: str
+) -> None:
+    """Their heads came in two pieces, so that the bytes lay in memory that goes with the connection."""
+    (shop / "public" / "big.bin").write_bytes(bytes(400_000))
+    server = child("run", "--static", "public", "--port", "0", "--access-log", form, cwd=shop)
+    now = struct.pack("ii", 1, 0)
+    address = server.urls[0].removeprefix("http://").rstrip("/").rsplit(":", 1)
+    for _ in range(4):
+        wires = [socket.create_connection((address[0], int(address[1]))) for _ in range(50)]
+        for wire in wires:
+            wire.sendall(b"GET /big.bin HTTP/1.1\r\nHost: x\r\nUser-Agent: m\r\n")
+        time.sleep(0.05)
+        for wire in wires:
+            wire.sendall(b"\r\n")
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+            wire.close()
+        assert ask(server.urls[0], "/a.txt")[2] == b"file a"  # the same process, and it has seen them all
+    code, out, err = server.end()
+    assert code == 0
+    assert "error" not in err
+    if form == "json":
+        entries = [json.loads(line) for line in out.splitlines()]
+        found = {(entry["method"], entry["target"], entry["user_agent"]) for entry in entries}
+    else:
+        pattern = r'[\d.]+ - - \[[^]]+\] "(\S+) (\S+) HTTP/1.1" \d+ \d+ "-" "([^"]+)"'
+        matches = [re.fullmatch(pattern, line) for line in out.splitlines()]
+        assert None not in matches, out
+        found = {match.groups() for match in matches if match is not None}
+    assert {entry for entry in found if entry[1] != "/a.txt"} <= {("GET", "/big.bin", "m")}
 
 
 @pytest.mark.parametrize("how", ["asked for", "noticed"])
