@@ -101,7 +101,7 @@ cdef class AsyncSocket(SocketQueue):
         self.opened_socket().ping(data)
         return DONE
 
-    def close(self, int code=CODE_NORMAL, str reason not None=""):
+    def close(self, int code=1000, str reason not None=""):
         """Say goodbye; again is fine.  Awaited, it waits until the connection is closed.
 
         Args:

@@ -278,7 +278,7 @@ cdef size_t _trailer_bytes(Body *body, const char *data, size_t size) noexcept n
     return 1
 
 
-def decode_chunked(data, limit=16 * MIB):
+def decode_chunked(data, limit=16777216):
     """Decode a chunked body from the start of `data`.
 
     Args:

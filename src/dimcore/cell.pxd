@@ -44,11 +44,15 @@ cdef class CellSnapshot:
     cdef Cell *cell
     cdef tuple items
     cdef PyObject **held
+    cdef frozenset distinct      # the points, once a set was asked for
     cdef int64_t count
+    cdef int spiral              # whose cell it is
+    cdef int layer
     cdef bint lost
 
     cdef void detach(self) noexcept      # the cell is about to change
     cdef tuple load(self)
+    cdef frozenset as_set(self)
 
 
 # An int of a range from Python, or InvalidCoordinate.

@@ -11,6 +11,7 @@ from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
+from _collections_abc import Set             # collections.abc, whose own module is not loaded for its sake
 from operator import index as whole_number
 
 from dimcore.errors import InvalidCoordinate, UsageError
@@ -91,7 +92,7 @@ cdef class Point:
     Args:
         spiral: 0 to 63, where `Index.add` puts the point unless told otherwise.
         layer: 1 to 7, likewise.
-        position: priority or weight; the index does not read it.
+        position: priority or weight, for the program; neither the index nor the server reads it.
 
     Raises:
         InvalidCoordinate: `spiral` or `layer` is not an int or out of range.
@@ -132,10 +133,14 @@ cdef class Point:
 @cython.final
 @cython.no_gc_clear
 cdef class CellSnapshot:
-    """What was in a cell when `Index.get_at` was called: an immutable sequence, oldest entry first.
+    """What was in a cell when `Index.get_at` was called: an immutable set of points, oldest entry first.
+
+    It is a `collections.abc.Set`: it compares with any other, and ``& | - ^`` with one make a frozenset.
+    Beyond that it keeps the order and is indexed like a tuple.
 
     Nothing is copied until the snapshot is first read or the cell is about to
-    change, whichever comes first; what changes afterwards is never seen.
+    change, whichever comes first; what changes afterwards is never seen.  ``len``
+    and ``in`` of an unchanged cell copy nothing.
 
     Lifetime: holds its points, and its index while the cell is unchanged.
     Thread-safety: as a tuple, under the GIL.
@@ -206,11 +211,74 @@ cdef class CellSnapshot:
     def __getitem__(self, key):
         return self.load()[key]
 
+    cdef frozenset as_set(self):
+        if self.distinct is None:
+            self.distinct = frozenset(self.load())
+        return self.distinct
+
     def __contains__(self, point):
-        return point in self.load()
+        if not isinstance(point, Point):
+            return False
+        if self.cell != NULL:                # by its coordinate, in O(1)
+            return ((<Point>point).index == <PyObject *>self.owner and (<Point>point).spiral == self.spiral
+                    and (<Point>point).layer == self.layer)
+        return point in self.as_set()
+
+    def __hash__(self):
+        return hash(self.as_set())           # equal to a frozenset of the same points
+
+    def __eq__(self, other):
+        if self is other:
+            return True
+        if not isinstance(other, Set):
+            return NotImplemented
+        return self.count == len(other) and self.as_set() == frozenset(other)
+
+    def __le__(self, other):
+        return self.as_set() <= frozenset(other) if isinstance(other, Set) else NotImplemented
+
+    def __lt__(self, other):
+        return self.as_set() < frozenset(other) if isinstance(other, Set) else NotImplemented
+
+    def __ge__(self, other):
+        return self.as_set() >= frozenset(other) if isinstance(other, Set) else NotImplemented
+
+    def __gt__(self, other):
+        return self.as_set() > frozenset(other) if isinstance(other, Set) else NotImplemented
+
+    def __and__(self, other):
+        return self.as_set() & frozenset(other) if isinstance(other, Set) else NotImplemented
+
+    def __or__(self, other):
+        return self.as_set() | frozenset(other) if isinstance(other, Set) else NotImplemented
+
+    def __sub__(self, other):
+        return self.as_set() - frozenset(other) if isinstance(other, Set) else NotImplemented
+
+    def __xor__(self, other):
+        return self.as_set() ^ frozenset(other) if isinstance(other, Set) else NotImplemented
+
+    def __rand__(self, other):
+        return frozenset(other) & self.as_set() if isinstance(other, Set) else NotImplemented
+
+    def __ror__(self, other):
+        return frozenset(other) | self.as_set() if isinstance(other, Set) else NotImplemented
+
+    def __rsub__(self, other):
+        return frozenset(other) - self.as_set() if isinstance(other, Set) else NotImplemented
+
+    def __rxor__(self, other):
+        return frozenset(other) ^ self.as_set() if isinstance(other, Set) else NotImplemented
+
+    def isdisjoint(self, other):
+        """Whether no element of an iterable is in the snapshot."""
+        return self.as_set().isdisjoint(other)
 
     def __repr__(self):
         return f"<CellSnapshot of {self.count} points>"
+
+
+Set.register(CellSnapshot)
 
 
 # --- the collector ---------------------------------------------------------------------------------

@@ -270,11 +270,11 @@ cdef class Index:
 
     # Python interface
 
-    def add(self, Point point not None, spiral=None, layer=None):
+    def add(self, Point connection not None, spiral=None, layer=None):
         """Take a point in, at the tail of its cell.
 
         Args:
-            point: a point that is in no index.
+            connection: a point that is in no index; a request's is taken as well.
             spiral: 0 to 63; None for the point's own.
             layer: 1 to 7; None for the point's own.
 
@@ -282,12 +282,12 @@ cdef class Index:
             DuplicatePoint: the point, or another one with its id, is in an index.
             InvalidCoordinate: the coordinate is not one.
         """
-        cdef int at_spiral = point.spiral if spiral is None else spiral_of(spiral)
-        cdef int at_layer = point.layer if layer is None else layer_of(layer)
-        self.link(point, at_spiral, at_layer, monotonic_ns())
+        cdef int at_spiral = connection.spiral if spiral is None else spiral_of(spiral)
+        cdef int at_layer = connection.layer if layer is None else layer_of(layer)
+        self.link(connection, at_spiral, at_layer, monotonic_ns())
 
     def get_at(self, spiral, layer):
-        """A snapshot of a cell, oldest entry first, in O(1).
+        """A snapshot of a cell, in O(1): a `collections.abc.Set` of its points, oldest entry first.
 
         It is safe to keep, and to move or remove points while reading it.
         Calls without a change of the cell in between share one snapshot.
@@ -311,41 +311,48 @@ cdef class Index:
             snapshot.items = None
         snapshot.count = cell.count
         snapshot.owner = self
+        snapshot.spiral = at_spiral
+        snapshot.layer = at_layer
         snapshot.cell = cell
         cell.view = <PyObject *>snapshot
         return snapshot
 
-    def get_by_id(self, point_id, /):
+    def get_by_id(self, connection_id):
         """The point with this id, or None.  An id that no point has is an answer, not an error."""
-        cdef PyObject *found = self.find(point_id)
+        cdef PyObject *found = self.find(connection_id)
         return None if found == NULL else <Point>found
 
-    def move(self, point_id, /, spiral, layer):
+    def move(self, connection_id, new_spiral, new_layer):
         """Move a point to the tail of a cell; its own cell renews its entry time.
+
+        Args:
+            connection_id: of a point of this index.
+            new_spiral: 0 to 63.
+            new_layer: 1 to 7.
 
         Raises:
             UnknownPoint: no point has this id.
             InvalidCoordinate: the coordinate is not one.
         """
-        cdef int at_spiral = spiral_of(spiral)
-        cdef int at_layer = layer_of(layer)
-        cdef PyObject *found = self.find(point_id)
+        cdef int at_spiral = spiral_of(new_spiral)
+        cdef int at_layer = layer_of(new_layer)
+        cdef PyObject *found = self.find(connection_id)
         if found == NULL:
-            raise UnknownPoint(f"no point with the id {point_id!r} is in the index")
+            raise UnknownPoint(f"no point with the id {connection_id!r} is in the index")
         if self.rows[at_spiral] == NULL and not self.reserve(at_spiral):
             raise MemoryError("no memory for a row of the index")
         self.relink(<Point>found, at_spiral, at_layer, monotonic_ns())
 
-    def remove(self, point_id, /):
+    def remove(self, connection_id):
         """Take a point out and return it; it keeps its last coordinate.
 
         Raises:
             UnknownPoint: no point has this id.
         """
-        cdef PyObject *found = self.find(point_id)
+        cdef PyObject *found = self.find(connection_id)
         cdef Point point
         if found == NULL:
-            raise UnknownPoint(f"no point with the id {point_id!r} is in the index")
+            raise UnknownPoint(f"no point with the id {connection_id!r} is in the index")
         point = <Point>found
         self.unlink(point)
         return point

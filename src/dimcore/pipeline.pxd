@@ -9,6 +9,7 @@ cdef class RequestSubstrate:
     cdef readonly Index index
     cdef RequestTotals totals
 
+    cdef RequestPoint known(self, object request_id)
     cdef int enter(self, RequestPoint request, int stage, int64_t now_ns) except -1
     cdef void step(self, RequestPoint request, int event, int64_t now_ns) noexcept
     cdef void classify(self, RequestPoint request, int method, int64_t now_ns) noexcept

@@ -15,6 +15,7 @@ from dimcore.states cimport (
 )
 from dimcore.router cimport Route, Router
 
+from dimcore.compose import compose
 from dimcore.errors import PeerError, UnknownPoint
 from dimcore.index import Index as _Index
 
@@ -67,14 +68,31 @@ cdef class RequestSubstrate:
             UnknownPoint: no such request.
             IllegalTransition: the table has no way there.
         """
-        cdef RequestPoint request = self.index.get_by_id(request_id)
-        if request is None:
-            raise UnknownPoint(f"no request with the id {request_id!r}")
+        cdef RequestPoint request = self.known(request_id)
         require_request(request.layer, stage)
         if stage == LOGGED:
             self.leave(request)
         else:
             self.index.relink(request, request.spiral, stage, monotonic_ns())
+        return request
+
+    def compose(self, a, b):
+        """z of one request times z of another: a likeness to look at, never a proof that two are the same.
+
+        Args:
+            a: the id of a request in flight, or anything with a `z_value`.
+            b: likewise.
+
+        Raises:
+            UnknownPoint: no such request.
+            PlacementError: an operand without a z.
+        """
+        return compose(self.known(a) if isinstance(a, str) else a, self.known(b) if isinstance(b, str) else b)
+
+    cdef RequestPoint known(self, object request_id):
+        cdef RequestPoint request = self.index.get_by_id(request_id)
+        if request is None:
+            raise UnknownPoint(f"no request with the id {request_id!r}")
         return request
 
     def get_stats(self):
@@ -118,6 +136,10 @@ cdef class RequestResponseManifold:
     def register_route(self, method, pattern, handler, exact=True, *, blocking=False):
         """Register a handler; see ``Router.add`` for the patterns and errors."""
         return self.router.add(method, pattern, handler, exact=exact, blocking=blocking)
+
+    def compose(self, a, b):
+        """See ``RequestSubstrate.compose``."""
+        return self.requests.compose(a, b)
 
     def get_stats(self):
         """See ``RequestSubstrate.get_stats``."""

@@ -6,7 +6,7 @@ from dimcore.index cimport Point
 # 96 bytes: | Point, 80 | named | created |, and no header of the collector: see points.pyx
 @cython.no_gc
 cdef class ConnectionPoint(Point):
-    cdef object named            # None, (connection_id, socket, address) as given, or what a live one was upgraded to
+    cdef object named            # None, (id, socket, address, vector) as given, or what a live one was upgraded to
     cdef int64_t created_ns      # clock.monotonic_ns()
 
     # What a live connection overrides.

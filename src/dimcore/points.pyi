@@ -14,6 +14,7 @@ class ConnectionPoint(Point):
         spiral: SupportsIndex = 0,
         layer: SupportsIndex = 1,
         position: float = 0.0,
+        identity_vector: tuple[float, float] | None = None,
     ) -> None: ...
     @property
     def connection_id(self) -> str: ...

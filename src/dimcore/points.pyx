@@ -1,6 +1,7 @@
 """A connection as a point: who it is, where it came from, how old it is."""
 cimport cython
 from cpython.unicode cimport PyUnicode_FromObject
+from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint32_t
 from dimcore.clock cimport monotonic_ns
 from dimcore.compose cimport identity_of, x_of, y_of
@@ -10,6 +11,19 @@ from dimcore.errors import UsageError
 from dimcore.states import LAYER_NAMES as _LAYER_NAMES
 
 cdef double NS = 1e9
+
+
+cdef tuple vector_of(object given):
+    """A pair of finite floats, or UsageError."""
+    cdef double x, y
+    try:
+        x, y = given
+    except (TypeError, ValueError, OverflowError):
+        pass
+    else:
+        if isfinite(x) and isfinite(y):
+            return x, y
+    raise UsageError(f"identity_vector must be a pair of finite numbers or None, got {given!r:.100}")
 
 
 # Without the collector's header a point is 16 bytes smaller, and ten thousand idle connections are not
@@ -25,12 +39,13 @@ cdef class ConnectionPoint(Point):
         address: (host, port), the path of a Unix socket, or None.
         spiral: pool, 0 to 63.
         layer: state, 1 to 7.
-        position: priority or weight.
+        position: priority or weight; see `Point`.
+        identity_vector: (x, y), two finite numbers; None computes them from the host of `address`.
 
     Raises:
         InvalidCoordinate: `spiral` or `layer` is not an int or out of range.
-        UsageError: `connection_id` is not a non-empty str, or `__init__` is called again while
-            the point is in an index.
+        UsageError: `connection_id` is not a non-empty str, `identity_vector` is not a pair of finite
+            numbers, or `__init__` is called again while the point is in an index.
 
     Lifetime: holds `socket` until it is closed or archived.  The collector does not look into
         the point: a socket object of your own that refers back to it lives until then.
@@ -41,16 +56,19 @@ cdef class ConnectionPoint(Point):
         self.created_ns = monotonic_ns()
         self.entered_ns = self.created_ns
 
-    def __init__(self, connection_id=None, socket=None, address=None, spiral=0, layer=1, double position=0.0):
+    def __init__(self, connection_id=None, socket=None, address=None, spiral=0, layer=1, double position=0.0,
+                 identity_vector=None):
         if connection_id is not None and (not isinstance(connection_id, str) or not connection_id):
             raise UsageError(f"connection_id must be a non-empty str or None, got {connection_id!r}")
+        if identity_vector is not None:
+            identity_vector = vector_of(identity_vector)
         Point.__init__(self, spiral, layer, position)
-        if connection_id is None and socket is None and address is None:
+        if connection_id is None and socket is None and address is None and identity_vector is None:
             self.named = None
             return
         if connection_id is not None:
             connection_id = PyUnicode_FromObject(connection_id)   # an exact str: hashing it runs no code
-        self.named = (connection_id, socket, address)
+        self.named = (connection_id, socket, address, identity_vector)
 
     cdef str name(self):
         return <str> (<tuple> self.named)[0] if type(self.named) is tuple else None
@@ -70,7 +88,7 @@ cdef class ConnectionPoint(Point):
         socket = (<tuple> self.named)[1]
         if socket is None:
             return
-        self.named = (self.named[0], None, self.named[2])
+        self.named = (self.named[0], None, self.named[2], self.named[3])
         close = getattr(socket, "close", None)
         if close is None:
             return
@@ -110,15 +128,19 @@ cdef class ConnectionPoint(Point):
 
     @property
     def identity_vector(self):
-        """(x, y) of the client's host; the empty text stands for an unknown one.  Computed each time."""
-        cdef uint32_t identity = identity_of(self.host())
+        """(x, y) as given, else of the client's host, the empty text for an unknown one; computed each time."""
+        cdef uint32_t identity
+        if type(self.named) is tuple and (<tuple> self.named)[3] is not None:
+            return (<tuple> self.named)[3]
+        identity = identity_of(self.host())
         return x_of(identity), y_of(identity)
 
     @property
     def z_value(self):
-        """x * y of the identity vector.  Computed each time."""
-        cdef uint32_t identity = identity_of(self.host())
-        return x_of(identity) * y_of(identity)
+        """x * y of the identity vector."""
+        cdef double x, y
+        x, y = self.identity_vector
+        return x * y
 
     @property
     def layer_name(self):

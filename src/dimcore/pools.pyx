@@ -13,7 +13,6 @@ from dimcore.compose import compose
 from dimcore.errors import DimcoreError, InvalidCoordinate, UnknownPoint, UsageError
 
 cdef double NS = 1e9
-cdef double DEFAULT_IDLE_SECONDS = 300.0
 
 
 class PoolFull(DimcoreError):
@@ -279,7 +278,7 @@ cdef class ConnectionPoolManifold:
         if not self.transfer(point, spiral, monotonic_ns()):
             raise PoolFull(f"{self.described(spiral)} is full: {self.caps[spiral]} connections")
 
-    def cleanup_idle(self, double max_idle_seconds=DEFAULT_IDLE_SECONDS):
+    def cleanup_idle(self, double max_idle_seconds=300.0):
         """Archive what has been idle (layer 4) for longer, in every pool.
 
         Args:
@@ -296,6 +295,20 @@ cdef class ConnectionPoolManifold:
         for spiral in range(self.index.spirals):
             archived += self.sweep(spiral, max_idle_seconds)
         return archived
+
+    def compose(self, a, b):
+        """z of one connection times z of another.
+
+        Args:
+            a: the id of a connection of any pool, or anything with a `z_value`.
+            b: likewise.
+
+        Raises:
+            UnknownPoint: no such connection.
+            PlacementError: an operand without a z.
+        """
+        return compose(self.known(a) if isinstance(a, str) else a,
+                       self.known(b) if isinstance(b, str) else b)
 
     def get_stats(self):
         """Counters of every pool: ``{"spiral_0": {"total_connections": ..., ...}, ...}``.
@@ -358,7 +371,7 @@ cdef class ConnectionSubstrate:
         """As `ConnectionPoolManifold.transition`."""
         self.pools.transition(connection_id, layer)
 
-    def cleanup_idle(self, double max_idle_seconds=DEFAULT_IDLE_SECONDS):
+    def cleanup_idle(self, double max_idle_seconds=300.0):
         """Archive what has been idle (layer 4) in this pool for longer.
 
         Args:
@@ -373,18 +386,8 @@ cdef class ConnectionSubstrate:
         return self.pools.sweep(self.spiral, max_idle_seconds)
 
     def compose(self, a, b):
-        """z of one connection times z of another.
-
-        Args:
-            a: the id of a connection of the index, or anything with a `z_value`.
-            b: likewise.
-
-        Raises:
-            UnknownPoint: no such connection.
-            PlacementError: an operand without a z.
-        """
-        return compose(self.pools.known(a) if isinstance(a, str) else a,
-                       self.pools.known(b) if isinstance(b, str) else b)
+        """As `ConnectionPoolManifold.compose`."""
+        return self.pools.compose(a, b)
 
     def get_stats(self):
         """Counters of this pool, as one value of `ConnectionPoolManifold.get_stats`."""

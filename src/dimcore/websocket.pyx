@@ -221,7 +221,7 @@ cdef class WebSocket(MessageReader):
             self.put(OP_PING, PyBytes_AS_STRING(given), len(given), given)
             self.weigh()
 
-    def close(self, int code=CODE_NORMAL, str reason not None=""):
+    def close(self, int code=1000, str reason not None=""):
         """Say goodbye; again is fine.  `on_close` follows when the peer has answered, or after a while without.
 
         Args:

@@ -92,7 +92,7 @@ cdef class Input:
                 size -= left
         return _joined(parts)
 
-    def read(self, size=ALL):
+    def read(self, size=-1):
         """Up to `size` bytes, fewer only at the end; all that is left without a size."""
         cdef list parts = []
         cdef bytes part
@@ -104,7 +104,7 @@ cdef class Input:
                 wanted -= PyBytes_GET_SIZE(part)
         return _joined(parts)
 
-    def read1(self, size=ALL):
+    def read1(self, size=-1):
         """Up to `size` bytes of what is there, waiting only for the first of them; ``b""`` at the end."""
         cdef Py_ssize_t wanted = _size(size)
         if wanted == 0 or not self.more():
@@ -121,11 +121,11 @@ cdef class Input:
         memoryview(buffer).cast("B")[:PyBytes_GET_SIZE(found)] = found
         return PyBytes_GET_SIZE(found)
 
-    def readline(self, size=ALL):
+    def readline(self, size=-1):
         """The next line with its end, cut after `size` bytes; ``b""`` at the end."""
         return self.line(_size(size))
 
-    def readlines(self, hint=ALL):
+    def readlines(self, hint=-1):
         """The lines that are left; with a hint, no more once they have that many bytes."""
         cdef list lines = []
         cdef Py_ssize_t most = _size(hint), have = 0

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import gc
+import operator
 import pickle
 import sys
 import weakref
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Any
 
 import pytest
 
@@ -241,3 +245,99 @@ def test_finaliser_that_changes_the_cell_while_a_snapshot_is_read() -> None:
     gc.collect()
     assert read == points
     assert index.count_at(0, 2) == 50
+
+
+# --- a snapshot as a set ---------------------------------------------------------------------------------
+
+BINARY = (operator.and_, operator.or_, operator.sub, operator.xor)
+ORDER = (operator.eq, operator.ne, operator.le, operator.lt, operator.ge, operator.gt)
+
+
+def cells() -> tuple[Index, list[Point]]:
+    """Five points: three at (0, 1), two at (0, 2)."""
+    index, points = filled(5)
+    for point in points[3:]:
+        index.move(point.id, 0, 2)
+    return index, points
+
+
+@pytest.mark.parametrize("read", ["waiting", "shared", "held", "settled"])
+@pytest.mark.parametrize("operation", [*BINARY, *ORDER], ids=lambda function: function.__name__)
+@pytest.mark.parametrize(
+    "kind", [set, frozenset, lambda points: dict.fromkeys(points).keys()], ids=["set", "frozenset", "keys"]
+)
+def test_a_snapshot_calculates_as_a_set(
+    kind: Callable[[Any], Any], operation: Callable[[Any, Any], Any], read: str
+) -> None:
+    index, points = cells()
+    here = set(points[:3])
+    for other in (set(), here, set(points[2:]), set(points), {points[0]}):
+        snapshot = index.get_at(0, 1)
+        if read in ("shared", "settled"):
+            list(snapshot)
+        if read in ("held", "settled"):
+            index.move(points[0].id, 0, 1)
+        assert operation(snapshot, kind(other)) == operation(here, other)
+        assert operation(kind(other), snapshot) == operation(other, here)
+
+
+def test_two_snapshots_calculate_with_each_other() -> None:
+    index, points = cells()
+    new, shaken = index.get_at(0, 1), index.get_at(0, 2)
+    assert new & shaken == set()
+    assert new | shaken == set(points)
+    assert new - shaken == new
+    assert new ^ shaken == set(points)
+    assert new != shaken
+    assert new.isdisjoint(shaken)
+    assert not new.isdisjoint([points[0]])
+    assert isinstance(new | shaken, frozenset)
+
+
+def test_a_snapshot_is_a_set_to_isinstance_and_hash() -> None:
+    index, points = cells()
+    snapshot = index.get_at(0, 1)
+    assert isinstance(snapshot, AbstractSet)
+    assert hash(snapshot) == hash(frozenset(points[:3]))
+    assert {snapshot: 1}[frozenset(points[:3])] == 1  # type: ignore[index]
+    assert snapshot == index.get_at(0, 1)
+    assert CellSnapshot() == set() == CellSnapshot()
+
+
+@pytest.mark.parametrize("other", [[], (), None, "text", 5, {}])
+def test_a_snapshot_is_equal_to_sets_alone_and_calculates_with_them_alone(other: object) -> None:
+    index, points = cells()
+    snapshot = index.get_at(0, 1)
+    assert snapshot != other
+    assert snapshot != tuple(points[:3])
+    for operation in (*BINARY, *ORDER[2:]):
+        with pytest.raises(TypeError):
+            operation(snapshot, other)
+        with pytest.raises(TypeError):
+            operation(other, snapshot)
+
+
+def test_a_set_takes_a_snapshot_in_place() -> None:
+    index, points = cells()
+    known = set(points)
+    known -= index.get_at(0, 1)
+    assert known == set(points[3:])
+    known |= index.get_at(0, 1)
+    assert known == set(points)
+
+
+def test_membership_of_an_unchanged_cell_is_that_of_the_index() -> None:
+    index, points = cells()
+    elsewhere, stranger = Index(), Point()
+    other = Point()
+    elsewhere.add(other)
+    snapshot = index.get_at(0, 1)
+    assert [point in snapshot for point in points] == [True, True, True, False, False]
+    assert other not in snapshot
+    assert stranger not in snapshot
+    assert points[0].id not in snapshot
+    assert [] not in snapshot
+    index.move(points[0].id, 0, 2)
+    index.remove(points[1].id)
+    assert [point in snapshot for point in points] == [True, True, True, False, False]
+    assert [] not in snapshot

@@ -60,6 +60,19 @@ def test_add_find_move_remove() -> None:
     assert index.added == 1
 
 
+def test_every_argument_has_a_name() -> None:
+    index = DimensionalConnectionIndex()
+    point = ConnectionPoint("a")
+    index.add(connection=point)
+    index.move(connection_id="a", new_spiral=2, new_layer=3)
+    assert (point.spiral, point.layer) == (2, 3)
+    assert index.get_by_id(connection_id="a") is point
+    assert list(index.get_at(spiral=2, layer=3)) == [point]
+    assert index.count_at(spiral=2, layer=3) == 1
+    assert index.remove(connection_id="a") is point
+    assert len(index) == 0
+
+
 def test_add_takes_the_coordinate_of_the_point() -> None:
     index = Index()
     point = Point(5, 6)

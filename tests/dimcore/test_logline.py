@@ -268,7 +268,7 @@ def test_pools_of_the_app(serve: Serve) -> None:
         pools.add_pool(name)
         rig.core.pools.add_pool(name)
         client = rig.connect()
-        rig.core.pools.index.move(rig.connections()[0].id, spiral=4, layer=1)
+        rig.core.pools.index.move(rig.connections()[0].id, 4, 1)
         client.ask()
         rig.turn()
         assert json.loads(lines.take()[0])["pool"] == logged_as

@@ -178,3 +178,16 @@ def test_nothing_is_kept(manifold: RequestResponseManifold) -> None:
         manifold.process_request("GET", "/nowhere")
     gc.collect()
     assert len(gc.get_objects()) - before < 10
+
+
+def test_compose_two_requests(manifold: RequestResponseManifold) -> None:
+    first = manifold.requests.manifest("GET", "/users/a")
+    second = manifold.requests.manifest("GET", "/users/b")
+    expected = first.z_value * second.z_value
+    for keeper in (manifold, manifold.requests):
+        assert keeper.compose(first, second) == keeper.compose(first.id, second.id) == expected
+        with pytest.raises(UnknownPoint):
+            keeper.compose(first, "nobody")
+        with pytest.raises(UsageError):
+            keeper.compose(None, second)  # type: ignore[arg-type]
+    assert manifold.compose(first, 2.0) == 2 * first.z_value

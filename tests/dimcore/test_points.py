@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import io
 import sys
 import time
 import weakref
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from dimcore.compose import identity_vector, z_value
 from dimcore.errors import InvalidCoordinate, UsageError
 from dimcore.index import Index
 from dimcore.points import ConnectionPoint
+from dimcore.pools import ConnectionSubstrate
 
 
 def test_arguments_in_order() -> None:
@@ -23,8 +26,9 @@ def test_arguments_in_order() -> None:
     assert point.address == ("10.0.0.1", 80)
     assert (point.spiral, point.layer, point.position, point.layer_name) == (2, 3, 0.5, "active")
     named = ConnectionPoint(
-        connection_id="id", socket=carrier, address=("10.0.0.1", 80), spiral=2, layer=3, position=0.5
-    )
+        connection_id="id", socket=carrier, address=("10.0.0.1", 80), spiral=2, layer=3, position=0.5,
+        identity_vector=(0.5, 2.0),
+    )  # fmt: skip
     assert (named.id, named.address, named.layer) == (point.id, point.address, point.layer)
 
 
@@ -74,6 +78,35 @@ def test_identity_is_that_of_the_host(address: object, host: str) -> None:
     point = ConnectionPoint(address=address)
     assert point.identity_vector == identity_vector(host)
     assert point.z_value == z_value(host)
+
+
+@pytest.mark.parametrize("vector", [(0.25, 4.0), [1, -2], (0.0, 0.0)])
+def test_identity_may_be_given(vector: tuple[float, float]) -> None:
+    for point in (
+        ConnectionPoint(identity_vector=vector),
+        ConnectionPoint("id", None, ("h", 1), identity_vector=vector),
+    ):
+        assert point.identity_vector == tuple(vector)
+        assert point.z_value == vector[0] * vector[1]
+        assert all(type(part) is float for part in point.identity_vector)
+    assert ConnectionPoint(identity_vector=vector).id == ""
+
+
+def test_given_identity_stays_when_the_socket_is_closed() -> None:
+    pool = ConnectionSubstrate()
+    point = ConnectionPoint("id", io.BytesIO(), ("h", 1), identity_vector=(0.5, 2.0))
+    pool.index.add(point)
+    pool.transition("id", 6)
+    assert point.socket is None
+    assert point.identity_vector == (0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    "vector", [(), (1,), (1, 2, 3), 5, "xy", ("1", "2"), (float("nan"), 1), (1, float("inf")), (10**400, 1), object()]
+)
+def test_bad_identity(vector: Any) -> None:
+    with pytest.raises(UsageError, match="identity_vector must be a pair of finite numbers"):
+        ConnectionPoint(identity_vector=vector)
 
 
 def test_times() -> None:

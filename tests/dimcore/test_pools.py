@@ -280,10 +280,23 @@ def test_substrate() -> None:
         substrate.compose("nobody", point)
     with pytest.raises(PlacementError):
         substrate.compose(point, None)  # type: ignore[arg-type]
+
     stats = substrate.get_stats()
     assert (stats["total_connections"], stats["idle_connections"], stats["total_created"]) == (2, 1, 2)
     assert substrate.cleanup_idle(0) == 1
     assert substrate.get_stats()["total_closed"] == 1
+
+
+def test_compose_over_all_pools() -> None:
+    manifold = ConnectionPoolManifold()
+    point = manifold.manifest_connection(None, ("10.0.0.1", 1), "http")
+    other = manifold.manifest_connection(None, ("10.0.0.2", 1), "api", "other")
+    assert manifold.compose(point.id, "other") == z_value("10.0.0.1") * z_value("10.0.0.2")
+    assert manifold.compose(point, other) == manifold.compose(other, point) == point.z_value * other.z_value
+    with pytest.raises(UnknownPoint):
+        manifold.compose(point, "nobody")
+    with pytest.raises(PlacementError):
+        manifold.compose(None, point)  # type: ignore[arg-type]
 
 
 def test_cleanup_loop_of_the_seed() -> None:
