@@ -26,6 +26,7 @@ WHOLE = {
     "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
     "dimserver/gateway/test_asgi_answers": "what an app sends, from its `send` to the wire",
     "dimserver/gateway/test_asgi_faults": "every way an app can fail, and what its client sees",
+    "dimserver/gateway/test_asgi_leaving": "clients that leave, and what the log says of it",
     "dimserver/gateway/test_asgi_requests": "what an app receives, from the wire to its `receive`",
     "dimserver/gateway/test_asgi_frameworks": "Starlette, FastAPI and Socket.IO as they are, with real clients",
     "dimserver/gateway/test_asgi_websocket": "the websocket scope from the client to the app and back",

@@ -6,6 +6,9 @@ from dimcore.intake cimport Intake, Taker
 from dimcore.request cimport RequestPoint
 
 
+cdef bint tells_of_leaving(object error) except -1
+
+
 cdef class AsgiEntry(Conversant):
     cdef readonly object app
     cdef ScopeMaker scopes
@@ -31,4 +34,5 @@ cdef class AsgiHttp(AsgiAnswer):
 
     cdef dict scope_of(self, Connection at)
     cdef object receive_now(self)
+    cdef bint excuses(self, object error) except -1
     cdef int ended(self, object result, object error) except -1

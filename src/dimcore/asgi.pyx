@@ -15,7 +15,7 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint16_t, uint32_t
 
-from dimcore.asgianswer cimport COMPLETE, EXPECTS_BODY, EXPECTS_START
+from dimcore.asgianswer cimport COMPLETE, EXPECTS_BODY, EXPECTS_START, EXPECTS_TRAILERS
 from dimcore.asgiwait cimport RECEIVES, make_wait
 from dimcore.channel cimport BUSY, GONE, HALTED, PEER_DONE, READABLE
 from dimcore.core cimport Core
@@ -32,7 +32,24 @@ cdef extern from "Python.h":
     int PyContext_Exit(object context) except -1
 
 cdef str NO_LOOP = "this worker runs no asyncio loop: set loop to asyncio or uvloop"
+# Exceptions of frameworks that say nothing but that the client has left; by name, since none of them is imported here.
+cdef set LEAVING = {"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect", "CancelledError"}
 cdef dict FAULTS = {fault_text(_number).decode(): fault_status(_number) for _number in range(1, FAULT_COUNT)}
+
+
+cdef bint tells_of_leaving(object error) except -1:
+    """Whether an exception says no more than that the client has left.
+
+    An `OSError` without an errno is one that a program made; those of the system are of another descriptor.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            if not tells_of_leaving(part):
+                return False
+        return True
+    if isinstance(error, OSError):
+        return error.errno is None and not isinstance(error, TimeoutError)
+    return type(error).__name__ in LEAVING
 
 
 cdef class AsgiEntry(Conversant):
@@ -48,10 +65,15 @@ cdef class AsgiEntry(Conversant):
         self.app = app
         self.scopes = ScopeMaker(root_path, prefix)
 
-    def place(self, str root_path not None="", str prefix not None=""):
-        """Change where the app stands; requests that have begun keep what they were told."""
+    def place(self, str root_path not None="", str prefix not None="", *, bint pathsend=False):
+        """Change where the app stands; requests that have begun keep what they were told.
+
+        Args:
+            root_path, prefix: as of the class.
+            pathsend: offer the app `http.response.pathsend`, which many middlewares do not know.
+        """
         state = self.scopes.state
-        self.scopes = ScopeMaker(root_path, prefix)
+        self.scopes = ScopeMaker(root_path, prefix, pathsend)
         self.scopes.state = state
 
     @property
@@ -80,7 +102,7 @@ cdef class AsgiEntry(Conversant):
             http = receive.owner
             http.state = EXPECTS_START
             http.spent = 0
-            http.body_told = http.peer_left = http.has_trailers = False
+            http.body_told = http.peer_left = http.knows_left = http.has_trailers = False
             http.intake = None
         else:
             receive = AsgiReceive.__new__(AsgiReceive)
@@ -217,6 +239,7 @@ cdef class AsgiHttp(AsgiAnswer):
         cdef Intake intake = self.intake
         cdef bint more = False
         if self.connection is None or self.connection.flags & GONE:
+            self.knows_left = True
             return {"type": "http.disconnect"}
         if not self.body_told:
             if intake is None:
@@ -235,7 +258,15 @@ cdef class AsgiHttp(AsgiAnswer):
             else:
                 self.body_told = True
             return {"type": "http.request", "body": chunk, "more_body": more}
-        return {"type": "http.disconnect"} if self.peer_left else None
+        if not self.peer_left:
+            return None
+        self.knows_left = True
+        return {"type": "http.disconnect"}
+
+    cdef object take_path(self, dict message):
+        if not self.entry.scopes.pathsend:
+            raise RuntimeError("http.response.pathsend is not offered: the setting asgi-pathsend does")
+        return AsgiAnswer.take_path(self, message)
 
     cdef int call_for_body(self) except -1:
         """The app waits for a body whose sender waits to be asked (RFC 9110 10.1.1)."""
@@ -246,6 +277,10 @@ cdef class AsgiHttp(AsgiAnswer):
         return 0
 
     # --- the end --------------------------------------------------------------------------------
+
+    cdef bint excuses(self, object error) except -1:
+        """Whether an app that was told of its client's leaving says no more than that with this exception."""
+        return self.knows_left and self.state != COMPLETE and tells_of_leaving(error)
 
     cdef int ended(self, object result, object error) except -1:
         """The app's coroutine is through."""
@@ -258,15 +293,25 @@ cdef class AsgiHttp(AsgiAnswer):
         if error is None and result is not None:
             error = RuntimeError(f"ASGI callable should return None, but returned {result!r:.100}.")
         if at is None or at.flags & GONE:
-            if error is not None and not isinstance(error, ClientLeft):
+            if error is None or self.excuses(error):
+                return 0
+            if not isinstance(error, ClientLeft):
                 self.core.tell("an ASGI app failed behind its answer", None, error)
             return 0
         core = self.core
         entered = self.enter()
         try:
             core.clock()
+            if self.state == EXPECTS_TRAILERS and error is None:
+                self.complete_body()     # all that a middleware kept to itself is the trailers
+                at.flush()
+                if entered:
+                    at.go_on()
+                return 0
             if self.state > EXPECTS_BODY:
-                if error is None:
+                if self.knows_left and (error is None or self.excuses(error)):
+                    error = None         # nobody reads the rest, and the app has stopped making it
+                elif error is None:
                     error = RuntimeError("ASGI callable returned without completing response.")
                 if self.flow is not None:
                     self.flow.put(at, b"", False)    # what was gathered, so that the peer has what the app sent
@@ -281,6 +326,10 @@ cdef class AsgiHttp(AsgiAnswer):
                     self.let_go(COMPLETE)
                     at.drop()
                     return 0
+            elif self.excuses(error) and not peers_fault:
+                self.let_go(COMPLETE)
+                at.drop()
+                return 0
             self.let_go(COMPLETE)
             if peers_fault:
                 core.requests.step(at.current, HANDLER_FOUND, core.now_ns)

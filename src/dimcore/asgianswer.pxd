@@ -27,6 +27,7 @@ cdef class AsgiAnswer(Awaited):
     cdef int status
     cdef int state                   # State
     cdef int64_t spent               # sent since others had their turn
+    cdef bint knows_left             # the app was told that the peer has left
     cdef bint has_trailers           # they follow the body of the answer
 
     # the app
@@ -50,5 +51,7 @@ cdef class AsgiAnswer(Awaited):
     cdef object begin_stream(self, bytes first)
     cdef object write(self, bytes piece, bint last)
     cdef int end_request(self) except -1
+    cdef int close_flow(self) except -1
+    cdef int complete_body(self) except -1
     cdef int let_go(self, int state) except -1
     cdef object pace(self, Py_ssize_t size)

@@ -103,6 +103,7 @@ cdef class AsgiAnswer(Awaited):
         """The peer has left.  The app may not look for that: it is let be for a while, then told."""
         self.spent += PIECE_COST + len(message.get("body", b""))
         if self.spent >= UNHEARD_BYTES:
+            self.knows_left = True
             raise ClientLeft("the client has left, and what is sent goes nowhere")
         return make_wait(self, TURNS)    # an endless loop must not hold up all others
 
@@ -228,9 +229,7 @@ cdef class AsgiAnswer(Awaited):
                         at.move(MOVED_BYTES)
                     self.flow.put(at, piece, act == ENDS)
                     if act == ENDS and not at.flags & GONE:
-                        self.end_request()
-                        self.let_go(COMPLETE)
-                        at.end_stream()
+                        self.close_flow()
                 at.flush()           # also within the pass: what the app does next may take its time
                 if entered and self.connection is None:
                     at.go_on()       # which may run the app for the next request
@@ -341,6 +340,19 @@ cdef class AsgiAnswer(Awaited):
             self.request.reader = None
             at.site.core.requests.step(self.request, HANDLER_FOUND, at.site.core.now_ns)
         return 0
+
+    cdef int close_flow(self) except -1:
+        """The end of a stream is written."""
+        cdef Connection at = self.connection
+        self.end_request()
+        self.let_go(COMPLETE)
+        return at.end_stream()
+
+    cdef int complete_body(self) except -1:
+        """The app ended where its trailers were due: the answer ends without them."""
+        cdef Connection at = self.connection
+        self.flow.put(at, b"", True)
+        return 0 if at.flags & GONE else self.close_flow()
 
     cdef int let_go(self, int state) except -1:
         """The answer is written: the connection is free for the next request."""

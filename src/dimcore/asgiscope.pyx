@@ -58,11 +58,13 @@ cdef class ScopeMaker:
     Args:
         root_path: what a proxy takes off the path before it asks; it is put back, unless the proxy left it there.
         prefix: where the app is mounted; part of the path already.
+        pathsend: whether apps are offered `http.response.pathsend`.
 
-    Both are empty or begin with a slash and do not end with one.
+    The first two are empty or begin with a slash and do not end with one.
     """
 
-    def __cinit__(self, str root_path not None="", str prefix not None=""):
+    def __cinit__(self, str root_path not None="", str prefix not None="", bint pathsend=False):
+        self.pathsend = pathsend
         self.before = root_path
         self.raw_before = root_path.encode()
         self.state = {}
@@ -113,7 +115,9 @@ cdef class ScopeMaker:
             host = request.base[request.info.host_at:request.info.host_at + request.info.host_length]
         scope["headers"] = self.fields(request, host)
         scope["state"] = PyDict_Copy(self.state)
-        scope["extensions"] = extensions = {"http.response.pathsend": {}}
+        scope["extensions"] = extensions = {}
+        if self.pathsend:
+            extensions["http.response.pathsend"] = {}
         if request.info.minor:
             extensions["http.response.early_hint"] = {}
             if self.takes_trailers:
@@ -128,7 +132,7 @@ cdef class ScopeMaker:
         )
 
     cdef list fields(self, RequestPoint request, object host):
-        """Names in lower case and values, in order.
+        """Names in lower case and values, in order; several Cookie lines are one, joined with ``; `` (RFC 9113 8.2.3).
 
         Args:
             host: what counts as the Host field, or None for what is there.
@@ -140,6 +144,8 @@ cdef class ScopeMaker:
         cdef tuple pair
         cdef bytes name, value
         cdef bint has_host = False
+        cdef Py_ssize_t cookie_at = -1
+        cdef list cookies = None         # the values, where there is more than one line
         self.takes_trailers = False
         for i in range(count):
             field = &request.fields[i]
@@ -151,6 +157,13 @@ cdef class ScopeMaker:
             elif field.name_length == 2 and memcmp(PyBytes_AS_STRING(name), b"te", 2) == 0:
                 if b"trailers" in [option.strip() for option in value.lower().split(b",")]:
                     self.takes_trailers = True
+            elif field.name_length == 6 and memcmp(PyBytes_AS_STRING(name), b"cookie", 6) == 0:
+                if cookie_at < 0:
+                    cookie_at = i
+                else:
+                    if cookies is None:
+                        cookies = [(<tuple> pairs[cookie_at])[1]]
+                    cookies.append(value)
             pair = PyTuple_New(2)
             Py_INCREF(name)
             PyTuple_SET_ITEM(pair, 0, name)
@@ -158,6 +171,9 @@ cdef class ScopeMaker:
             PyTuple_SET_ITEM(pair, 1, value)
             Py_INCREF(pair)
             PyList_SET_ITEM(pairs, i, pair)
+        if cookies is not None:
+            pairs[cookie_at] = (b"cookie", b"; ".join(cookies))
+            pairs = [pair for i, pair in enumerate(pairs) if i <= cookie_at or (<tuple> pair)[0] != b"cookie"]
         if host is not None and not has_host:
             pairs.insert(0, (b"host", host))
         return pairs

@@ -12,7 +12,7 @@ Source: ASGI 3.0, WebSocket message format 2.4, with `websocket.http.response`.
 """
 
 cimport cython
-from dimcore.asgi cimport AsgiEntry, AsgiHttp
+from dimcore.asgi cimport AsgiEntry, AsgiHttp, tells_of_leaving
 from dimcore.asgiscope cimport ScopeMaker
 from dimcore.bell cimport make_bell
 from dimcore.channel cimport GONE, WORKING
@@ -211,7 +211,7 @@ cdef class AsgiUpgrade(AsgiHttp):
             return AsgiHttp.ended(self, result, error)
         if error is None and result is not None:
             error = RuntimeError(f"ASGI callable should return None, but returned {result!r:.100}.")
-        if error is not None and not isinstance(error, ClientLeft):
+        if error is not None and not (self.queue.over and tells_of_leaving(error)):
             self.core.tell("an ASGI app's WebSocket failed", None, error)
             return self.queue.stop(CODE_INTERNAL)
         return self.queue.stop(CODE_NORMAL)

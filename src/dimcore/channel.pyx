@@ -350,7 +350,8 @@ cdef class Channel(ConnectionPoint):
         if not self.flags & GONE:
             self.current.body_sent = flow.sent
             self.drop()
-        self.site.core.tell("a streamed body failed", self.current, error)
+        if error is not None:            # else nobody is at fault
+            self.site.core.tell("a streamed body failed", self.current, error)
         return 0
 
     cdef bint waits_for_source(self) noexcept:

@@ -89,6 +89,11 @@ SERVING: tuple[Setting, ...] = (
         "The protocol asks a server to go on with an app that does not know of it.",
     ),
     Setting(
+        APP, "asgi-pathsend", Flag(), False,
+        "Offer ASGI apps the extension http.response.pathsend: the kernel sends files that the app names.",
+        "Off: frameworks use it wherever it is offered, and middleware that does not know it fails or is skipped.",
+    ),
+    Setting(
         APP, "static", Path("DIR"), None,
         "Serve the files of this directory to GET and HEAD.",
         "Off: no file is published by accident.",

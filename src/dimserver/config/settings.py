@@ -101,6 +101,7 @@ class Settings:
     factory: bool
     root_path: str
     lifespan: str
+    asgi_pathsend: bool
     static: str | None
     static_charset: str | None
     api: bool

@@ -50,7 +50,7 @@ class ASGIGateway(AsgiEntry):
 
     def configure(self, settings: Settings, facts: Facts) -> None:
         """Take over what the worker has and the settings say."""
-        self.place(settings.root_path, self.prefix)
+        self.place(settings.root_path, self.prefix, pathsend=settings.asgi_pathsend)
         self._log = facts.log
         self._settings = settings
         self._sockets = None

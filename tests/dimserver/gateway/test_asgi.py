@@ -58,12 +58,12 @@ def test_scope(start: Serve) -> None:
         "client": address,
         "server": ["127.0.0.1", port],
         "state": {},
-        "extensions": {"http.response.pathsend": {}, "http.response.early_hint": {}},
+        "extensions": {"http.response.early_hint": {}},
     }
     wire.send(b"GET / HTTP/1.0\r\n\r\n")
     scope = scope_of(wire)
     assert (scope["http_version"], scope["headers"], scope["query_string"]) == ("1.0", [], "")
-    assert scope["extensions"] == {"http.response.pathsend": {}}
+    assert scope["extensions"] == {}
 
 
 def test_types_in_a_scope(start: Serve) -> None:
@@ -85,11 +85,25 @@ def test_types_in_a_scope(start: Serve) -> None:
     assert first["headers"] is not second["headers"]
     assert second["state"] == {"mine": 1}  # its own, not the first one's
     assert first["state"] is not second["state"]
-    assert set(second["extensions"]) == {
-        "http.response.pathsend", "http.response.early_hint", "http.response.trailers", "mine",
-    }  # fmt: skip
+    assert set(second["extensions"]) == {"http.response.early_hint", "http.response.trailers", "mine"}
     assert isinstance(first["client"], tuple)
     assert first["client"] == second["client"]
+
+
+def test_cookie_lines_arrive_as_one(start: Serve) -> None:
+    """RFC 9113 8.2.3: an app reads one field, and a second one would be lost."""
+    wire = start(show).connect()
+    scope = scope_of(wire.get("/", "Cookie: a=1", "X: y", "COOKIE: b=2; c=3", "Z: 1", "cookie: d=4"))
+    assert scope["headers"][1:] == [["cookie", "a=1; b=2; c=3; d=4"], ["x", "y"], ["z", "1"]]
+    assert scope_of(wire.get("/", "Cookie: a=1", "X: y"))["headers"][1:] == [["cookie", "a=1"], ["x", "y"]]
+    wire.send(b"GET http://real/ HTTP/1.1\r\nCookie: a=1\r\nCookie: b=2\r\nHost: other\r\n\r\n")
+    assert scope_of(wire)["headers"] == [["cookie", "a=1; b=2"], ["host", "real"]]
+
+
+def test_files_by_path_are_offered_where_asked_for(start: Serve) -> None:
+    extensions = {"http.response.pathsend": {}, "http.response.early_hint": {}}
+    server = start(show, asgi_pathsend=True)
+    assert scope_of(server.connect().get())["extensions"] == extensions
 
 
 def test_absolute_target_says_the_host(start: Serve) -> None:

@@ -176,7 +176,10 @@ def test_files(start: Serve, tmp_path: pathlib.Path) -> None:
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.pathsend", "path": str(path) + scope["path"][1:]})
 
-    server = start(app)
+    off = start(app)
+    assert off.connect().get().answer()[0] == 500
+    assert "the setting asgi-pathsend does" in off.told()
+    server = start(app, asgi_pathsend=True)
     wire = server.connect()
     for _ in range(2):
         assert wire.get().answer()[2] == path.read_bytes()
@@ -199,6 +202,22 @@ def test_trailers(start: Serve) -> None:
     assert chunked(wire.get())[2:] == (b"body", {})
     wire.get(method="HEAD").answer(head_only=True)
     assert chunked(wire.get("/", "TE: trailers"))[2] == b"body"
+
+
+def test_trailers_that_a_middleware_keeps(start: Serve) -> None:
+    """The body is complete: what is lost is the trailers, not the answer."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "trailers": True})
+        await send({"type": "http.response.body", "body": b"bo", "more_body": True})
+        await send({"type": "http.response.body", "body": b"dy"})
+
+    server = start(app)
+    wire = server.connect()
+    for _ in range(2):
+        assert chunked(wire.get("/", "TE: trailers"))[2:] == (b"body", {})
+        assert chunked(wire.get())[2:] == (b"body", {})
+    assert server.told() == ""
 
 
 def test_early_hints(start: Serve) -> None:
