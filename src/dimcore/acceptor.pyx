@@ -21,7 +21,7 @@ from dimcore.core cimport Core, Site, points_before
 from dimcore.door cimport NOT_INTRODUCED, TOO_MANY
 from dimcore.limits cimport IDLE, POOL_ADMIN, POOL_WEBSOCKET
 from dimcore.states cimport HANDSHAKE_BEGUN
-from dimcore.stream cimport STREAM_EXHAUSTED, Peer, peer_address, stream_accept, stream_close
+from dimcore.stream cimport STREAM_EXHAUSTED, Peer, peer_address
 
 from dimcore.errors import PeerError, UsageError
 
@@ -68,7 +68,7 @@ cdef class Acceptor:
         try:
             core.clock()
             while accepted < BATCH:
-                fd = stream_accept(self.fileno, &peer)
+                fd = self.site.transport.accept(self.fileno, &peer)
                 if fd == STREAM_EXHAUSTED:
                     self.evict()
                     self.exhausted()
@@ -86,7 +86,7 @@ cdef class Acceptor:
         cdef int spiral = self.site.spiral
         cdef Connection connection
         if self.site.trusts is not None and not self.expects(peer):
-            stream_close(fd)
+            self.site.transport.close(fd)
             return 0
         connection = open_connection(self.site, fd, peer)
         try:

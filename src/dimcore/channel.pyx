@@ -16,8 +16,7 @@ from dimcore.limits cimport KIB
 from dimcore.outflow cimport Outflow, Push
 from dimcore.states cimport STAGE_PROGRESS, connection_next
 from dimcore.stream cimport (
-    STREAM_BROKEN, Outbox, Peer, discard_body, peer_address, stream_close, stream_peer, stream_send,
-    stream_send_pieces, stream_unsent,
+    PIECES_MOST, STREAM_BROKEN, Outbox, Peer, discard_body, iovec, lay_out_pieces, peer_address, stream_peer,
 )
 from dimcore.writer cimport Writer
 
@@ -46,7 +45,7 @@ cdef class Channel(ConnectionPoint):
 
     def __dealloc__(self):
         if self.fd >= 0:
-            stream_close(self.fd)
+            self.site.transport.close(self.fd)
 
     @property
     def fileno(self):
@@ -151,7 +150,7 @@ cdef class Channel(ConnectionPoint):
             return 0
         if self.outbox is not None and self.outbox.pending:
             return self.outbox.put(PyBytes_FromStringAndSize(writer.data, size))
-        sent = stream_send(self.fd, writer.data, size, False)
+        sent = self.site.transport.write(self.fd, writer.data, size, False)
         if sent == <Py_ssize_t> size:
             self.bytes_out += sent
             return 0
@@ -198,7 +197,7 @@ cdef class Channel(ConnectionPoint):
     cdef int64_t delivered(self) noexcept:
         """Bytes the peer has.  Not those the kernel took: it takes megabytes at once, and then none for as long as a
         slow peer needs for a good part of them."""
-        return self.bytes_out - stream_unsent(self.fd)
+        return self.bytes_out - self.site.transport.unsent(self.fd)
 
     cdef int send_pieces(self, list pieces, Py_ssize_t total, bytes tail) except -1:
         """Send what is written, then bytes from where they lie, then `tail`; what the socket does not take goes to
@@ -211,6 +210,8 @@ cdef class Channel(ConnectionPoint):
         cdef Writer writer = self.site.core.writer
         cdef Py_ssize_t size = writer.size
         cdef Py_ssize_t sent, left, length
+        cdef iovec parts[PIECES_MOST + 2]
+        cdef size_t count
         writer.size = 0
         if self.flags & GONE:
             return 0
@@ -219,7 +220,8 @@ cdef class Channel(ConnectionPoint):
             for piece in pieces:
                 self.outbox.put(piece)
             return self.outbox.put(tail)
-        sent = stream_send_pieces(self.fd, writer.data, size, pieces, tail)
+        count = lay_out_pieces(parts, writer.data, size, pieces, tail)
+        sent = self.site.transport.write_pieces(self.fd, parts, count)
         if sent == STREAM_BROKEN:
             self.drop()
             return 0
@@ -262,7 +264,7 @@ cdef class Channel(ConnectionPoint):
         outbox.put(PyBytes_FromStringAndSize(writer.data, size))
         outbox.put(body)
         self.outbox = outbox
-        moved = outbox.flush(self.fd)
+        moved = outbox.flush(self.site.transport, self.fd)
         if moved == STREAM_BROKEN:
             self.drop()
             return 0

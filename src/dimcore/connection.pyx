@@ -29,7 +29,7 @@ from dimcore.outflow cimport Push
 from dimcore.reading cimport Reading
 from dimcore.request cimport RequestPoint
 from dimcore.states cimport MOVED_BYTES
-from dimcore.stream cimport Peer, stream_close
+from dimcore.stream cimport Peer
 from dimcore.websocket cimport WebSocket
 
 from dimcore.errors import UsageError
@@ -264,7 +264,7 @@ cdef Connection open_connection(Site site, int fd, const Peer *peer):
     try:
         connection = Connection.__new__(Connection)
     except MemoryError:
-        stream_close(fd)
+        site.transport.close(fd)
         raise
     connection.site = site
     connection.peer = peer[0]

@@ -12,7 +12,7 @@ from dimcore.pools cimport ConnectionPoolManifold
 from dimcore.record cimport Line
 from dimcore.request cimport RequestPoint
 from dimcore.router cimport Router
-from dimcore.stream cimport Peer
+from dimcore.stream cimport Peer, Transport
 from dimcore.writer cimport Writer
 
 
@@ -98,4 +98,5 @@ cdef class Site:
     cdef readonly Router fallback        # asked when `router` has no answer; or None
     cdef readonly int spiral             # pool of what is accepted here
     cdef readonly bint splits_api        # first request under /api/: pool 2
+    cdef const Transport *transport      # of its connections
     cdef readonly object trusts          # says who may speak for others (PROXY protocol); None: nobody does

@@ -20,6 +20,7 @@ from dimcore.limits cimport (
 )
 from dimcore.logline cimport AccessLines
 from dimcore.points cimport ConnectionPoint
+from dimcore.stream cimport socket_transport
 from dimcore.writer cimport LARGE_ROOM
 
 from dimcore.errors import InvalidCoordinate, UsageError
@@ -386,3 +387,4 @@ cdef class Site:
         self.spiral = spiral
         self.splits_api = splits_api
         self.trusts = trusts
+        self.transport = socket_transport()

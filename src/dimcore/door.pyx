@@ -13,7 +13,7 @@ from dimcore.leaving cimport Leaving
 from dimcore.limits cimport CLOSING, POOL_ADMIN, RECEIVE_BYTES
 from dimcore.proxyhead cimport PROXY_PARTIAL, ProxyHead, proxy_fault_text, proxy_parse
 from dimcore.states cimport MOVED_BYTES
-from dimcore.stream cimport Peer, stream_receive
+from dimcore.stream cimport Peer
 
 from dimcore.errors import PeerError
 
@@ -85,7 +85,7 @@ cdef class Door(Leaving):
         self.write_refusal(503, why, RETRY, False)
         if core.draining or core.doorway.total >= AT_DOOR_MOST:
             # No time to linger.  With its request read, closing does not destroy the answer, as a rule.
-            stream_receive(self.fd, core.inbuf, RECEIVE_BYTES)
+            self.site.transport.read(self.fd, core.inbuf, RECEIVE_BYTES)
             self.flags &= ~<uint16_t> LINGER
         else:
             core.doorway.link(self, 0, CLOSING, core.now_ns)

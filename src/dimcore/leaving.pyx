@@ -26,7 +26,6 @@ from dimcore.outflow cimport Outflow
 from dimcore.parser cimport FAULT_TIMEOUT, fault_status, fault_text
 from dimcore.request cimport RequestPoint
 from dimcore.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED
-from dimcore.stream cimport stream_close, stream_half_close, stream_receive, stream_reset
 from dimcore.websocket cimport WebSocket
 
 
@@ -62,7 +61,7 @@ cdef class Leaving(Exchange):
             return 0
         self.flags |= LINGERING
         self.free_inbox()
-        stream_half_close(self.fd)
+        self.site.transport.close_write(self.fd)
         self.move(CLOSE_BEGUN)
         return self.watch(READABLE)
 
@@ -70,7 +69,9 @@ cdef class Leaving(Exchange):
         """Whether more has come than was asked to be answered."""
         if inbox_size(self.inbox):
             return True
-        return self.flags & UNREAD and stream_receive(self.fd, self.site.core.inbuf, RECEIVE_BYTES) > 0
+        if not self.flags & UNREAD:
+            return False
+        return self.site.transport.read(self.fd, self.site.core.inbuf, RECEIVE_BYTES) > 0
 
     # --- by a fault, or at a time limit ---------------------------------------------------------
 
@@ -92,11 +93,12 @@ cdef class Leaving(Exchange):
             if self.flags & UPGRADED:
                 if not (<WebSocket> self.named).is_alive():
                     if self.outbox is not None and self.outbox.pending:
-                        stream_reset(self.fd)
+                        self.site.transport.abort(self.fd)
                     self.drop()
             elif self.current is None or self.flags & (BUSY | CLOSE | HAS_ANSWER):
                 if self.outbox is not None and self.outbox.pending:
-                    stream_reset(self.fd)    # else the kernel keeps what is not read, and the peer never learns of it
+                    # Else the kernel keeps what is not read, and the peer never learns of it.
+                    self.site.transport.abort(self.fd)
                 self.drop()
             else:
                 self.refuse(fault_status(FAULT_TIMEOUT), fault_text(FAULT_TIMEOUT), None)
@@ -136,8 +138,8 @@ cdef class Leaving(Exchange):
             core.tell("the loop lost a connection", None, error)
         self.flags |= GONE
         if self.flags & UNFRAMED and self.outbox is not None:
-            stream_reset(self.fd)        # what was sent would else look like all of it
-        stream_close(self.fd)
+            self.site.transport.abort(self.fd)        # what was sent would else look like all of it
+        self.site.transport.close(self.fd)
         self.fd = -1
         if self.origin & COUNTED:
             core.addresses.leave(&self.peer)

@@ -25,7 +25,7 @@ from dimcore.parser cimport (
     FAULT_CUT, HEAD_PARTIAL, Head, fault_status, fault_text, head_is_blank, head_parse, head_reset,
 )
 from dimcore.states cimport ANSWERED, ESTABLISHED, MOVED_BYTES
-from dimcore.stream cimport STREAM_BROKEN, stream_receive
+from dimcore.stream cimport STREAM_BROKEN
 from dimcore.uptake cimport Uptake
 from dimcore.websocket cimport WebSocket
 
@@ -52,7 +52,7 @@ cdef class Reading(Uptake):
             if inbox_size(self.inbox) >= READ_AHEAD:
                 return self.watch(HANGUP)
             room = READ_AHEAD - inbox_size(self.inbox)
-        size = stream_receive(self.fd, core.inbuf, room)
+        size = self.site.transport.read(self.fd, core.inbuf, room)
         if size > 0:
             self.bytes_in += size
             if waiting or self.flags & (LINGERING | CLOSE | UPGRADED | EXPECTED):
@@ -90,7 +90,7 @@ cdef class Reading(Uptake):
         cdef size_t used
         cdef Py_ssize_t size
         for _ in range(BODY_TURN):
-            size = stream_receive(self.fd, core.inbuf, RECEIVE_BYTES)
+            size = self.site.transport.read(self.fd, core.inbuf, RECEIVE_BYTES)
             if size == 0:
                 return self.end_of_stream()
             if size < 0:
@@ -222,7 +222,7 @@ cdef class Reading(Uptake):
     # --- the descriptor is writable -------------------------------------------------------------
 
     cdef int writable(self) except -1:
-        cdef int64_t moved = self.outbox.flush(self.fd)
+        cdef int64_t moved = self.outbox.flush(self.site.transport, self.fd)
         if moved == STREAM_BROKEN:
             self.drop()
             return 0

@@ -1,5 +1,10 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 
+cdef extern from "sys/uio.h":
+    cdef struct iovec:
+        void *iov_base
+        size_t iov_len
+
 cdef enum StreamResult:
     STREAM_AGAIN = -1        # nothing can move now
     STREAM_BROKEN = -2       # the connection is gone
@@ -14,15 +19,28 @@ cdef struct Peer:
     uint16_t port
     uint8_t address[16]      # IPv4 in the first four
 
-cdef Py_ssize_t stream_receive(int fd, char *data, size_t room) noexcept nogil
-cdef Py_ssize_t stream_send(int fd, const char *data, size_t size, bint more) noexcept nogil
-cdef Py_ssize_t stream_send_pieces(int fd, const char *head, size_t head_size, list pieces, bytes tail) noexcept
-cdef int64_t stream_unsent(int fd) noexcept nogil
-cdef int stream_accept(int listener, Peer *peer) noexcept nogil
+# What carries the bytes of the connections of a `Site`.  `end` is the number by which the loop watches a connection: a
+# descriptor, or whatever the transport finds its own state by.  No call waits; what counts bytes returns them, or a
+# StreamResult.
+cdef struct Transport:
+    int (*accept)(int listener, Peer *peer) noexcept nogil      # the end of a new connection
+    Py_ssize_t (*read)(int end, char *data, size_t room) noexcept nogil              # 0: the peer sends no more
+    # `more`: a small segment may be held back, since something follows at once
+    Py_ssize_t (*write)(int end, const char *data, size_t size, bint more) noexcept nogil
+    Py_ssize_t (*write_pieces)(int end, const iovec *pieces, size_t count) noexcept nogil
+    Py_ssize_t (*write_file)(int end, int file, int64_t offset, size_t size) noexcept nogil  # 0: it is shorter
+    void (*cork)(int end, bint on) noexcept nogil               # full segments only, until it is turned off
+    int64_t (*unsent)(int end) noexcept nogil                   # bytes taken that the peer does not have yet
+    void (*close_write)(int end) noexcept nogil                 # no more comes; what the peer sends can still be read
+    void (*abort)(int end) noexcept nogil                       # the next close tells the peer that bytes are missing
+    void (*close)(int end) noexcept nogil
+
+cdef const Transport *socket_transport() noexcept nogil         # plain sockets
+
+# What `write_pieces` takes: a head, `pieces` of bytes (`PIECES_MOST` of them) and what ends them; returns how many.
+cdef size_t lay_out_pieces(iovec *parts, const char *head, size_t head_size, list pieces, bytes tail) noexcept
+
 cdef void stream_peer(int fd, Peer *peer) noexcept nogil    # who is at the other end; family 0 when nobody is
-cdef void stream_half_close(int fd) noexcept nogil
-cdef void stream_close(int fd) noexcept nogil
-cdef void stream_reset(int fd) noexcept nogil    # the next close tells the peer that something is missing
 cdef object peer_address(const Peer *peer)
 cdef object local_address(int fd)    # (host, port) or (path of a Unix socket, None); None: nobody knows
 cdef void discard_body(object body) noexcept     # close the files of a body that is not sent
@@ -36,7 +54,7 @@ cdef class FileBody:
     cdef bint claimed
 
     cdef int64_t claim(self) except -1      # its length, for the one answer that may send it
-    cdef Py_ssize_t send(self, int fd) noexcept
+    cdef Py_ssize_t send(self, const Transport *transport, int end) noexcept
 
 
 cdef class Composite:
@@ -56,5 +74,5 @@ cdef class Outbox:
 
     cdef int put(self, object item) except -1
     cdef void skip(self, Py_ssize_t size) noexcept   # that much of the first item, bytes, is sent
-    cdef int64_t flush(self, int fd) except -10
+    cdef int64_t flush(self, const Transport *transport, int end) except -10
     cdef int _shift(self) except -1

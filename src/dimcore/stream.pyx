@@ -1,7 +1,8 @@
 """The one module that knows a file descriptor: receive, send, accept, sendfile, close.
 
 Every descriptor here is non-blocking, so the calls return at once and keep the
-GIL, but for those that copy much or may read a disk.
+GIL, but for those that copy much or may read a disk.  Connections call them
+through a table (`Transport`), of which plain sockets are one.
 """
 
 cimport cython
@@ -93,10 +94,10 @@ cdef extern from *:
         return waiting;
     }
 
-    static ssize_t dimcore_send_parts(int fd, struct iovec *parts, size_t count) {
+    static ssize_t dimcore_send_parts(int fd, const struct iovec *parts, size_t count) {
         struct msghdr message;
         memset(&message, 0, sizeof message);
-        message.msg_iov = parts;
+        message.msg_iov = (struct iovec *)parts;
         message.msg_iovlen = count;
         return sendmsg(fd, &message, MSG_NOSIGNAL);
     }
@@ -166,11 +167,8 @@ cdef extern from *:
     const char *dimcore_local_bytes(const sockaddr_storage *address) nogil
     void dimcore_peer(int fd, sockaddr_storage *address) nogil
     int64_t dimcore_unsent(int fd) nogil
-    cdef struct iovec:
-        void *iov_base
-        size_t iov_len
-    ssize_t dimcore_send_parts(int fd, iovec *parts, size_t count) nogil
-    void dimcore_cork(int fd, int on)
+    ssize_t dimcore_send_parts(int fd, const iovec *parts, size_t count) nogil
+    void dimcore_cork(int fd, int on) nogil
     ssize_t dimcore_sendfile(int out, int into, int64_t offset, size_t count) nogil
 
 cdef extern from "Python.h":
@@ -191,19 +189,81 @@ cdef inline Py_ssize_t _result(ssize_t moved) noexcept nogil:
     return STREAM_BROKEN
 
 
-cdef Py_ssize_t stream_receive(int fd, char *data, size_t room) noexcept nogil:
-    """Bytes read, 0 at the end of the stream, or a StreamResult."""
+# --- plain sockets ------------------------------------------------------------------------------
+
+cdef Py_ssize_t _read(int fd, char *data, size_t room) noexcept nogil:
     return _result(recv(fd, data, room, 0))
 
 
-cdef Py_ssize_t stream_send(int fd, const char *data, size_t size, bint more) noexcept nogil:
-    """Bytes taken by the kernel, or a StreamResult.  `more`: hold a small segment back, a file follows."""
+cdef Py_ssize_t _write(int fd, const char *data, size_t size, bint more) noexcept nogil:
     return _result(send(fd, data, size, MSG_NOSIGNAL | (MSG_MORE if more else 0)))
 
 
-cdef Py_ssize_t stream_send_pieces(int fd, const char *head, size_t head_size, list pieces, bytes tail) noexcept:
-    """The same for a head, `pieces` of bytes (`PIECES_MOST` of them) and what ends them, in one call without a copy."""
-    cdef iovec parts[PIECES_MOST + 2]
+cdef Py_ssize_t _write_pieces(int fd, const iovec *pieces, size_t count) noexcept nogil:
+    return _result(dimcore_send_parts(fd, pieces, count))
+
+
+cdef Py_ssize_t _write_file(int fd, int file, int64_t offset, size_t size) noexcept nogil:
+    return _result(dimcore_sendfile(fd, file, offset, size))
+
+
+cdef void _cork(int fd, bint on) noexcept nogil:
+    dimcore_cork(fd, on)
+
+
+cdef int64_t _unsent(int fd) noexcept nogil:
+    return dimcore_unsent(fd)
+
+
+cdef int _accept(int listener, Peer *peer) noexcept nogil:
+    """A new descriptor, or a StreamResult; a peer that left before it was accepted is passed over."""
+    cdef sockaddr_storage address
+    cdef int fd
+    while True:
+        fd = dimcore_accept(listener, &address)
+        if fd >= 0:
+            break
+        if errno == EINTR or errno == ECONNABORTED:
+            continue
+        if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            return STREAM_EXHAUSTED
+        return STREAM_AGAIN if errno == EAGAIN else STREAM_BROKEN
+    read_peer(&address, peer)
+    return fd
+
+
+cdef void _close_write(int fd) noexcept nogil:
+    shutdown(fd, SHUT_WR)
+
+
+cdef void _abort(int fd) noexcept nogil:
+    dimcore_reset(fd)
+
+
+cdef void _close(int fd) noexcept nogil:
+    close(fd)
+
+
+cdef Transport SOCKETS
+SOCKETS.accept = _accept
+SOCKETS.read = _read
+SOCKETS.write = _write
+SOCKETS.write_pieces = _write_pieces
+SOCKETS.write_file = _write_file
+SOCKETS.cork = _cork
+SOCKETS.unsent = _unsent
+SOCKETS.close_write = _close_write
+SOCKETS.abort = _abort
+SOCKETS.close = _close
+
+
+cdef const Transport *socket_transport() noexcept nogil:
+    return &SOCKETS
+
+
+# --- pieces and addresses -----------------------------------------------------------------------
+
+cdef size_t lay_out_pieces(iovec *parts, const char *head, size_t head_size, list pieces, bytes tail) noexcept:
     cdef size_t count = 0
     cdef PyObject *piece
     cdef Py_ssize_t i
@@ -220,29 +280,7 @@ cdef Py_ssize_t stream_send_pieces(int fd, const char *head, size_t head_size, l
         parts[count].iov_base = PyBytes_AS_STRING(tail)
         parts[count].iov_len = PyBytes_GET_SIZE(tail)
         count += 1
-    return _result(dimcore_send_parts(fd, parts, count))
-
-
-cdef int64_t stream_unsent(int fd) noexcept nogil:
-    """Bytes the kernel took and the peer's did not acknowledge yet; 0 where the system cannot tell."""
-    return dimcore_unsent(fd)
-
-
-cdef int stream_accept(int listener, Peer *peer) noexcept nogil:
-    """A new descriptor, or a StreamResult; a peer that left before it was accepted is passed over."""
-    cdef sockaddr_storage address
-    cdef int fd
-    while True:
-        fd = dimcore_accept(listener, &address)
-        if fd >= 0:
-            break
-        if errno == EINTR or errno == ECONNABORTED:
-            continue
-        if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
-            return STREAM_EXHAUSTED
-        return STREAM_AGAIN if errno == EAGAIN else STREAM_BROKEN
-    read_peer(&address, peer)
-    return fd
+    return count
 
 
 cdef void read_peer(const sockaddr_storage *address, Peer *peer) noexcept nogil:
@@ -262,20 +300,6 @@ cdef void stream_peer(int fd, Peer *peer) noexcept nogil:
     memset(&address, 0, sizeof(address))
     dimcore_peer(fd, &address)
     read_peer(&address, peer)
-
-
-cdef void stream_half_close(int fd) noexcept nogil:
-    """Tell the peer that no more comes; its own bytes can still be read."""
-    shutdown(fd, SHUT_WR)
-
-
-cdef void stream_reset(int fd) noexcept nogil:
-    """Make the next close a reset: an answer that ends with the connection would else look complete."""
-    dimcore_reset(fd)
-
-
-cdef void stream_close(int fd) noexcept nogil:
-    close(fd)
 
 
 cdef object peer_address(const Peer *peer):
@@ -344,12 +368,12 @@ cdef class FileBody:
         """Close the descriptor; again is fine."""
         if self.owned:
             self.owned = False
-            stream_close(self.fd)
+            close(self.fd)
             self.fd = -1
 
     def __dealloc__(self):
         if self.owned:                   # not after a failed construction, when `fd` is 0: standard input
-            stream_close(self.fd)
+            close(self.fd)
 
     cdef int64_t claim(self) except -1:
         if self.claimed or not self.owned:
@@ -360,14 +384,14 @@ cdef class FileBody:
     def __repr__(self):
         return f"FileBody(fd={self.fd}, offset={self.offset}, count={self.length})"
 
-    cdef Py_ssize_t send(self, int fd) noexcept:
-        """Move a step of the file into the socket; bytes moved or a StreamResult."""
+    cdef Py_ssize_t send(self, const Transport *transport, int end) noexcept:
+        """Move a step of the file into a connection; bytes moved or a StreamResult."""
         cdef Py_ssize_t moved
         cdef size_t count = <size_t> min(self.length, <int64_t> SENDFILE_STEP)
         cdef int source = self.fd
         cdef int64_t offset = self.offset
         with nogil:
-            moved = _result(dimcore_sendfile(fd, source, offset, count))
+            moved = transport.write_file(end, source, offset, count)
         if moved == 0:
             return STREAM_BROKEN     # the file was cut short: what was promised cannot be kept
         if moved > 0:
@@ -448,8 +472,8 @@ cdef class Outbox:
         self.offset = size
         self.pending -= size
 
-    cdef int64_t flush(self, int fd) except -10:
-        """Send what the socket takes; bytes moved (0: it takes nothing now) or STREAM_BROKEN."""
+    cdef int64_t flush(self, const Transport *transport, int end) except -10:
+        """Send what the peer takes; bytes moved (0: it takes nothing now) or STREAM_BROKEN."""
         cdef int64_t moved = 0
         cdef Py_ssize_t step
         cdef const char *data
@@ -461,9 +485,9 @@ cdef class Outbox:
                 size = PyBytes_GET_SIZE(item) - self.offset
                 if size >= RELEASE_FROM:
                     with nogil:
-                        step = stream_send(fd, data, size, False)
+                        step = transport.write(end, data, size, False)
                 else:
-                    step = stream_send(fd, data, size, self.first + 1 < len(self.items))
+                    step = transport.write(end, data, size, self.first + 1 < len(self.items))
                 if step > 0:
                     self.offset += step
                     if <size_t> step == size:
@@ -471,8 +495,8 @@ cdef class Outbox:
             else:
                 if not self.corked and (<FileBody> item).length >= CORK_FROM:
                     self.corked = True
-                    dimcore_cork(fd, 1)
-                step = (<FileBody> item).send(fd)
+                    transport.cork(end, True)
+                step = (<FileBody> item).send(transport, end)
                 if step > 0 and (<FileBody> item).length == 0:
                     (<FileBody> item).close()
                     self._shift()
@@ -486,7 +510,7 @@ cdef class Outbox:
                 break        # the others get their turn; the socket is writable, so the loop comes back
         if self.corked and self.first == len(self.items):
             self.corked = False
-            dimcore_cork(fd, 0)  # the rest, less than a segment, would wait for more
+            transport.cork(end, False)   # the rest, less than a segment, would wait for more
         return moved
 
     cdef int _shift(self) except -1:

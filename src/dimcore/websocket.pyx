@@ -26,7 +26,7 @@ from dimcore.limits cimport ACTIVE, CLOSING, IDLE, KIB
 from dimcore.messages cimport EVENT_BINARY, EVENT_CLOSE, EVENT_NONE, EVENT_PING, MessageReader
 from dimcore.request cimport RequestPoint
 from dimcore.states cimport ANSWERED, CLOSE_BEGUN, MOVED_BYTES, REQUEST_BEGUN
-from dimcore.stream cimport STREAM_BROKEN, Outbox, stream_send
+from dimcore.stream cimport STREAM_BROKEN, Outbox
 from dimcore.writer cimport Writer
 
 from functools import partial as _partial
@@ -508,7 +508,7 @@ cdef class WebSocket(MessageReader):
         cdef Py_ssize_t sent, size = PyBytes_GET_SIZE(frame)
         if connection.outbox is not None and connection.outbox.pending:
             return connection.outbox.put(frame)
-        sent = stream_send(connection.fd, PyBytes_AS_STRING(frame), size, False)
+        sent = connection.site.transport.write(connection.fd, PyBytes_AS_STRING(frame), size, False)
         if sent == STREAM_BROKEN:
             # The loop finds that too, and ends the connection then: a handler is not called from within another.
             return 0
