@@ -40,6 +40,7 @@ WHOLE = {
     "dimserver/test_topics": "topics from the decorator to other implementations' clients, in one worker and several",
     "dimserver/test_wsgi_apps": "WSGI apps from the socket to the app and back, on the loop and on threads",
     "dimserver/test_topics_workers": "topics over several processes, through crashes and reloads",
+    "dimserver/test_seed": "every example of the document the project started from, and its server as a program",
     "dimserver/test_streaming": "bodies in and out, from the socket to the handler and back",
 }
 

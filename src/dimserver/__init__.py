@@ -13,10 +13,35 @@ app.run(port=8080)
 
 from __future__ import annotations
 
+from dimcore import (
+    ConnectionPoint,
+    ConnectionPoolManifold,
+    ConnectionSubstrate,
+    DimensionalConnectionIndex,
+    RequestPoint,
+    RequestResponseManifold,
+    RequestSubstrate,
+    RouteSubstrate,
+)
 from dimserver.app import App, OptimizedDimensionalServer
 from dimserver.http.events import Event, event_stream
 from dimserver.http.response import Response
 
-__all__ = ["App", "Event", "OptimizedDimensionalServer", "Response", "__version__", "event_stream"]
+__all__ = [
+    "App",
+    "ConnectionPoint",
+    "ConnectionPoolManifold",
+    "ConnectionSubstrate",
+    "DimensionalConnectionIndex",
+    "Event",
+    "OptimizedDimensionalServer",
+    "RequestPoint",
+    "RequestResponseManifold",
+    "RequestSubstrate",
+    "Response",
+    "RouteSubstrate",
+    "__version__",
+    "event_stream",
+]
 
 __version__ = "0.1.0"

@@ -84,6 +84,8 @@ class App:
         self.request_manifold = RequestResponseManifold()
         self.connection_manifold = ConnectionPoolManifold()
         self.topics = Topics()
+        self._ends: list[Callable[[], object]] = []
+        self._ended_early = False
 
     def route(
         self,
@@ -309,20 +311,55 @@ class App:
 
         return serve(self, Settings(**merge(self.defaults, settings)), type(self).__name__)
 
+    def shutdown(self) -> None:
+        """Have the server stop as SIGTERM does: accept no more, finish what is in flight, return from `run`.
+
+        It does not wait for that.  Where the app is served by several workers, all of them stop.  Before the app
+        is served it ends the next `run` as soon as that has begun.
+
+        Thread-safety: from any thread, from a handler, and from a signal handler.
+        """
+        self._ended_early = True  # first: a worker may begin at this very moment
+        for end in list(self._ends):
+            self._ended_early = False
+            end()
+
+    def served_by(self, end: Callable[[], object]) -> None:
+        """A worker begins to serve the app: `shutdown` calls `end`, which may be called from any thread."""
+        self._ends.append(end)
+        if self._ended_early:
+            self._ended_early = False
+            end()
+
+    def left_by(self, end: Callable[[], object]) -> None:
+        """The worker that gave `end` to `served_by` serves no more."""
+        if end in self._ends:
+            self._ends.remove(end)
+
 
 class OptimizedDimensionalServer(App):
     """The server in the form of the design it grew from.
 
     Args:
-        settings: as for `App`, for example ``host``, ``port``, ``max_connections``, ``timeout``, ``static``.
+        host, port, max_connections, timeout: the settings of these names; None leaves the default.
+        settings: others, as for `App`, for example ``static``.
 
     The built-in endpoints are on its main listener, as they were there, unless
     ``api=False``; a route of one's own with the same path takes precedence.
     """
 
-    def __init__(self, **settings: object) -> None:
-        super().__init__(**{"api": True, **settings})
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        max_connections: int | None = None,
+        timeout: float | str | None = None,
+        **settings: object,
+    ) -> None:
+        named = {"host": host, "port": port, "max_connections": max_connections, "timeout": timeout}
+        given = {name: value for name, value in named.items() if value is not None}
+        super().__init__(**{"api": True, **given, **settings})
 
     def run_forever(self) -> None:
-        """Serve until SIGINT or SIGTERM."""
+        """Serve until SIGINT, SIGTERM or `shutdown`."""
         self.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
 import os
@@ -152,7 +153,11 @@ def test_without_an_app_it_serves_a_directory_and_the_built_in_endpoints(child: 
 def test_without_anything_it_serves_the_built_in_endpoints(child: Start, tmp_path: pathlib.Path) -> None:
     server = child("run", "--port", "0", cwd=tmp_path)
     assert ask(server.urls[0], "/api/status")[0] == 200
-    assert ask(server.urls[0], "/")[0] == 404
+    status, headers, body = ask(server.urls[0], "/")
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    for target in re.findall(rb'href="([^"]+)"', body):
+        assert ask(server.urls[0], html.unescape(target.decode()))[0] == 200
+    assert ask(server.urls[0], "/nowhere")[0] == 404
 
 
 def test_an_app_with_files_and_built_in_endpoints(child: Start, shop: pathlib.Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dimcore import Core
 from dimserver.app import App, is_async
+from dimserver.net.descriptors import raise_limit
 from dimserver.net.loop import Loop
 
 TYPE_CHECKING = False
@@ -66,22 +67,11 @@ def make_core(app: App, settings: Settings, log: Log) -> Core:
     pools.set_cap("http", settings.max_http or None)
     pools.set_cap("websocket", settings.max_websocket or None)
     pools.set_cap("api", settings.max_api or None)
-    _raise_descriptor_limit(settings.max_connections + settings.admin_reserve, log)
+    connections = settings.max_connections + settings.admin_reserve
+    allowed = raise_limit(connections)
+    if allowed is not None and allowed < connections:
+        log.warning(
+            f"max-connections {settings.max_connections} and admin-reserve {settings.admin_reserve} do not fit: "
+            f"the descriptor limit (ulimit -n) allows {allowed} connections in each worker"
+        )
     return core
-
-
-def _raise_descriptor_limit(connections: int, log: Log) -> None:
-    """Raise the soft limit as far as needed and allowed; say so when it does not reach."""
-    import resource
-
-    wanted = connections + 64  # listeners, files being sent, logs
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (reach, hard))
-    except (OSError, ValueError):
-        reach = soft
-    if reach < wanted:
-        log.warning(f"the descriptor limit is {reach}: {connections} connections do not fit (ulimit -n)")

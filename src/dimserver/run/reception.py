@@ -104,6 +104,8 @@ class Reception:
             api.add("GET", "/", files, exact=False)
         if builtin_only or settings.api:
             _add_api(api, operations, admin=False)
+            if settings.static is None and app_router.find_route("GET", "/") is None:
+                _add_page(api)
         return api
 
     def _proxies(self) -> Callable[[tuple[str, int] | None], bool] | None:
@@ -159,6 +161,12 @@ def _before_mounts(app_router: Router, below: Router) -> Router:
         if hides is not None and hides.method == ANY:
             before.add(route.method, route.pattern, route.handler, route.exact, route.blocking)
     return before
+
+
+def _add_page(router: Router) -> None:
+    from dimserver.handlers.status.page import page
+
+    router.add("GET", "/", page)
 
 
 def _add_api(router: Router, operations: Operations, admin: bool) -> None:

@@ -129,6 +129,10 @@ class Worker:
         self.loop.call_later(0, partial(operations.entry.enter, "serving"))
         return operations
 
+    def _end_server(self) -> None:
+        """What the app's `shutdown` does: on the loop's thread, whoever calls it."""
+        self.loop.call_from_thread(self.operations.drain_server)
+
     def _attach(self, number: int) -> None:
         self._access_log = open_access_log(self.settings, self.pools, self.log.warning, number)
         self._core.attach(
@@ -151,12 +155,14 @@ class Worker:
             self._watchdog.start()
         try:
             self._topics.open()
+            self.app.served_by(self._end_server)
             settle = self.operations.entry.publish if self._access_log is None else self._settle
             self.loop.run(partial(tick, self._core), settle, self._is_quiet)
         except KeyboardInterrupt:
             if not self._signalled:
                 raise
         finally:
+            self.app.left_by(self._end_server)
             if restore is not None:
                 signal.set_wakeup_fd(-1)  # the descriptor it writes to is closed with the loop
             try:

@@ -59,4 +59,7 @@ def test_the_descriptor_limit(app: App, capfd: pytest.CaptureFixture[str], monke
     make_core(app, Settings(max_connections=1000), log)
     log.close()
     assert asked == [(200, 200)]
-    assert "the descriptor limit is 200: 1016 connections do not fit (ulimit -n)" in capfd.readouterr().err
+    assert (
+        "max-connections 1000 and admin-reserve 16 do not fit: "
+        "the descriptor limit (ulimit -n) allows 36 connections in each worker"
+    ) in capfd.readouterr().err

@@ -30,6 +30,27 @@ def test_the_seeds_server_has_the_built_in_endpoints(serve: Serve) -> None:
     assert serve(server, **server.defaults).connect().get("/api/status").answer()[0] == 404
 
 
+def test_the_page_with_links_is_where_the_endpoints_are_and_nothing_else_is(
+    serve: Serve, app: App, tmp_path: pathlib.Path
+) -> None:
+    def page(app: App | None = None, **settings: object) -> bool:
+        return b"dimserver is running" in serve(app, **settings).connect().get("/").answer()[2]
+
+    assert page()
+    assert page(app, api=True)
+    assert page(OptimizedDimensionalServer(), api=True)
+    assert not page(app)
+    assert not page(app, admin="127.0.0.1:0")
+    assert not page(static=str(tmp_path))
+    routed, prefixed, wsgi, mounted = App(), App(), App(), App()
+    routed.route("/", lambda request: "mine")
+    prefixed.route("/", lambda request: "mine", exact=False)
+    wsgi.mount("/", lambda environ, start_response: start_response("200 OK", []) and [b"mine"], interface="wsgi")
+    mounted.mount("/", lambda request: "mine", interface="native")
+    for own in (routed, prefixed, wsgi, mounted):
+        assert not page(own, api=True)
+
+
 def test_a_route_of_the_apps_own_comes_before_the_built_in_one(serve: Serve, app: App) -> None:
     app.route("/api/status", lambda request: "mine")
     assert serve(app, api=True).connect().get("/api/status").answer()[2] == b"mine"

@@ -5,6 +5,7 @@
     GET /api/connections                counts of every cell, or the points of some; for operators
     GET /api/topics                     what is published, and to how many; for operators
     GET /api/manifold/evaluate          where a coordinate lies in space; for anybody
+    GET /                               links to these, where nothing else is served there
 
 and on the admin listener alone
 

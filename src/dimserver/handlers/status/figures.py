@@ -7,6 +7,7 @@ import time
 from dimserver.handlers.status.access import may_read, refuse_reading
 from dimserver.handlers.status.answers import answer
 from dimserver.handlers.status.names import POOLS
+from dimserver.net.descriptors import allowed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Figures:
                 "uptime": round(time.monotonic() - snapshot.started, 3),
                 "workers": sum(worker["state"] == "serving" for worker in snapshot.workers),
                 "pools": list(POOLS),
+                "max_connections": self._context.settings.max_connections,  # of each worker, as what follows
+                "descriptors_allow": allowed(),
                 "optimizations": {
                     "connection_lookup": "O(1)",
                     "request_routing": "O(1)",

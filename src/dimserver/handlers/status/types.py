@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
         @property
         def api_token(self) -> str | None: ...
+        @property
+        def max_connections(self) -> int: ...
 
     class Later(Protocol):
         """The loop's way to put something off."""

@@ -99,6 +99,7 @@ class TopicFigures:
 
 class Options:
     api_token: str | None = None
+    max_connections = 100
 
 
 class Context:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dimserver.handlers.status.figures import Figures
+from dimserver.net.descriptors import allowed
 
 
 @pytest.fixture
@@ -19,6 +20,8 @@ def test_status_is_for_anybody(figures: Figures, context: Any, ask: Any, read: A
     found = read(figures.status(ask(peer=stranger)))
     assert (found["status"], found["version"], found["workers"]) == ("online", "1.2.3", 1)
     assert 0 <= found["uptime"] < 60
+    assert found["max_connections"] == context.settings.max_connections
+    assert found["descriptors_allow"] == allowed()
     context.another()
     assert read(figures.status(ask()))["workers"] == 2
     context.board.draining = True

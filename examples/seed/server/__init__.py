@@ -1,0 +1,1 @@
+"""The server package, laid out as the seed document does."""

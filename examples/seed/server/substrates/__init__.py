@@ -1,0 +1,1 @@
+"""The substrates: connections and requests as points of an index."""

@@ -1,0 +1,32 @@
+"""How many connections the limit of a process's descriptors allows (RLIMIT_NOFILE, ``ulimit -n``)."""
+
+from __future__ import annotations
+
+import resource
+
+__all__ = ["allowed", "raise_limit"]
+
+OTHERS = 64  # listeners, files being sent, logs, sockets between the workers
+
+
+def allowed() -> int | None:
+    """Connections that fit under the limit as it is now, beside the other descriptors; None: any number."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else max(0, soft - OTHERS)
+
+
+def raise_limit(connections: int) -> int | None:
+    """Raise the soft limit as far as so many connections need and the hard limit lets it.
+
+    Returns:
+        As `allowed`, afterwards.
+    """
+    wanted = connections + OTHERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (reach, hard))
+        except (OSError, ValueError):
+            pass  # what is allowed says so
+    return allowed()
