@@ -23,6 +23,7 @@ cdef struct Header:
     uint64_t serials         # the last one given
     int64_t started_ns
     int64_t draining
+    int64_t ending
     int64_t tallies[TALLIES]
     uint64_t sequence
     Estate copies[2]

@@ -61,8 +61,8 @@ cdef class Board:
         UsageError: a bad number of records, a buffer that is too small or holds something else.
 
     Lifetime: holds the buffer.
-    Thread-safety: `allot`, `retire`, `tally` and `draining` are the supervisor's alone; everything else is for
-        any process and thread.
+    Thread-safety: `allot`, `retire`, `tally`, `draining` and `ending` are the supervisor's alone; everything else is
+        for any process and thread.
     """
 
     def __cinit__(self, int records=1, buffer=None):
@@ -302,6 +302,15 @@ cdef class Board:
     @draining.setter
     def draining(self, bint value):
         store_i64(&self.header.draining, value)
+
+    @property
+    def ending(self):
+        """Whether the whole server is to end at once, whatever is in flight."""
+        return load_i64(&self.header.ending) != 0
+
+    @ending.setter
+    def ending(self, bint value):
+        store_i64(&self.header.ending, value)
 
 
 cdef void put(Record *record, const Figures *figures) noexcept:

@@ -11,6 +11,7 @@ import os
 import signal
 
 from dimserver.errors import ConfigError
+from dimserver.run.signals import GROUP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,8 +111,9 @@ def _watch_and_exit(
     code = 1
     try:
         in_child()
-        # The terminal's Ctrl-C is the parent's to act upon.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # What the whole group gets is the parent's to act upon; at its end this process ends as well.
+        for number in GROUP:
+            signal.signal(number, signal.SIG_IGN)
         _watch(parent, directories, files, writer)
         code = 0
     except BaseException:

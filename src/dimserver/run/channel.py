@@ -7,6 +7,7 @@ A message is a tuple of plain values, a word first.  The words are all here:
     ("ready",)                                     ("drain", linger seconds, last)
     ("failed", exit code, text, traceback)         ("reopen",)
     ("leave", reason)                              ("ping",)
+    ("signalled", name)
     ("stop",)
     ("pong",)
     ("ended", counts)

@@ -19,6 +19,7 @@ from dimserver.errors import AppImportError, AppStartError, DimserverError
 from dimserver.net.sockets import Door
 from dimserver.run.loader import how_to_load, load_app
 from dimserver.run.recycle import Recycling
+from dimserver.run.signals import GROUP, WORKER, Order, Phase
 from dimserver.run.worker import Worker, freeze
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from dimserver.run.channel import Channel, Message
     from dimserver.run.operations import Place
 
-__all__ = ["Link", "become_worker", "work"]
+__all__ = ["Link", "become_worker", "pass_signal", "work"]
 
 MOST_TRACEBACK = 64 * 1024  # characters; the message of an exception may be a whole document
 OVERTIME = 1.0  # seconds after the drain limit before it is killed
@@ -78,11 +79,10 @@ def work(channel: Channel, target: str, values: dict[str, object], place: Place 
     Returns:
         The exit code.
     """
-    # The terminal sends these to the whole group; what they mean is the supervisor's to say.  A handler rather than
-    # SIG_IGN: programs the app starts must not inherit it.
-    signal.signal(signal.SIGINT, _pass)
-    signal.signal(signal.SIGHUP, _pass)
-    tell_at_parents_end(signal.SIGTERM)
+    # What the whole group gets is the supervisor's to understand; until it serves, a worker has nothing to finish.
+    # A handler rather than SIG_IGN: programs the app starts must not inherit it.
+    _pass_signals()
+    tell_at_parents_end(signal.SIGKILL)
     try:
         worker = _open(channel, target, values, place)
     except DimserverError as error:
@@ -94,11 +94,11 @@ def work(channel: Channel, target: str, values: dict[str, object], place: Place 
     if worker is None:
         return 0
     _show_stacks()
-    # From here on it ends in order: what comes once it has stopped serving must not cut its last words.
-    signal.signal(signal.SIGTERM, _pass)
+    # From here on it ends in order.  The app may have set handlers while it was imported; and what comes once it has
+    # stopped serving must not cut its last words.
+    _pass_signals()
+    tell_at_parents_end(signal.SIGTERM)
     Link(channel, worker)
-    # Whoever drains has got a word and this signal, and may be at its end before the signal comes.
-    signal.signal(signal.SIGTERM, _pass)
     freeze()
     worker.run(signals=True)
     channel.send("ended", worker.counts())
@@ -115,8 +115,13 @@ def _show_stacks() -> None:
         pass  # no standard error to write to
 
 
-def _pass(number: int, frame: FrameType | None) -> None:
-    pass
+def pass_signal(number: int, frame: FrameType | None) -> None:
+    """A signal handler that does nothing."""
+
+
+def _pass_signals() -> None:
+    for number in GROUP:
+        signal.signal(number, pass_signal)
 
 
 def _is_users(error: DimserverError) -> bool:
@@ -179,6 +184,7 @@ class Link:
         self._channel = channel
         self._worker = worker
         self._supervisor = os.getppid()
+        self._limited = False
         self._acts: dict[object, Callable[..., object]] = {
             "drain": worker.stop,
             "reopen": worker.reopen_logs,
@@ -186,7 +192,8 @@ class Link:
         }
         self._recycling = Recycling(worker.settings)
         worker.loop.selector.register(channel.fileno(), 1, self._heard)
-        worker.on_signal = {signal.SIGTERM: self._leave}
+        worker.signals = GROUP
+        worker.on_signal = self._signalled
         worker.operations.drain_server = partial(channel.send, "stop")
         worker.loop.call_later(0, partial(channel.send, "ready"))
         if self._recycling.interval:
@@ -204,15 +211,28 @@ class Link:
 
     def _limit_end(self) -> None:
         # Nobody is there to kill it at the limit: it keeps the port from the next server for as long as it lives.
+        if self._limited:
+            return
+        self._limited = True
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, self._worker.settings.drain + OVERTIME)
 
-    def _leave(self) -> None:
-        if os.getppid() != self._supervisor:  # the kernel says so, and a handler may keep the loop from seeing it
+    def _phase(self) -> Phase:
+        board = self._worker.operations.board
+        if os.getppid() != self._supervisor:  # known before the loop hears of it, which a handler may keep from it
+            return Phase.ORPHANED
+        return Phase.ENDING if board.ending else Phase.STOPPING if board.draining else Phase.SERVING
+
+    def _signalled(self, number: int) -> bool:
+        """A signal handler; whether the process is to end at once."""
+        name = signal.Signals(number)
+        order = WORKER[name, self._phase()]
+        if order is Order.FINISH:
             self._limit_end()
-            return
-        # One worker is to go, not the server: the supervisor has another one ready first.
-        self._worker.loop.call_from_thread(partial(self._channel.send, "leave", "it got a SIGTERM"))
+        elif order is Order.REPLACE:
+            # One worker is to go, not the server: the supervisor has another one ready first.
+            self._worker.loop.call_from_thread(partial(self._channel.send, "signalled", name.name))
+        return order is Order.END
 
     def _look(self) -> None:
         reason = self._recycling.reason(self._worker.counts()["requests"])

@@ -8,14 +8,16 @@ from functools import partial
 
 from dimcore import BoardFull
 from dimserver.run.channel import Channel
-from dimserver.run.child import become_worker, work
+from dimserver.run.child import become_worker, pass_signal, work
 from dimserver.run.drain import LAST_REQUEST
 from dimserver.run.operations import Place
+from dimserver.run.signals import GROUP
 from dimserver.run.slots import Event, Process, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from types import FrameType
 
     from dimserver.run.channel import Message
     from dimserver.run.holdings import Holdings
@@ -94,15 +96,19 @@ class Crew:
         ours.close()
         for leave in self.leave_behind:
             leave()
-        self.forget()
+        self.forget(pass_signal)
         place = Place(self._holdings.board, record, self._holdings.directory.path)
         return work(theirs, generation.target, generation.values, place)
 
-    def forget(self) -> None:
-        """In a process forked from this one: give up what is the supervisor's."""
+    def forget(self, handler: Callable[[int, FrameType | None], object] | None = None) -> None:
+        """In a process forked from this one: give up what is the supervisor's.
+
+        Args:
+            handler: of what the whole group gets; the system's default when None.
+        """
         signal.set_wakeup_fd(-1)
         for number in self._signals:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL if handler is None or number not in GROUP else handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         for process in self.processes.values():
             process.channel.close()
@@ -133,7 +139,7 @@ class Crew:
             last: whether nobody accepts at its socket after it.
         """
         if process.step(Event.DISMISSED) is State.IMPORTING:
-            self.kill(process, signal.SIGTERM)  # it has nothing to finish, and does not listen yet
+            self.kill(process, signal.SIGKILL)  # it has nothing to finish, and does not listen yet
             return
         holdings = self._holdings
         process.channel.send("drain", LAST_REQUEST if holdings.stopping else LINGER, last)

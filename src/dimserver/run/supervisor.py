@@ -26,6 +26,7 @@ from dimserver.run.holdings import MOST_WORKERS, Holdings, workers_wanted
 from dimserver.run.logs import out
 from dimserver.run.renewal import Renewal
 from dimserver.run.scale import Scale
+from dimserver.run.signals import ECHO, Order, StopSignals
 from dimserver.run.slots import Event, Generation, State
 
 TYPE_CHECKING = False
@@ -38,14 +39,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor", "supervise"]
 
-EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_TERMINATED = 128 + signal.SIGTERM
+EXIT_SIGNALLED = 128  # and the number of the signal, as a shell reports it
 
 # What each signal asks for.
 SIGNALS = {
-    signal.SIGTERM: "stop",
-    signal.SIGINT: "stop",
-    signal.SIGHUP: "reload",
+    signal.SIGTERM: "stop_signal",
+    signal.SIGINT: "stop_signal",
+    signal.SIGQUIT: "stop_signal",
+    signal.SIGHUP: "stop_signal",
     signal.SIGUSR1: "reopen",
     signal.SIGTTIN: "add_worker",
     signal.SIGTTOU: "remove_worker",
@@ -95,7 +96,7 @@ class Supervisor:
         self._code = 0
         self._started = monotonic()
         self._counts = {"requests": 0, "errors": 0, "connections": 0, "cut_off": 0}
-        self._signalled = 0
+        self._signals = StopSignals()
 
     # --- from start to end ----------------------------------------------------------------------
 
@@ -134,23 +135,34 @@ class Supervisor:
 
     def _signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is the system's
         act = getattr(self, "_" + SIGNALS[signal.Signals(number)])
-        self._loop.call_from_thread(partial(act, number))
+        act(number)
 
-    def _reload(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
-        self._renewal.reload()
+    def _stop_signal(self, number: int) -> None:
+        # Judged here: what matters is when it came, and not when the loop comes to it.
+        order = self._signals.heard(number, monotonic())
+        if order is Order.RELOAD:
+            self._loop.call_from_thread(self._renewal.reload)
+        elif order is Order.STOP:
+            self._loop.call_from_thread(partial(self._stop, number))
+        elif order is Order.END:
+            self._loop.call_from_thread(partial(self._end_at_once, number))
 
     def _reopen(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
+        self._loop.call_from_thread(self._reopen_logs)
+
+    def _reopen_logs(self) -> None:
         self._holdings.log.reopen()
         self._crew.reopen_logs()
 
     def _add_worker(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
-        self._rescale(len(self._scale.slots) + 1)
+        self._loop.call_from_thread(partial(self._rescale, 1))
 
     def _remove_worker(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
-        self._rescale(len(self._scale.slots) - 1)
+        self._loop.call_from_thread(partial(self._rescale, -1))
 
-    def _rescale(self, wanted: int) -> None:
+    def _rescale(self, more: int) -> None:
         holdings = self._holdings
+        wanted = len(self._scale.slots) + more
         if not holdings.announced or holdings.stopping:
             return
         if not 1 <= wanted <= MOST_WORKERS:
@@ -161,7 +173,7 @@ class Supervisor:
         holdings.log.info(f"the number of workers is {wanted} until the next reload")
 
     def _reap(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
-        self._crew.reap()
+        self._loop.call_from_thread(self._crew.reap)
 
     # --- what workers say -----------------------------------------------------------------------
 
@@ -207,9 +219,13 @@ class Supervisor:
             self._announce()
         self._renewal.go_on()
 
+    def _worker_signalled(self, process: Process, name: str) -> None:
+        """A worker got a signal that asks it to leave.  The whole group may have got it, and this process not yet."""
+        self._loop.call_later(ECHO, partial(self._worker_leave, process, f"it got a {name}"))
+
     def _worker_leave(self, process: Process, reason: str) -> None:
         """A worker wants to be replaced."""
-        if self._holdings.stopping or process.state is not State.SERVING:
+        if self._holdings.stopping or process.state is not State.SERVING or process.slot.coming is not None:
             return
         self._holdings.board.tally("recycled")
         self._holdings.log.info(f"worker {process.pid} is replaced: {reason}")
@@ -220,7 +236,7 @@ class Supervisor:
 
     def _worker_stop(self, process: Process) -> None:  # noqa: ARG002
         """An operator asked a worker to drain the server."""
-        self._stop(0)
+        self._stop()
 
     def _worker_ended(self, process: Process, counts: dict[str, int]) -> None:  # noqa: ARG002
         self._counts["cut_off"] += counts["cut_off"]  # all else is on the board, also of one that did not end well
@@ -339,34 +355,37 @@ class Supervisor:
         else:
             self._error = StartError(f"a worker {self._health.explain(status)} before it served")
         self._holdings.notifier.failed(f"not started: {self._error}")
-        self._stop(0)
+        self._stop()
 
     # --- the end of all -------------------------------------------------------------------------
 
-    def _stop(self, number: int) -> None:
+    def _stop(self, number: int = 0) -> None:
+        """Finish what is in flight and end; again is fine."""
         holdings = self._holdings
         crew = self._crew
-        if number:
-            self._signalled += 1
         if not holdings.stopping:
             holdings.stopping = True
             holdings.board.draining = True
             if holdings.announced:
                 holdings.notifier.stopping()
-            if not holdings.announced and number:
-                self._code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+            elif number:
+                self._code = EXIT_SIGNALLED + number
             for process in list(crew.processes.values()):
                 crew.dismiss(process, last=True)
-                # Read by a worker whose loop is held up by a handler, too: the second one interrupts that.
-                crew.kill(process, signal.SIGTERM)
             if holdings.sockets is not None:
                 holdings.sockets.close(holdings.log)
-        elif self._signalled == 2:
-            for process in list(crew.processes.values()):
-                crew.kill(process, signal.SIGTERM)
-                self._loop.call_later(AT_ONCE, partial(crew.end, process, "a second signal came"))
         if not crew.processes:
             self._loop.stop()
+
+    def _end_at_once(self, number: int) -> None:
+        # The board first: it says what the signal means that comes after.  A handler that holds up a worker's loop
+        # is interrupted by it, where a message would wait.
+        self._holdings.board.ending = True
+        self._stop(number)
+        reason = "SIGQUIT came" if number == signal.SIGQUIT else "a second signal came"
+        for process in list(self._crew.processes.values()):
+            self._crew.kill(process, signal.SIGTERM)
+            self._loop.call_later(AT_ONCE, partial(self._crew.end, process, reason))
 
 
 def _nothing() -> None:

@@ -18,6 +18,7 @@ from dimserver.run.logs import open_access_log, open_log
 from dimserver.run.needs import Needs
 from dimserver.run.operations import Operations, Place
 from dimserver.run.reception import Reception
+from dimserver.run.signals import Order, StopSignals
 from dimserver.run.topics import TopicService
 
 TYPE_CHECKING = False
@@ -56,7 +57,8 @@ class Worker:
     Attributes:
         urls: where it listens, the main listener first.
         loop: what it waits with.
-        on_signal: what SIGINT and SIGTERM do the first time, by number; the second time they end it at once.
+        signals: those that `run` takes over where it is to.
+        on_signal: called in their handler with the number; returns whether `run` is to end at once.
         operations: its part in the server; what operators see and do.
         pools, pipeline, settings, started, workers, version: what it serves with.
 
@@ -86,9 +88,10 @@ class Worker:
         place = Place() if place is None else place
         self.log = open_log(settings, place.record)  # under the number that the ids of its connections begin with
         self._stopping = False
-        self._signalled = False
         self._interrupted = False
-        self.on_signal: dict[int, Callable[[], object]] = {signal.SIGINT: self.stop, signal.SIGTERM: self.stop}
+        self._stop_signals = StopSignals()
+        self.signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+        self.on_signal: Callable[[int], bool] = self._heard
         self.loop = make_loop(self.app, settings, self._trouble, self.log)
         running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
         self._topics = TopicService(self.app, settings, place.directory, self.loop, self.log)
@@ -148,7 +151,7 @@ class Worker:
         """Serve until `stop`, then drain.
 
         Args:
-            signals: take over SIGINT and SIGTERM meanwhile; main thread only.
+            signals: take over SIGINT, SIGTERM and SIGQUIT meanwhile; main thread only.
         """
         restore = self._take_signals() if signals else None
         if self._watchdog is not None:
@@ -159,7 +162,7 @@ class Worker:
             settle = self.operations.entry.publish if self._access_log is None else self._settle
             self.loop.run(partial(tick, self._core), settle, self._is_quiet)
         except KeyboardInterrupt:
-            if not self._signalled:
+            if not self._interrupted:
                 raise
         finally:
             self.app.left_by(self._end_server)
@@ -186,7 +189,7 @@ class Worker:
 
     def _take_signals(self) -> Callable[[], None]:
         descriptor = signal.set_wakeup_fd(self.loop.wake_descriptor, warn_on_full_buffer=False)
-        before = [(number, signal.signal(number, self._signal)) for number in self.on_signal]
+        before = [(number, signal.signal(number, self._signal)) for number in self.signals]
         before.append((signal.SIGUSR1, signal.signal(signal.SIGUSR1, self._rotated)))
 
         def restore() -> None:
@@ -198,16 +201,20 @@ class Worker:
         return restore
 
     def _signal(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature is the system's
-        if not self._signalled:
-            self._signalled = True
-            self.on_signal[number]()
+        if self._interrupted or not self.on_signal(number):
             return
-        # The second one: at once.  A handler that holds up this thread would not let the loop see it, so it is
-        # interrupted; and should it swallow that too, the third signal ends the process.
+        # At once.  A handler that holds up this thread would not let the loop see it, so it is interrupted; and should
+        # it swallow that too, the next signal of the kind ends the process.
         self._interrupted = True
         self.loop.stop()
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
+
+    def _heard(self, number: int) -> bool:
+        order = self._stop_signals.heard(number, monotonic())
+        if order is not Order.NOTHING:
+            self.stop()
+        return order is Order.END
 
     def _rotated(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature is the system's
         self.loop.call_from_thread(self.reopen_logs)
@@ -242,7 +249,7 @@ class Worker:
             try:
                 step()
             except KeyboardInterrupt:  # the second signal: what this step waits for is not waited for any more
-                if not self._signalled:
+                if not self._interrupted:
                     raise
 
     def _last_steps(self) -> Iterator[Callable[[], object]]:
