@@ -39,7 +39,7 @@ def test_a_worker_is_never_ended_at_once_but_by_its_supervisor() -> None:
         ([(0, SIGTERM)], [Order.STOP]),
         ([(0, SIGINT), (1, SIGINT)], [Order.STOP, Order.END]),
         ([(0, SIGTERM), (0, SIGTERM)], [Order.STOP, Order.NOTHING]),
-        ([(0, SIGTERM), (ECHO / 2, SIGINT), (ECHO, SIGINT)], [Order.STOP, Order.NOTHING, Order.END]),
+        ([(0, SIGTERM), (ECHO / 2, SIGINT), (2 * ECHO, SIGINT)], [Order.STOP, Order.NOTHING, Order.END]),
         ([(0, SIGTERM), (0, SIGQUIT)], [Order.STOP, Order.END]),
         ([(0, SIGQUIT), (0, SIGQUIT), (1, SIGTERM)], [Order.END, Order.NOTHING, Order.NOTHING]),
         ([(0, SIGHUP), (0, SIGTERM), (0, SIGHUP)], [Order.RELOAD, Order.STOP, Order.NOTHING]),
