@@ -29,6 +29,7 @@ WHOLE = {
     "dimserver/gateway/test_asgi_leaving": "clients that leave, and what the log says of it",
     "dimserver/gateway/test_asgi_requests": "what an app receives, from the wire to its `receive`",
     "dimserver/gateway/test_asgi_frameworks": "Starlette, FastAPI and Socket.IO as they are, with real clients",
+    "dimserver/gateway/test_asgi_threads": "what an app sends and receives away from the loop",
     "dimserver/gateway/test_asgi_websocket": "the websocket scope from the client to the app and back",
     "dimserver/test_async": "async handlers from the socket to the answer, on each asyncio loop",
     "dimserver/test_mounts": "apps of all interfaces in one server, from the command line to the wire",

@@ -37,6 +37,16 @@ cdef set LEAVING = {"ClientDisconnect", "ClientDisconnected", "WebSocketDisconne
 cdef dict FAULTS = {fault_text(_number).decode(): fault_status(_number) for _number in range(1, FAULT_COUNT)}
 
 
+cdef object coroutine_mark():
+    """How `inspect` (from 3.12 on) and `asyncio` know what returns an awaitable, though it is no coroutine function.
+
+    Adapters ask: asgiref warns of a `send` without it.
+    """
+    import inspect
+    from asyncio import coroutines
+    return getattr(inspect, "_is_coroutine_mark", None) or coroutines._is_coroutine
+
+
 cdef bint tells_of_leaving(object error) except -1:
     """Whether an exception says no more than that the client has left.
 
@@ -146,7 +156,17 @@ cdef class AsgiReceive:
 
     def __call__(self):
         """The next message; see ASGI."""
+        if self.owner is None or self.owner.core is None:
+            raise UsageError("a request brings this with it")
         return self.owner.receive_now()
+
+    @property
+    def _is_coroutine(self):
+        return coroutine_mark()
+
+    @property
+    def _is_coroutine_mark(self):
+        return coroutine_mark()
 
 
 cdef class AsgiHttp(AsgiAnswer):
@@ -157,7 +177,19 @@ cdef class AsgiHttp(AsgiAnswer):
 
     def __call__(self, message):
         """Send a message; see ASGI."""
+        if self.core is None:
+            raise UsageError("a request brings this with it")
+        if self.core.is_foreign():
+            return self.put_off(message)
         return self.deliver(message)
+
+    @property
+    def _is_coroutine(self):
+        return coroutine_mark()
+
+    @property
+    def _is_coroutine_mark(self):
+        return coroutine_mark()
 
     # --- the server -----------------------------------------------------------------------------
 
@@ -279,8 +311,13 @@ cdef class AsgiHttp(AsgiAnswer):
     # --- the end --------------------------------------------------------------------------------
 
     cdef bint excuses(self, object error) except -1:
-        """Whether an app that was told of its client's leaving says no more than that with this exception."""
-        return self.knows_left and self.state != COMPLETE and tells_of_leaving(error)
+        """Whether an app that was told of its client's leaving says no more than that with this exception.
+
+        One that was told in the middle of the request's body has nothing to work on: whatever it raises is due to that.
+        """
+        if not self.knows_left or self.state == COMPLETE:
+            return False
+        return not self.body_told and self.state <= EXPECTS_BODY or tells_of_leaving(error)
 
     cdef int ended(self, object result, object error) except -1:
         """The app's coroutine is through."""

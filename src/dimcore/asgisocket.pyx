@@ -14,6 +14,7 @@ Source: ASGI 3.0, WebSocket message format 2.4, with `websocket.http.response`.
 cimport cython
 from dimcore.asgi cimport AsgiEntry, AsgiHttp, tells_of_leaving
 from dimcore.asgiscope cimport ScopeMaker
+from dimcore.asgiwait cimport FOLLOWS, AsgiWait, make_wait
 from dimcore.bell cimport make_bell
 from dimcore.channel cimport GONE, WORKING
 from dimcore.connection cimport Connection
@@ -88,7 +89,12 @@ cdef class AsgiUpgrade(AsgiHttp):
         return scope
 
     cdef object receive_now(self):
-        return make_reception(self.queue, False)
+        cdef AsgiWait wait
+        if not self.core.is_foreign():
+            return make_reception(self.queue, False)
+        wait = make_wait(self, FOLLOWS)
+        wait.message = make_reception(self.queue, False)
+        return wait
 
     cdef void peer_done(self) noexcept:
         AsgiHttp.peer_done(self)

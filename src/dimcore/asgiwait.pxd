@@ -11,6 +11,7 @@ cdef enum Kind:
     SENDS                    # a message that could not be sent at once
     CATCHES_UP               # the peer lags
     TURNS                    # the others have their turn
+    FOLLOWS                  # what `message` is: an awaitable
 
 
 # What a coroutine may have to wait for: a request's answer and body.
@@ -34,12 +35,15 @@ cdef class AsgiWait:
     cdef Awaited owner
     cdef object message
     cdef object future
+    cdef object rest                 # what is waited for in its place: an awaitable of a socket's, or of the loop's
     cdef int kind                    # Kind
     cdef bint begun
 
     cdef int advance(self, PyObject **value) except -1
+    cdef int follow(self, object awaitable, PyObject **value) except -1
     cdef int turn(self, PyObject **value) except -1
     cdef int sleep(self, PyObject **value) except -1
 
 
 cdef AsgiWait make_wait(Awaited owner, int kind)
+cdef object on_loop(Core core, object awaitable)

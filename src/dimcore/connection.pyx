@@ -45,7 +45,8 @@ cdef class Connection(Reading):
 
     Lifetime: held by its pool and the loop until it is closed.  The collector does
         not look into it: a worker that is given up has to close its connections.
-    Thread-safety: only the thread of its loop may call a method.
+    Thread-safety: only the thread of its loop may call a method; another one gets a UsageError.  `close` and the
+        attributes are for any thread.
     """
 
     def __init__(self):
@@ -95,6 +96,9 @@ cdef class Connection(Reading):
             UsageError: called from within a handler; the request still waits.
         """
         cdef Core core
+        if not self.flags & GONE:
+            core = self.site.core
+            core.check_thread()
         if self.flags & GONE or self.current is not request or not self.flags & BUSY:
             discard_unsent(result)
             return
@@ -116,11 +120,18 @@ cdef class Connection(Reading):
 
     def push(self, Push flow not None, bytes piece not None):
         """Send a piece of a pushed body; see `Push.write`."""
-        cdef Core core = self.site.core
-        if self.flags & GONE or self.outbox is None or self.outbox.flow is not flow:
+        cdef Core core
+        cdef bint nested
+        if self.flags & GONE:
             return True
-        core.enter()
-        self.flags |= WORKING
+        core = self.site.core
+        core.check_thread()
+        if self.outbox is None or self.outbox.flow is not flow:
+            return True
+        nested = self.flags & WORKING != 0       # by its `on_drain`
+        if not nested:
+            core.enter()
+            self.flags |= WORKING
         try:
             core.clock()
             flow.count(PyBytes_GET_SIZE(piece))
@@ -133,15 +144,23 @@ cdef class Connection(Reading):
             self.cut_short(error)
             return True
         finally:
-            self.through()
+            if not nested:
+                self.through()
 
     def end_push(self, Push flow not None, error):
         """End a pushed body; see `Push.end`."""
-        cdef Core core = self.site.core
-        if self.flags & GONE or self.outbox is None or self.outbox.flow is not flow:
+        cdef Core core
+        cdef bint nested
+        if self.flags & GONE:
             return
-        core.enter()
-        self.flags |= WORKING
+        core = self.site.core
+        core.check_thread()
+        if self.outbox is None or self.outbox.flow is not flow:
+            return
+        nested = self.flags & WORKING != 0
+        if not nested:
+            core.enter()
+            self.flags |= WORKING
         try:
             core.clock()
             if error is None:
@@ -155,13 +174,15 @@ cdef class Connection(Reading):
             if self.current.reader is not None:
                 self.forgo_body()
             self.end_stream()
-            self.go_on()             # which may run the handler of the next request
+            if not nested:           # else whoever called `on_drain` goes on
+                self.go_on()         # which may run the handler of the next request
         except BaseException as problem:
             self.fail(problem)
             if isinstance(problem, KeyboardInterrupt):
                 raise
         finally:
-            self.through()
+            if not nested:
+                self.through()
 
     def upgrade_late(self, RequestPoint request not None, endpoint, handler, *, headers=None, protocol=None,
                      codec=None):
@@ -176,8 +197,12 @@ cdef class Connection(Reading):
         Raises:
             UsageError, ResponseError: as `upgrade`; nothing was changed.
         """
-        cdef Core core = self.site.core
+        cdef Core core
         cdef bint agreed = False
+        if self.site is None:
+            raise UsageError("connections are made by accepting them")
+        core = self.site.core
+        core.check_thread()
         if self.current is not request or self.flags & (BUSY | GONE | STREAMING | WORKING) != BUSY:
             raise UsageError("nobody waits for the answer to this request any more")
         core.enter()
@@ -227,8 +252,22 @@ cdef class Connection(Reading):
         """Close now; while it is being served, as by its own handler, after the answer.
 
         A WebSocket is told, and closed when its peer agrees; called again it is closed at once.
+
+        From any thread: on another one than the loop's it is done by the loop, soon.
+
+        Raises:
+            UsageError: another thread, and the core was attached without `from_thread`.
         """
-        if self.flags & UPGRADED and not self.flags & GONE and (<WebSocket> self.named).depart():
+        cdef Core core
+        if self.flags & GONE:
+            return
+        core = self.site.core
+        if core.is_foreign():
+            if core.from_thread is None:
+                core.check_thread()
+            core.from_thread(self.close)
+            return
+        if self.flags & UPGRADED and (<WebSocket> self.named).depart():
             return
         if self.flags & WORKING:
             self.flags |= CLOSE
@@ -247,7 +286,7 @@ cdef class Connection(Reading):
         A source of an endless answer may ask before each piece, on whichever thread, and say goodbye: once the
         server is told to stop it has the time of `drain`, and is ended with a GeneratorExit if it goes on.
         """
-        return self.flags & (CLOSE | GONE) != 0 or self.site.core.draining
+        return self.flags & (CLOSE | GONE) != 0 or self.site is None or self.site.core.draining
 
     @property
     def half_closed(self):

@@ -75,6 +75,8 @@ cdef class Core:
     cdef unsigned long thread        # the loop's; 0 before its first round
     cdef object forwarded            # resolves what trusted proxies say, or None
 
+    cdef bint is_foreign(self) noexcept
+    cdef int check_thread(self) except -1
     cdef int enter(self) except -1
     cdef void leave(self) noexcept
     cdef RequestPoint take_request(self)

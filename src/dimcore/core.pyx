@@ -27,6 +27,9 @@ from dimcore.errors import InvalidCoordinate, UsageError
 from dimcore.index import Index as _Index
 from dimcore.spool import open_unnamed
 
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept nogil
+
 cdef extern from "time.h" nogil:
     ctypedef long time_t
     time_t time(time_t *out)
@@ -55,6 +58,8 @@ def _print_report(message, request, error):
         traceback.print_exception(error)
 
 
+cdef str FOREIGN = ("this is for the loop's thread alone; from another one there are connection.close(), "
+                    "ws.call_from_thread(ws.send, message) and the topics' publish")
 cdef list NOBODY = []
 
 # names of `Core.configure`'s time limits: what cell or stage each belongs to
@@ -260,14 +265,29 @@ cdef class Core:
 
         Args:
             farewell: code that a WebSocket is closed with: 1001 going away, 1012 back in a moment.
+
+        Raises:
+            UsageError: another thread than the loop's.
         """
+        self.check_thread()
         self.draining = True
         self.farewell = farewell
         while self.doorway.total:
             (<ConnectionPoint> self.doorway.first(0, CLOSING)).release()
 
+    cdef bint is_foreign(self) noexcept:
+        """Whether this is another thread than the loop's; nobody knows that before the loop's first round."""
+        return self.thread != 0 and PyThread_get_thread_ident() != self.thread
+
+    cdef int check_thread(self) except -1:
+        """Refuse another thread than the loop's, which may be in the middle of anything."""
+        if self.is_foreign():
+            raise UsageError(FOREIGN)
+        return 0
+
     cdef int enter(self) except -1:
         """Take the scratch memory, until `leave`."""
+        self.check_thread()
         if self.serving:
             # Input and output of the connection that is being served lie there: to serve another one now would
             # send it the answers of the first.

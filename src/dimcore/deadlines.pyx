@@ -41,9 +41,12 @@ def tick(Core core not None):
     """To be called once a round of the loop, right after it woke: clock, Date and time limits.
 
     Raises:
-        UsageError: called from within a handler.
+        UsageError: called from within a handler, or while another thread serves.
     """
-    cdef int64_t now = core.clock()
+    cdef int64_t now
+    if core.serving:
+        core.check_thread()
+    now = core.clock()
     core.round_ns[0] = now
     core.thread = PyThread_get_thread_ident()
     core.writer.set_time(time(NULL))

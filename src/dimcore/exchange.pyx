@@ -252,17 +252,25 @@ cdef class Exchange(Channel):
         return 0
 
     def pause_body(self):
-        """Read no more of the body that arrives, until `resume_body`: its handler lags."""
+        """Read no more of the body that arrives, until `resume_body`: its handler lags.  The loop's thread only."""
+        if self.flags & GONE:
+            return
+        self.site.core.check_thread()
         if self.current is not None and self.current.reader is not None:
             self.flags |= HALTED
             if self.outbox is None or self.outbox.pending == 0:      # else it is not read as it is
                 self.watch(HANGUP)
 
     def resume_body(self):
-        """Go on after `pause_body`; a peer that waits to be told so is told (RFC 9110 section 10.1.1)."""
-        cdef Core core = self.site.core
+        """Go on after `pause_body`; a peer that waits to be told so is told (RFC 9110 section 10.1.1).
+
+        The loop's thread only.
+        """
+        cdef Core core
         if self.flags & (GONE | HALTED) != HALTED:
             return
+        core = self.site.core
+        core.check_thread()
         self.flags &= ~<uint16_t> HALTED
         if self.current is None or self.current.reader is None:
             return
@@ -410,8 +418,13 @@ cdef class Exchange(Channel):
             UsageError: the request is not the one being handled, or is answered already.
             ResponseError: headers that must not be sent; nothing was changed.
         """
-        cdef Core core = self.site.core
-        cdef size_t written = core.writer.size
+        cdef Core core
+        cdef size_t written
+        if self.site is None:
+            raise UsageError("connections are made by accepting them")
+        core = self.site.core
+        core.check_thread()
+        written = core.writer.size
         if (
             self.current is not request or request.reader is not None
             or self.flags & (BUSY | GONE | HAS_ANSWER | UPGRADED | WORKING) != WORKING

@@ -148,20 +148,25 @@ cdef class Push(Outflow):
         self.on_close = on_close
 
     def write(self, data):
-        """Send a piece.
+        """Send a piece; `on_drain` may.
 
         Returns:
             False when the peer lags: wait for `on_drain`.  True too when the answer is over and `data` was dropped.
 
         Raises:
             ResponseError: no `bytes` or `str`.
+            UsageError: called from a handler of another connection, or from another thread.
         """
         if self.connection is None:
             return True
         return self.connection.push(self, as_bytes(data))
 
     def end(self, error=None):
-        """The body is complete; with `error` it is cut off, so that the peer can tell."""
+        """The body is complete; with `error` it is cut off, so that the peer can tell.  `on_drain` may.
+
+        Raises:
+            UsageError: as `write`.
+        """
         if self.connection is not None:
             self.connection.end_push(self, error)
 

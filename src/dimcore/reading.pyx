@@ -223,6 +223,7 @@ cdef class Reading(Uptake):
 
     cdef int writable(self) except -1:
         cdef int64_t moved = self.outbox.flush(self.site.transport, self.fd)
+        cdef Push flow
         if moved == STREAM_BROKEN:
             self.drop()
             return 0
@@ -231,7 +232,9 @@ cdef class Reading(Uptake):
             return 0 if self.events & WRITABLE else self.hold()
         if self.flags & STREAMING:
             self.watch(HANGUP if self.flags & (PEER_DONE | HALTED) else READABLE)
-            return (<Push> self.outbox.flow).drained()
+            flow = <Push> self.outbox.flow
+            flow.drained()               # which may write, or end it
+            return 0 if self.flags & (STREAMING | GONE) or self.outbox is not None else self.go_on()
         if self.outbox.flow is not None:
             self.pull()
             if self.outbox is not None or self.flags & GONE:

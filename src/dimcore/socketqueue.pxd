@@ -32,6 +32,7 @@ cdef class SocketQueue(Listener):
     cdef object open_future(self, bint of_end)
     cdef WebSocket opened_socket(self)
     cdef int raise_closed(self) except -1
+    cdef int check_thread(self) except -1
 
 
 # What `await` of something received waits for.

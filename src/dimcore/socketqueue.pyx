@@ -158,6 +158,9 @@ cdef class SocketQueue(Listener):
         cdef str why = f"{code}, {self.close_reason}" if self.close_reason else str(code)
         raise ConnectionClosed(f"the WebSocket is closed: {why}", code, self.close_reason)
 
+    cdef int check_thread(self) except -1:
+        return 0 if self.socket is None else self.socket.check_thread()
+
     # --- messages out ---------------------------------------------------------------------------
 
     cdef WebSocket opened_socket(self):
@@ -232,12 +235,15 @@ cdef class Reception:
         raise error
 
     def close(self):
-        if self.waits:
+        if self.waits:                   # else there may be no queue
             self.waits = False
             self.queue.awaited = False
 
     cdef object step(self):
         cdef SocketQueue queue = self.queue
+        if queue is None:
+            raise UsageError("a WebSocket returns these")
+        queue.check_thread()
         if self.waits:
             self.waits = queue.awaited = False
         elif queue.awaited:
@@ -270,6 +276,9 @@ cdef class Patience:
         return self.send(None)
 
     def send(self, value):
+        if self.queue is None:
+            raise UsageError("a WebSocket returns these")
+        self.queue.check_thread()
         if self.steps is None:
             future = self.queue.open_future(self.of_end)
             self.steps = iter(()) if future is None else future.__await__()

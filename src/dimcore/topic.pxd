@@ -28,6 +28,7 @@ cdef class Topics(Hub):
 
     cdef Note encode(self, object message, WebSocket excluded)
     cdef bint admit(self, Note note) except -1
+    cdef int check_thread(self) except -1
     cdef int spread(self, str name, Note note) except -1
     cdef int put(self, Room room, Note note) except -1
     cdef int schedule(self) except -1

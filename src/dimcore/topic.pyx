@@ -172,6 +172,12 @@ cdef class Topics(Hub):
             self.schedule()
             return
 
+    cdef int check_thread(self) except -1:
+        if self.thread and PyThread_get_thread_ident() != self.thread:
+            raise UsageError("subscriptions are for the loop's thread alone; from another one there is "
+                             "ws.call_from_thread(topic.subscribe, ws)")
+        return 0
+
     def take_handed(self):
         """Take over what other threads have published; the loop calls it."""
         cdef Note note
@@ -337,13 +343,14 @@ cdef class Topic:
 
         Raises:
             TopicLimit: it is subscribed to `topics-per-socket` topics, or there are `max-topics` already.
-            UsageError: it is no WebSocket.
+            UsageError: it is no WebSocket, or this is another thread than the loop's.
         """
         cdef WebSocket socket = _socket(ws)
         cdef Topics hub = self.topics
         cdef Room room = <Room> hub.rooms.get(self.name)
         cdef Member member, other
         cdef int64_t number = 0
+        hub.check_thread()
         if socket.flags & CLOSE_SENT or socket.connection.flags & (GONE | CLOSE):
             return False
         if room is not None and socket in room.members:
@@ -373,9 +380,13 @@ cdef class Topic:
 
         Returns:
             False when it was not subscribed.
+
+        Raises:
+            UsageError: as `subscribe`.
         """
         cdef Room room = <Room> self.topics.rooms.get(self.name)
         cdef Member member
+        self.topics.check_thread()
         if room is None:
             return False
         member = <Member> room.members.get(_socket(ws))

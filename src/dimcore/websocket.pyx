@@ -35,7 +35,6 @@ from dimcore.errors import UsageError, WebSocketError
 from dimcore.messages import close_payload as _close_payload
 
 cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident() noexcept nogil
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 cdef enum:
@@ -249,8 +248,7 @@ cdef class WebSocket(MessageReader):
         from_thread(_partial(call, *args) if args else call)
 
     cdef int check_thread(self) except -1:
-        cdef unsigned long owner = self.connection.site.core.thread
-        if owner and PyThread_get_thread_ident() != owner:
+        if self.connection.site.core.is_foreign():
             raise UsageError("a WebSocket is for the loop's thread alone; from another one there are "
                              "ws.call_from_thread(ws.send, message) and the topics' publish")
         return 0

@@ -7,18 +7,24 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dimcore
-from dimcore import Connection, FileBody, RequestPoint, UsageError
+from dimcore import Connection, Endpoint, FileBody, Push, RequestPoint, UsageError
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: test\r\n"
 Serve = Callable[..., Any]
 SOURCES = Path(dimcore.__file__).parents[1]
+
+
+class Mute:
+    def on_message(self, ws: Any, message: Any) -> None:
+        """Nothing is said here."""
 
 
 def get(path: str, *fields: str, method: str = "GET") -> bytes:
@@ -251,6 +257,72 @@ def test_no_leak_over_200_000_requests() -> None:
     assert grown < 512 * 1024
     assert descriptors < 12
     assert done.stderr == ""
+
+
+# --- other threads ------------------------------------------------------------------------------------
+
+
+def elsewhere(call: Callable[[], Any]) -> Any:
+    """What a call returns or raises on another thread."""
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            return pool.submit(call).result()
+        except Exception as error:
+            return error
+
+
+def test_another_thread_is_refused_wherever_it_enters(serve: Serve) -> None:
+    """`close` aside: what the loop's thread is in the middle of, nobody else can know."""
+    push = Push()
+    rig = serve({"GET /": lambda request: (200, None, push), "GET /!wait": lambda request: "late"})
+    client = rig.connect().send(GET)
+    (connection,) = rig.connections()
+    request = connection.request
+    pausing = [connection.pause_body, connection.resume_body] if connection.body_paused else [connection.pause_body]
+    for call in (
+        lambda: push.write(b"a"),
+        push.end,
+        lambda: connection.push(push, b"a"),
+        lambda: connection.end_push(push, None),
+        lambda: connection.on_ready(1),
+        lambda: connection.complete(request, "a"),
+        lambda: connection.upgrade(request, Endpoint(Mute()), None),
+        lambda: connection.upgrade_late(request, Endpoint(Mute()), None),
+        rig.core.drain,
+        lambda: rig.selector.get_key(rig.listener).data(1),
+        *pausing,
+    ):
+        refused = elsewhere(call)
+        assert isinstance(refused, UsageError), call
+        assert "the loop's thread alone" in str(refused)
+    assert (connection.closing, connection.half_closed, connection.address) == (False, False, connection.address)
+    assert push.write(b"whole")
+    push.end()
+    client.wait(lambda: client.left.endswith(b"5\r\nwhole\r\n0\r\n\r\n"))
+
+
+def test_close_from_another_thread_is_done_by_the_loop(serve: Serve) -> None:
+    calls: list[Callable[[], Any]] = []
+    rig = serve(options={"from_thread": calls.append})
+    client = rig.connect()
+    client.ask(GET)
+    (connection,) = rig.connections()
+    assert elsewhere(connection.close) is None
+    assert client.is_open()
+    for call in calls:
+        call()
+    assert client.rest() == b""
+    assert elsewhere(connection.close) is None  # it is closed: there is nothing to do
+    assert len(calls) == 1
+
+
+def test_close_from_another_thread_without_a_way_to_the_loop(serve: Serve) -> None:
+    rig = serve()
+    client = rig.connect()
+    client.ask(GET)
+    (connection,) = rig.connections()
+    assert isinstance(elsewhere(connection.close), UsageError)
+    assert client.ask(GET).status == 200
 
 
 # --- the object -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -380,6 +381,57 @@ def test_who_pushes_is_told_to_wait_and_to_go_on(serve: Serve) -> None:
     push.end()
     client.wait(lambda: client.left.endswith(b"\r\n0\r\n\r\n"))
     assert client.left.count(b"x" * 65536) == pushed + 1
+
+
+@pytest.mark.parametrize("size", [100, 20_000])
+@pytest.mark.parametrize("behind", [False, True], ids=["alone", "pipelined"])
+def test_on_drain_may_write_and_end(serve: Serve, size: int, behind: bool) -> None:
+    left = [20]
+
+    def more() -> None:
+        while left[0]:
+            left[0] -= 1
+            if not push.write(b"%c" % (97 + left[0] % 26) * size):
+                return
+        push.end()
+        assert push.write(b"nothing")  # it is over
+
+    push = Push(more)
+    rig = serve({"GET /": lambda request: (200, None, push), "GET /next": lambda request: "next"})
+    rig.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # which those that are accepted inherit
+    client = rig.connect(receive_buffer=4096).send(GET + (GET.replace(b"/", b"/next", 1) if behind else b""))
+    total = 0
+    while push.write(b"_" * 65536):
+        total += 65536
+    total += 65536
+    client.wait(lambda: b"\r\n0\r\n\r\n" in client.left)
+    answer, _, rest = client.left.partition(b"\r\n0\r\n\r\n")
+    body = b"".join(line for line in answer.partition(b"\r\n\r\n")[2].split(b"\r\n")[1::2])
+    assert body == b"_" * total + b"".join(b"%c" % (97 + number % 26) * size for number in range(19, -1, -1))
+    if behind:
+        client.wait(lambda: client.left.endswith(b"next"))
+    assert rig.reports == []
+    client.left = b""
+    assert client.ask(GET.replace(b"/", b"/next", 1)).body == b"next"
+    assert rest == b"" or behind
+
+
+def test_what_on_drain_does_wrong_cuts_its_answer_alone(serve: Serve) -> None:
+    pushes: list[Push] = []
+
+    def handler(request: Any) -> Any:
+        pushes.append(Push(lambda: pushes[0].write(b"more than was said")))
+        return 200, {"Content-Length": "20"} if len(pushes) > 1 else {"Content-Length": "200000"}, pushes[-1]
+
+    rig = serve({"GET /": handler, "GET /next": lambda request: "next"})
+    rig.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # which those that are accepted inherit
+    client = rig.connect(receive_buffer=4096).send(GET)
+    assert not pushes[0].write(b"x" * 199_990)
+    client.wait_for_end()
+    assert len(client.left.partition(b"\r\n\r\n")[2]) == 199_990
+    (report,) = rig.reports
+    assert "more bytes than the 200000" in str(report[2])
+    assert rig.connect().ask(GET.replace(b"/", b"/next", 1)).body == b"next"
 
 
 def test_who_pushes_is_told_that_the_client_left(serve: Serve) -> None:

@@ -68,6 +68,29 @@ def test_an_app_that_ends_since_its_client_left(start: Serve, what: str, how: st
     assert server.told() == ""
 
 
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_an_app_without_the_body_it_waited_for(start: Serve, how: str) -> None:
+    """It cannot do otherwise, and asgiref's adapter for WSGI apps raises a ValueError."""
+    ended = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/good":
+            await answer(send)
+            return
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        ended.append(True)
+        raise ValueError("no request")
+
+    server = start(app)
+    wire = server.connect()
+    wire.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+    leave(wire, how)
+    until(lambda: ended)
+    assert server.connect().get("/good").answer()[2] == b"fine"
+    assert server.told() == ""
+
+
 @pytest.mark.parametrize("how", ["half", "reset"])
 @pytest.mark.parametrize("what", FAULTS)
 def test_faults_are_told_also_then(start: Serve, what: str, how: str) -> None:
