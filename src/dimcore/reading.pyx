@@ -248,7 +248,11 @@ cdef class Reading(Uptake):
     cdef int go_on(self) except -1:
         """The answer is out: read on, or close."""
         self.settle()
-        if not self.flags & (GONE | CLOSE | BUSY) and self.outbox is None:
+        if self.flags & GONE or self.outbox is not None:
+            return 0
+        if self.flags & BUSY:            # what went out was the answer before; else the loop would spin meanwhile
+            return self.watch(HANGUP if self.flags & (PEER_DONE | HALTED) else READABLE)
+        if not self.flags & CLOSE:
             self.watch((<WebSocket> self.named).wanted() if self.flags & UPGRADED else READABLE)
             return self.run_inbox()
         return 0

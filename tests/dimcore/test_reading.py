@@ -114,6 +114,29 @@ def test_order_with_blocking_and_inline_handlers(serve: Serve) -> None:
     assert rig.cells() == {(0, 4): 1}
 
 
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_the_loop_rests_while_a_handler_runs_behind_an_answer_that_was_read_late(
+    serve: Serve, half_closed: bool
+) -> None:
+    """The peer has taken the answers before: it is not waited for any more, whatever the thread does."""
+    rig = serve({"GET /": lambda request: b"x" * 15_000, "GET !/slow": echo_path})
+    rig.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    client = rig.connect(receive_buffer=4096)
+    client.send(GET * 3 + get("/slow"))
+    if half_closed:
+        client.sock.shutdown(socket.SHUT_WR)
+    assert len(rig.jobs) == 1
+    assert [client.answer().body for _ in range(3)] == [b"x" * 15_000] * 3
+    for _ in range(3):
+        rig.turn()
+    assert [rig.turn() for _ in range(10)] == [0] * 10
+    if not half_closed:
+        client.send(GET)
+    rig.run_job()
+    assert client.answer().body == b"/slow"
+    assert half_closed or client.answer().body == b"x" * 15_000
+
+
 def test_a_flood_behind_a_blocking_handler_stops_the_reading(serve: Serve) -> None:
     rig = serve({"GET !/slow": echo_path, "GET /": lambda request: "x"})
     client = rig.connect()
