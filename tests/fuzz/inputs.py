@@ -19,6 +19,8 @@ TARGETS = ("heads", "chunks", "routes", "ranges", "messages", "proxyheads", "con
 
 CHOICES = 4  # bytes
 
+MORE_CHOICES = {"connections": 4}  # bytes behind them: how the peer behaves
+
 PLAIN = bytes(CHOICES)  # no limits but the usual ones, no cuts
 
 _ESCAPED = re.compile(rb"[^ -\[\]-~]")
@@ -77,7 +79,10 @@ def seeds(target: str) -> list[bytes]:
     if target == "heads":
         return [PLAIN + request for request in requests]
     if target == "connections":
-        return [PLAIN + request for request in requests] + [b"\x30\x80\xc0\x07" + request for request in requests]
+        plain = PLAIN + bytes(4)
+        return [plain + request for request in requests] + [
+            b"\x30\x80\xc0\x07\0\0\0\0" + request for request in requests
+        ]
     if target == "chunks":
         bodies = (request.partition(b"\r\n\r\n")[2] for request in requests if b"chunked" in request)
         return [PLAIN + body for body in bodies]

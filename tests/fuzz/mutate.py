@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from tests.fuzz.inputs import CHOICES, PLAIN, checker, read_corpus, read_dictionary, seeds
+from tests.fuzz.inputs import CHOICES, MORE_CHOICES, PLAIN, checker, read_corpus, read_dictionary, seeds
 
 MOST_BYTES = 4096  # of an input; limits that lie beyond are reached by choosing tighter ones
 
@@ -26,20 +26,21 @@ class Finding(AssertionError):
         self.data = data
 
 
-def mutations(corpus: list[bytes], words: list[bytes], random: Random) -> Iterator[bytes]:
-    """Inputs without end, each a kept one with one to four changes."""
+def mutations(corpus: list[bytes], words: list[bytes], random: Random, choices: int = CHOICES) -> Iterator[bytes]:
+    """Inputs without end, each a kept one with one to four changes; `choices`: how many bytes are no text."""
     while True:
-        data = random.choice(corpus).ljust(CHOICES, b"\0")
+        data = random.choice(corpus).ljust(choices, b"\0")
         for _ in range(random.choice((1, 1, 1, 2, 3, 4))):
-            data = _changed(data, random.choice(corpus), words, random)
+            data = _changed(data, random.choice(corpus), words, random, choices)
         yield data[:MOST_BYTES]
 
 
-def _changed(data: bytes, other: bytes, words: list[bytes], random: Random) -> bytes:
+def _changed(data: bytes, other: bytes, words: list[bytes], random: Random, choices: int) -> bytes:
     way = random.randrange(9)
-    if way == 0:  # other cuts, other limits
-        return bytes(random.randrange(256) for _ in range(CHOICES)) + data[CHOICES:]
-    start = random.randint(CHOICES, max(CHOICES, len(data)))
+    if way == 0:  # other cuts, other limits; each more choice is as good as its being 0
+        more = (random.randrange(256) * random.randrange(2) for _ in range(choices - CHOICES))
+        return bytes(random.randrange(256) for _ in range(CHOICES)) + bytes(more) + data[choices:]
+    start = random.randint(choices, max(choices, len(data)))
     end = min(len(data), start + random.choice((0, 1, 1, 2, 4, 16)))
     if way == 1:
         put = b""
@@ -50,10 +51,10 @@ def _changed(data: bytes, other: bytes, words: list[bytes], random: Random) -> b
     elif way == 4:
         put = bytes([random.randrange(256)])
     elif way == 5:  # the rest of another
-        middle = random.randint(CHOICES, max(CHOICES, len(other)))
+        middle = random.randint(choices, max(choices, len(other)))
         return data[:start] + other[middle:]
     elif way == 6:
-        middle = random.randint(CHOICES, max(CHOICES, len(other)))
+        middle = random.randint(choices, max(choices, len(other)))
         put = other[middle : middle + random.randint(1, 32)]
     else:
         put = random.choice(words)
@@ -76,7 +77,8 @@ def run(target: str, count: int, seed: int = 1) -> int:
     """
     check = checker(target)
     corpus = [*read_corpus(target), *seeds(target), PLAIN]
-    made = mutations(corpus, read_dictionary(target), Random(f"{target} {seed}"))
+    choices = CHOICES + MORE_CHOICES.get(target, 0)
+    made = mutations(corpus, read_dictionary(target), Random(f"{target} {seed}"), choices)
     for number in range(len(corpus) + count):
         data = corpus[number] if number < len(corpus) else next(made)
         try:

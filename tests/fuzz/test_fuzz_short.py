@@ -13,9 +13,21 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.fuzz import chunks, connections, heads, messages, proxyheads, ranges, routes
-from tests.fuzz.build import ROOT
-from tests.fuzz.inputs import CHOICES, HERE, TARGETS, cut, escape, read_corpus, read_dictionary, seeds, split_choices
+from tests.fuzz import chunks, connection_model, heads, messages, proxyheads, ranges, routes
+from tests.fuzz.__main__ import sanitized
+from tests.fuzz.build import ROOT, build
+from tests.fuzz.inputs import (
+    CHOICES,
+    HERE,
+    TARGETS,
+    checker,
+    cut,
+    escape,
+    read_corpus,
+    read_dictionary,
+    seeds,
+    split_choices,
+)
 from tests.fuzz.mutate import Finding, mutations, run
 from tests.wire.cases import unescape
 
@@ -25,7 +37,7 @@ from dimcore.parser import FAULTS
 from dimserver.handlers.ranges import read_range
 
 INPUTS = 50_000  # for each target: 2 to 5 s
-FEWER = {"messages": 20_000, "connections": 6_000}  # where one takes longer
+FEWER = {"messages": 20_000, "connections": 12_000}  # where one takes longer
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -95,23 +107,26 @@ def one_too_many(value: str, size: int) -> list[tuple[int, int]] | None:
         (proxyheads, "CASTAGNOLI", 0xEDB88320),
         (proxyheads, "PORT", re.compile(rb"[0-9]{1,5}")),
         (ranges, "read_range", one_too_many),
-        (connections, "keeps_alive", lambda head: True),
-        (connections, "is_handled", lambda method, path: True),
-        (connections, "method_in", lambda text: "GET"),
-        (connections, "body_of", lambda head, text: (b"", 0, 0)),
+        (connection_model, "agent_in", lambda head: None),
+        (connection_model, "keeps_alive", lambda head: True),
+        (connection_model, "is_handled", lambda method, path: True),
+        (connection_model, "method_in", lambda text: "GET"),
+        (connection_model, "body_of", lambda head, text: (b"", 0, 0)),
         (ranges, "evaluate", lambda headers, etag, modified: None),
         (ranges, "read_date", lambda text: ranges.LAST_MODIFIED if "1994" in text else None),
     ],
 )
 def test_a_fault_is_found(monkeypatch: pytest.MonkeyPatch, harness: Any, name: str, wrong: Any) -> None:
     monkeypatch.setattr(harness, name, wrong)
-    target = harness.__name__.rpartition(".")[2]
+    name = harness.__name__.rpartition(".")[2]
+    target = name if name in TARGETS else "connections"
     with pytest.raises(Finding) as finding:
         run(target, INPUTS)
+    check = checker(target)
     with pytest.raises(Exception):  # noqa: B017, PT011 (whatever it was, the input alone shows it again)
-        harness.check(finding.value.data)
+        check(finding.value.data)
     monkeypatch.undo()
-    harness.check(finding.value.data)
+    check(finding.value.data)
 
 
 def test_the_corpus_reaches_every_fault() -> None:
@@ -174,3 +189,46 @@ def test_the_long_run_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "clean"
     assert done.stdout.count("DONE") == len(TARGETS)
+
+
+# Lines of the core that keep a request's bytes readable: file, with and without them.
+UNSAFE = {
+    "an inbox is freed under its request": [
+        (
+            "leaving.pyx",
+            "        if self.current is not None:\n            detach_request(self.current)\n        inbox_free(",
+            "        inbox_free(",
+        )
+    ],
+    "a request outlives its event": [
+        (
+            "exchange.pyx",
+            "            if route.blocking:\n                request.own()\n",
+            "            if route.blocking:\n",
+        ),
+        ("channel.pyx", "        elif self.current is not None:\n", "        elif False:\n"),
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", UNSAFE)
+def test_the_sanitizers_see_a_request_whose_bytes_are_gone(tmp_path: Path, fault: str) -> None:
+    """The short run under them, of a build that lacks one of these lines."""
+    pytest.importorskip("atheris")
+    if shutil.which(os.environ.get("CC", "clang")) is None:
+        pytest.skip("no clang")
+    root = tmp_path / "sources"
+    for name in ("src", "tests/fuzz"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, root / name)
+    for name, old, new in UNSAFE[fault]:
+        path = root / "src/dimcore" / name
+        assert path.read_text().count(old) == 1
+        path.write_text(path.read_text().replace(old, new))
+    library = build(tmp_path / "build", root)
+    command = [sys.executable, "-m", "tests.fuzz", "short", "--inputs", "100000", "connections"]
+    done = subprocess.run(command, cwd=ROOT, env=sanitized(library), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert re.search("AddressSanitizer: (heap-use-after-free|use-after-poison)", done.stderr), done.stderr[-2000:]
