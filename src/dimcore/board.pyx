@@ -199,6 +199,7 @@ cdef class Board:
         for line in range(LINES):
             record.lines[line].size = 0
         record.round_ns = 0
+        record.full = 0
         put(record, &figures)
         if at >= self.header.used:
             store_i64(&self.header.used, at + 1)
@@ -215,7 +216,7 @@ cdef class Board:
 
         Returns:
             What is known of its end, as a dict: `number`, `pid`, `state` (``ended`` if it left by itself),
-            `requests`, `errors` and `connections` it had, `age` in seconds, `in_flight`: pairs of method and target
+            `requests`, `errors`, `connections` and `answered` requests it had, `age` in seconds, `in_flight`: pairs of method and target
             and the seconds since that request began, `stuck`: seconds that the last round of its loop had taken,
             None if it was waiting for events.  None if there is no worker to fold.
 
@@ -257,6 +258,7 @@ cdef class Board:
             "requests": figures.requests.requests,
             "errors": figures.requests.errors,
             "connections": figures.connections,
+            "answered": figures.requests.answered,
             "age": (now - figures.started_ns) / NS,
             "in_flight": lines,
             "stuck": (now - at.round_ns) / NS if at.round_ns else None,
@@ -270,6 +272,47 @@ cdef class Board:
         """
         cdef int64_t began = load_i64(&self.record(record).round_ns)
         return max(0.0, (monotonic_ns() - began) / NS) if began else 0.0
+
+    def rounds(self, int record):
+        """A number that grows whenever a worker shows its figures, which it does at the end of each round of its loop.
+
+        Raises:
+            UsageError: no such record.
+        """
+        return load_u64(&self.record(record).sequence)
+
+    def full(self, int record):
+        """Whether all threads of a worker are taken and requests wait for one.
+
+        Raises:
+            UsageError: no such record.
+        """
+        return load_i64(&self.record(record).full) != 0
+
+    def others_free(self, int record, double seconds):
+        """Whether another worker serves that is not full, nor has been in one round of its loop for so long.
+
+        Raises:
+            UsageError: no such record.
+        """
+        cdef Record *at
+        cdef const Figures *figures
+        cdef Header *header = self.header
+        cdef int64_t now = monotonic_ns(), began
+        cdef int number
+        self.record(record)
+        for number in range(<int> min(load_i64(&header.used), <int64_t> self.records)):
+            at = self.record(number)
+            figures = &at.copies[load_u64(&at.sequence) & 1]
+            # A word each, of which any that was true a moment ago will do.
+            if number == record or figures.state != SERVING or load_i64(&at.full):
+                continue
+            if figures.serial <= header.copies[load_u64(&header.sequence) & 1].folded[number]:
+                continue
+            began = load_i64(&at.round_ns)
+            if began == 0 or (now - began) / NS < seconds:
+                return True
+        return False
 
     def state(self, int record):
         """``starting``, ``serving``, ``draining`` or ``ended``; ``free`` before the first worker.
@@ -393,6 +436,15 @@ cdef class Entry:
         self.write(&at.copies[(at.sequence + 1) & 1])
         store_u64(&at.sequence, at.sequence + 1)
         at.round_ns = 0
+
+    @property
+    def full(self):
+        """Whether all threads are taken and requests wait for one."""
+        return self.at.full != 0
+
+    @full.setter
+    def full(self, bint value):
+        store_i64(&self.at.full, value)
 
     def enter(self, str state not None):
         """Change the worker's state and show it: ``starting``, ``serving``, ``draining`` or ``ended``.

@@ -92,6 +92,7 @@ cdef struct Figures:
 cdef struct Record:
     uint64_t sequence
     int64_t round_ns         # when the round of the loop began that is not over; 0 while it waits for events
+    int64_t full             # whether all threads are taken and requests wait for one
     Line lines[LINES]
     Figures copies[2]
 

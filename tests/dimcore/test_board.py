@@ -109,6 +109,49 @@ def test_a_turn_of_the_loop_is_seen_while_it_lasts() -> None:
     assert board.snapshot().workers[0]["round_began"] is None
 
 
+def test_rounds_grow_with_each_round_and_fullness_is_seen_by_all() -> None:
+    board = Board(4)
+    (_, one), (_, two) = worker(board), worker(board)
+    before = board.rounds(0)
+    one.publish()
+    assert board.rounds(0) > before
+    assert not board.full(0)
+    assert not board.others_free(0, 1.0), "the other one does not serve yet"
+    one.enter("serving")
+    two.enter("serving")
+    assert board.others_free(0, 1.0)
+    two.full = True
+    assert (board.full(1), two.full, one.full) == (True, True, False)
+    assert not board.others_free(0, 1.0)
+    assert board.others_free(1, 1.0)
+    two.full = False
+    two.enter("draining")
+    assert not board.others_free(0, 1.0)
+    board.retire(1)
+    assert not board.others_free(0, 1.0)
+
+
+def test_who_is_held_up_is_not_free() -> None:
+    board = Board(2)
+    (_, one), (core, two) = worker(board), worker(board)
+    one.enter("serving")
+    two.enter("serving")
+    tick(core)
+    time.sleep(0.02)
+    assert not board.others_free(0, 0.01)
+    assert board.others_free(0, 60.0)
+    two.publish()
+    assert board.others_free(0, 0.01)
+
+
+def test_an_end_at_once_is_told_to_all() -> None:
+    board = Board(2)
+    assert not board.ending
+    board.ending = True
+    assert board.ending
+    assert not board.draining
+
+
 def test_a_core_without_a_board_needs_none() -> None:
     tick(a_core())
 
@@ -492,7 +535,15 @@ def test_buffers() -> None:
 def test_records_that_are_none() -> None:
     board = Board(2)
     for number in (-1, 2):
-        for call in (board.retire, board.stuck, board.state, lambda record: Entry(board, record, a_core())):
+        for call in (
+            board.retire,
+            board.stuck,
+            board.state,
+            board.rounds,
+            board.full,
+            lambda record: board.others_free(record, 1),
+            lambda record: Entry(board, record, a_core()),
+        ):
             with pytest.raises(UsageError, match="records 0 to 1"):
                 call(number)
     with pytest.raises(UsageError, match="allotted to nobody"):

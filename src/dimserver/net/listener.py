@@ -228,9 +228,10 @@ class Listener:
         loop: watches it.
         log: told when descriptors run out.
         inherited: whether others go on listening on the same socket: what waits in its queue is theirs to serve.
+        admin: whether it is the operators'.
 
     Attributes:
-        sock, inherited: as given.
+        sock, inherited, admin: as given.
         url: where it listens.
 
     Thread-safety: the loop's thread only.
@@ -244,16 +245,19 @@ class Listener:
         log: Log,
         *,
         inherited: bool = False,
+        admin: bool = False,
     ) -> None:
         self.sock = sock
         self.inherited = inherited
+        self.admin = admin
         self.url = describe(sock)
         self._loop = loop
         self._log = log
         self._watched = False
+        self._paused = False
         self._trouble = Episode(log.error)
         self._acceptor = Acceptor(site, sock.fileno(), self._exhausted)
-        self._resume()
+        self._watch()
 
     def accept_all(self) -> None:
         """Take what the kernel has queued already, for a stop that loses nobody; bounded by `MOST_ROUNDS`."""
@@ -261,19 +265,29 @@ class Listener:
         while self._watched and rounds < MOST_ROUNDS and self._acceptor.on_ready(1):
             rounds += 1
 
-    def _resume(self) -> None:
-        if not self._watched and self.sock.fileno() >= 0:
+    def pause(self) -> None:
+        """Accept nobody until `resume`; again is fine."""
+        self._paused = True
+        self._unwatch()
+
+    def resume(self) -> None:
+        """Accept again; again is fine."""
+        self._paused = False
+        self._watch()
+
+    def _watch(self) -> None:
+        if not self._watched and not self._paused and self.sock.fileno() >= 0:
             self._loop.selector.register(self.sock.fileno(), 1, self._acceptor.on_ready)
             self._watched = True
 
-    def _pause(self) -> None:
+    def _unwatch(self) -> None:
         if self._watched:
             self._loop.selector.unregister(self.sock.fileno())
             self._watched = False
 
     def _exhausted(self) -> None:
-        self._pause()
-        self._loop.call_later(PAUSE, self._resume)
+        self._unwatch()
+        self._loop.call_later(PAUSE, self._watch)
         self._trouble.tell(
             f"{self.url}: out of descriptors or memory; the longest idle connections are closed, "
             "new ones wait (raise the limit with ulimit -n)"
@@ -281,5 +295,5 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening; again is fine."""
-        self._pause()
+        self._unwatch()
         self.sock.close()

@@ -165,6 +165,11 @@ class Sockets:
         """Whether the worker of this slot has a socket that no other worker accepts at."""
         return slot in self._slots
 
+    def queues(self) -> dict[int, int | None]:
+        """The descriptors at which clients of the main listener wait: the number of the slot, or None for all slots."""
+        shared = {door.sock.fileno(): None for door in self._shared if not door.admin}
+        return {**{sock.fileno(): slot for slot, sock in self._slots.items()}, **shared}
+
     def _steer(self) -> None:
         # A socket that nobody is to come to may be opened meanwhile, and others not yet.
         sockets = min(self._fed, len(self._slots))

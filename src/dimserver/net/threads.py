@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Hand", "ThreadPool"]
 
 LOOK = 0.001  # seconds: answers wait no longer to be told, and jobs not for a second thread
+WAITED = 0.02  # seconds a job waits for a thread before they count as all taken
 THROUGH: Done = (None, None, None, None, True)
 
 
@@ -88,6 +89,8 @@ class ThreadPool:
         loop: where answers are given.
         running: where to note what each thread does, by its ident: the request, and when its handler began
             (``time.monotonic_ns()``).  None costs nothing.
+        full: told True when a job has waited for a thread for `WAITED`, again and again as long as that is so, and
+            False when it is over.
 
     Attributes:
         in_flight: jobs that a thread is not through with, or whose answer was not handed back yet.
@@ -101,8 +104,17 @@ class ThreadPool:
     Thread-safety: the loop's thread only.
     """
 
-    def __init__(self, size: int, loop: Loop, running: dict[int, tuple[RequestPoint, int]] | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        loop: Loop,
+        running: dict[int, tuple[RequestPoint, int]] | None = None,
+        full: Callable[[bool], object] | None = None,
+    ) -> None:
         self.in_flight = 0
+        self._full = full
+        self._is_full = False
+        self._watched: Job | None = None  # the next in the queue when it was last looked at
         self._running = running
         self._size = size
         self._loop = loop
@@ -136,6 +148,24 @@ class ThreadPool:
         if not self._due:
             self._due = True
             self._loop.call_later(LOOK, self._look)
+        if self.in_flight > self._size and self._watched is None and self._full is not None:
+            self._watch()
+
+    def _watch(self) -> None:
+        try:
+            self._watched = self._jobs[0]
+        except IndexError:
+            self._watched = None
+        else:
+            self._loop.call_later(WAITED, self._watch_ends)
+
+    def _watch_ends(self) -> None:
+        before = self._watched
+        self._watch()
+        full = before is not None and before is self._watched and not self._ending
+        if (full or self._is_full) and self._full is not None:
+            self._is_full = full
+            self._full(full)
 
     def _rouse(self) -> bool:
         """Have one more thread look for jobs; False when there is none."""

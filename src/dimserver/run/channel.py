@@ -5,12 +5,12 @@ A message is a tuple of plain values, a word first.  The words are all here:
     worker → supervisor                            supervisor → worker
     ("loaded", settings of the app)                ("serve", number of workers, [(admin, kept) of each socket])
     ("ready",)                                     ("drain", linger seconds, last)
+    ("ended", counts)                              ("assist", slot), with its socket
+    ("stop",)                                      ("unassist", slot)
+    ("pong",)                                      ("accept",)
     ("failed", exit code, text, traceback)         ("reopen",)
     ("leave", reason)                              ("ping",)
     ("signalled", name)
-    ("stop",)
-    ("pong",)
-    ("ended", counts)
 
 The end of the stream is the end of the other process, however it came.
 """

@@ -189,6 +189,9 @@ class Link:
             "drain": worker.stop,
             "reopen": worker.reopen_logs,
             "ping": partial(channel.send, "pong"),
+            "assist": self._assist,
+            "unassist": worker.reception.unassist,
+            "accept": worker.reception.resume,
         }
         self._recycling = Recycling(worker.settings)
         worker.loop.selector.register(channel.fileno(), 1, self._heard)
@@ -208,6 +211,10 @@ class Link:
             self._worker.log.error("the supervisor is gone; this worker finishes what is in flight and ends")
             self._worker.stop()
             self._limit_end()
+
+    def _assist(self, slot: int) -> None:
+        (descriptor,) = self._channel.take_descriptors(1)
+        self._worker.reception.assist(slot, socket.socket(fileno=descriptor))
 
     def _limit_end(self) -> None:
         # Nobody is there to kill it at the limit: it keeps the port from the next server for as long as it lives.

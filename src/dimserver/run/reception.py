@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from dimcore import RouteConflict, Router, Site
 from dimserver.app import is_async
@@ -14,6 +15,7 @@ from dimserver.net.sockets import Sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from dimcore import Core
@@ -45,6 +47,10 @@ class Reception:
         self._doors = doors
         self._sockets: Sockets | None = None
         self._listeners: list[Listener] = []
+        self._assisted: dict[int, Listener] = {}
+        self._shut = False
+        self._open_assisted: Callable[[socket.socket], Listener] | None = None
+        self._paused = False
 
     @property
     def urls(self) -> list[str]:
@@ -86,7 +92,8 @@ class Reception:
             admin = Site(core, router, None, ADMIN_POOL, False)
         for door in self._doors:
             site = admin if door.admin and admin is not None else main
-            self._listeners.append(Listener(door.sock, site, loop, self._log, inherited=door.kept))
+            self._listeners.append(Listener(door.sock, site, loop, self._log, inherited=door.kept, admin=door.admin))
+        self._open_assisted = partial(Listener, site=main, loop=loop, log=self._log)
 
     def _below_the_app(self, app_router: Router, operations: Operations, builtin_only: bool) -> Router:
         """What is there where the app has no route."""
@@ -130,22 +137,57 @@ class Reception:
             elif self._settings.threads:
                 route.blocking = not is_async(route.handler)
 
+    # --- beside other workers -------------------------------------------------------------------
+
+    def assist(self, slot: int, sock: socket.socket) -> None:
+        """Accept at the socket of another slot as well, which is this worker's own copy."""
+        self.unassist(slot)
+        if self._open_assisted is None or self._shut:
+            sock.close()
+            return
+        listener = self._assisted[slot] = self._open_assisted(sock)
+        if self._paused:
+            listener.pause()
+
+    def unassist(self, slot: int) -> None:
+        """Leave the socket of another slot to its worker."""
+        listener = self._assisted.pop(slot, None)
+        if listener is not None:
+            listener.close()
+
+    def pause(self) -> None:
+        """Accept no clients, but operators, until `resume`; again is fine."""
+        self._paused = True
+        for listener in (*self._listeners, *self._assisted.values()):
+            if not listener.admin:
+                listener.pause()
+
+    def resume(self) -> None:
+        """Accept again; again is fine."""
+        if self._paused:
+            self._paused = False
+            for listener in (*self._listeners, *self._assisted.values()):
+                listener.resume()
+
     def shut(self, last: bool) -> None:
         """Accept no more.
 
         Args:
             last: whether nobody else will accept what waits at the doors: it is accepted now.
         """
+        self._shut = True
+        self.resume()
         if self._sockets is not None:
             self._sockets.unlink(self._log)
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._assisted.values()):
             if last and not listener.inherited:  # else its queue is somebody else's to serve
                 listener.accept_all()
             listener.close()
 
     def close(self) -> None:
         """Close all that is open; again is fine."""
-        for listener in self._listeners:
+        self._shut = True
+        for listener in (*self._listeners, *self._assisted.values()):
             listener.close()
         if self._sockets is not None:
             self._sockets.close(self._log)

@@ -9,6 +9,8 @@ from dimserver.run.slots import Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dimserver.run.crew import Crew
     from dimserver.run.holdings import Holdings
 
@@ -26,6 +28,8 @@ class Scale:
     Attributes:
         slots: those that have a worker or are to have one, in the order of their numbers.
         closing: they have a worker still, and a socket that gets nothing new.
+        before_close: called with a slot whose socket is about to be closed.
+        is_helped: called with a slot; whether its worker does not accept at the moment.
 
     Thread-safety: the supervisor's thread.
     """
@@ -33,6 +37,8 @@ class Scale:
     def __init__(self, holdings: Holdings, crew: Crew) -> None:
         self._holdings = holdings
         self._crew = crew
+        self.before_close: Callable[[Slot], object] = _nothing
+        self.is_helped: Callable[[Slot], object] = _nothing
         self.slots: list[Slot] = [Slot(0)]
         self.closing: list[Slot] = []
         self._due: dict[int, float] = {}  # by slot, when one that is closing may be closed
@@ -63,12 +69,18 @@ class Scale:
             return
         # Slots are closed from the end, as `Sockets` wants it; and somebody has to serve those that wait.
         own = holdings.sockets is not None and holdings.sockets.has_own(slot.number)
-        if slot is not self.closing[0] or (own and slot.serving is None and slot.coming is not None):
+        waits = own and (self.is_helped(slot) or (slot.serving is None and slot.coming is not None))
+        if slot is not self.closing[0] or waits:
             holdings.loop.call_later(HANDSHAKE, partial(self._close_slot, slot))
             return
         self.closing.pop(0)
         for process in (slot.serving, slot.coming):
             if process is not None:
                 self._crew.dismiss(process, last=own)
+        self.before_close(slot)
         if holdings.sockets is not None:
             holdings.sockets.close_slot(slot.number)
+
+
+def _nothing(slot: Slot) -> object:  # noqa: ARG001 - in the place of what takes one
+    return None

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "Generation", "Process", "Slot", "State", "back_off", "jitter"]
 
-FIRST_DELAY = 0.1  # seconds before a worker is replaced that ended soon, doubled each time
+AT_ONCE = 3  # workers in a row that are replaced without a delay: a request that kills them must not close the site
+FIRST_DELAY = 0.1  # seconds before the next one is, doubled each time
 MOST_DELAY = 30.0
-HEALTHY = 10.0  # seconds of serving after which an end is not counted together with the one before
+HEALTHY = 10.0  # seconds of serving after which an end is not counted together with those before
 SPREAD = 0.25  # of a delay or a limit, up or down: workers must not all do the same at the same moment
 
 
@@ -127,7 +128,7 @@ class Slot:
         number: from 0.
         serving: the worker that serves, or None.
         coming: the one that will, or None.
-        failures: how often in a row a worker of this slot ended before it was `HEALTHY`.
+        failures: how many workers of this slot in a row ended without having answered anything or been `HEALTHY`.
         waiting: whether a replacement is due after a delay.
     """
 
@@ -140,26 +141,27 @@ class Slot:
         self.failures = 0
         self.waiting = False
 
-    def lost(self, served: float) -> float:
+    def lost(self, served: float, answered: int = 0) -> float:
         """Count an unexpected end of its worker.
 
         Args:
             served: seconds it had been serving.
+            answered: requests it had answered.
 
         Returns:
             Seconds to wait before the next one is started.
         """
-        if served >= HEALTHY:
+        if served >= HEALTHY or answered:
             self.failures = 0
         self.failures += 1
         return back_off(self.failures)
 
 
 def back_off(failures: int) -> float:
-    """Seconds to wait after that many failures in a row; none after the first, then doubled with jitter."""
-    if failures <= 1:
+    """Seconds to wait after that many failures in a row; none after the first `AT_ONCE`, then doubled with jitter."""
+    if failures <= AT_ONCE:
         return 0.0
-    return jitter(float(min(MOST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 2, 16))))
+    return jitter(float(min(MOST_DELAY, FIRST_DELAY * 2.0 ** min(failures - AT_ONCE - 1, 16))))
 
 
 def jitter(value: float) -> float:

@@ -28,12 +28,14 @@ from dimserver.run.renewal import Renewal
 from dimserver.run.scale import Scale
 from dimserver.run.signals import ECHO, Order, StopSignals
 from dimserver.run.slots import Event, Generation, State
+from dimserver.run.takeover import Takeover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
+    from dimcore.board import _Obituary as Obituary
     from dimserver.run.channel import Message
     from dimserver.run.slots import Process
 
@@ -89,6 +91,8 @@ class Supervisor:
         self._loop = self._holdings.loop
         self._crew = Crew(self._holdings, SIGNALS.keys(), self._heard, self._exited)
         self._scale = Scale(self._holdings, self._crew)
+        self._takeover = Takeover(self._holdings, self._scale)
+        self._crew.leave_behind.append(self._takeover.forget)
         self._renewal = Renewal(read, first, self._holdings, self._crew, self._scale, self._status)
         self._health = Health(self._holdings, self._crew)
         self._watcher: Watcher | None = None
@@ -169,6 +173,7 @@ class Supervisor:
             holdings.log.warning(f"the number of workers stays {len(self._scale.slots)}: it is 1 to {MOST_WORKERS}")
             return
         self._scale.resize(wanted)
+        self._takeover.review()
         self._renewal.go_on()
         holdings.log.info(f"the number of workers is {wanted} until the next reload")
 
@@ -218,6 +223,7 @@ class Supervisor:
         if not self._holdings.announced and all(slot.serving is not None for slot in self._scale.slots):
             self._announce()
         self._renewal.go_on()
+        self._takeover.review()
 
     def _worker_signalled(self, process: Process, name: str) -> None:
         """A worker got a signal that asks it to leave.  The whole group may have got it, and this process not yet."""
@@ -316,16 +322,18 @@ class Supervisor:
             self._show_failure(process, status, "reload")
             holdings.log.error("reload: the new worker did not start; everything stays as it was")
         else:
-            self._lost(process, status, before, [] if known is None else known["in_flight"])
+            self._lost(process, status, before, known)
+        self._takeover.review()
         self._renewal.go_on()
 
-    def _lost(self, process: Process, status: int, before: State, in_flight: list[tuple[str, float]]) -> None:
+    def _lost(self, process: Process, status: int, before: State, known: Obituary | None) -> None:
         served_for = monotonic() - process.since if before is State.SERVING else 0.0
-        delay = process.slot.lost(served_for)
+        delay = process.slot.lost(served_for, 0 if known is None else known["answered"])
         when = f" in {delay:.2g} s, for it was number {process.slot.failures} in a row" if delay else ""
         if before is State.SERVING:
             self._holdings.board.tally("crashes")
-            end = f"{process.killed or self._health.explain(status)}{last_words(in_flight)}"
+            words = "" if known is None else last_words(known["in_flight"])
+            end = f"{process.killed or self._health.explain(status)}{words}"
             self._holdings.log.error(f"worker {process.pid} {end}; it is replaced{when}")
         else:
             self._show_failure(process, status, "a new worker")
@@ -370,6 +378,7 @@ class Supervisor:
                 holdings.notifier.stopping()
             elif number:
                 self._code = EXIT_SIGNALLED + number
+            self._takeover.close()
             for process in list(crew.processes.values()):
                 crew.dismiss(process, last=True)
             if holdings.sockets is not None:

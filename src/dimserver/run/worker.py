@@ -36,6 +36,7 @@ __all__ = ["Worker", "freeze"]
 GOING_AWAY, SERVICE_RESTART = 1001, 1012  # codes of RFC 6455 section 7.4 and its registry
 BLOCKING_THREADS = 8  # for WSGI apps and routes marked blocking where `threads` gives no number
 THREADS_END = 1.0  # seconds
+HELD = 0.025  # seconds in one round of the loop after which another worker does not count as free
 
 
 def freeze() -> None:
@@ -60,6 +61,7 @@ class Worker:
         signals: those that `run` takes over where it is to.
         on_signal: called in their handler with the number; returns whether `run` is to end at once.
         operations: its part in the server; what operators see and do.
+        reception: where it listens.
         pools, pipeline, settings, started, workers, version: what it serves with.
 
     Raises:
@@ -96,10 +98,10 @@ class Worker:
         running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
         self._topics = TopicService(self.app, settings, place.directory, self.loop, self.log)
         threads = settings.threads or BLOCKING_THREADS
-        self._threads = ThreadPool(threads, self.loop, running)
+        self._threads = ThreadPool(threads, self.loop, running, self._threads_full)
         self._gateways = Gateways(self.app.request_manifold.router, self.loop, self.log)
         self._drain = Drain(self.pools, self.pipeline, self.loop, lambda: self._threads.in_flight)
-        self._reception = Reception(settings, self.log, doors or ())
+        self.reception = Reception(settings, self.log, doors or ())
         self._access_log: AccessLog | None = None
         self._watchdog: Watchdog | None = None
         try:
@@ -110,15 +112,15 @@ class Worker:
                 from dimserver.run.watchdog import Watchdog
 
                 self._watchdog = Watchdog(settings.watchdog, self._core, running, self.log)
-            self._reception.open(
+            self.reception.open(
                 self._core, self.loop, self.app.request_manifold.router, self.operations, builtin_only=app is None
             )
-            self._gateways.configure(settings, threads, workers, self._reception.server)
+            self._gateways.configure(settings, threads, workers, self.reception.server)
             self._gateways.start()
         except BaseException:
             self._close()
             raise
-        self.urls = self._reception.urls
+        self.urls = self.reception.urls
 
     def _join(self, place: Place) -> Operations:
         core = self._core
@@ -182,6 +184,15 @@ class Worker:
             self._access_log.settle()
         self.operations.entry.publish()
 
+    def _threads_full(self, full: bool) -> None:
+        """All threads are taken and requests wait for one: who comes now is better off with another worker."""
+        entry = self.operations.entry
+        entry.full = full
+        if full and not self._stopping and entry.board.others_free(entry.record, HELD):
+            self.reception.pause()
+        else:
+            self.reception.resume()
+
     def _trouble(self, error: Exception) -> None:
         self.log.error("a fault of the server; it goes on", error=error)
 
@@ -241,7 +252,7 @@ class Worker:
     def _begin_drain(self, linger: float, last: bool) -> None:
         self._core.drain(GOING_AWAY if last else SERVICE_RESTART)
         self.operations.entry.enter("draining")
-        self._reception.shut(last)
+        self.reception.shut(last)
         self._drain.begin(linger, self.settings.drain)
 
     def _close(self) -> None:
@@ -253,7 +264,7 @@ class Worker:
                     raise
 
     def _last_steps(self) -> Iterator[Callable[[], object]]:
-        yield self._reception.close
+        yield self.reception.close
         yield self._drain.close_all
         if hasattr(self, "_core"):  # else the start failed before there was one
             yield self._core.drain  # those that were turned away and still read why

@@ -231,6 +231,28 @@ def test_jobs_that_wait_do_not_wait_for_each_other(loop: Loop) -> None:
     assert pool.close(5) == 0
 
 
+def test_it_is_full_when_a_job_waits_for_a_thread_and_not_for_the_others(loop: Loop) -> None:
+    told: list[bool] = []
+    pool: Any = ThreadPool(1, loop, full=told.append)
+    connection = Connection()
+    for number in range(20):
+        pool.submit(connection, number, lambda request: time.sleep(0.005))  # each waits, none for long
+    run_until(loop, connection, 20)
+    assert True not in told
+    for number in range(3):
+        pool.submit(connection, number, lambda request: time.sleep(0.15))
+    run_until(loop, connection, 23)
+    assert told[0] is True
+    begun = time.monotonic()
+    while told[-1]:
+        assert time.monotonic() - begun < 5
+        loop.call_later(0.05, loop.stop)
+        loop._stopping = False
+        loop.run(lambda: None)
+    assert pool._watched is None
+    assert pool.close(5) == 0
+
+
 def test_quick_jobs_keep_one_thread_busy(loop: Loop) -> None:
     pool: Any = ThreadPool(8, loop)
     connection = Connection()

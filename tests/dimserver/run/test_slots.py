@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dimserver.run.slots import (
+    AT_ONCE,
     HEALTHY,
     MOST_DELAY,
     SPREAD,
@@ -62,21 +63,31 @@ def test_every_state_can_end_and_the_end_is_the_end() -> None:
 
 
 def test_delays_grow_to_a_limit_and_differ() -> None:
-    assert back_off(1) == 0
-    for failures in range(2, 60):
-        least = min(MOST_DELAY, 0.1 * 2 ** (failures - 2)) * (1 - SPREAD)
+    assert [back_off(failures) for failures in range(AT_ONCE + 1)] == [0] * (AT_ONCE + 1)
+    for failures in range(AT_ONCE + 1, 60):
+        least = min(MOST_DELAY, 0.1 * 2 ** (failures - AT_ONCE - 1)) * (1 - SPREAD)
         assert least <= back_off(failures) <= MOST_DELAY * (1 + SPREAD)
     assert len({back_off(8) for _ in range(10)}) > 1
 
 
 def test_a_worker_that_served_well_is_replaced_at_once() -> None:
     slot = Slot(0)
-    assert slot.lost(0.0) == 0
+    for _ in range(AT_ONCE):
+        assert slot.lost(0.0) == 0
     assert slot.lost(0.0) > 0
     assert slot.lost(HEALTHY - 1) > 0
-    assert slot.failures == 3
+    assert slot.failures == AT_ONCE + 2
     assert slot.lost(HEALTHY) == 0
     assert slot.failures == 1
+
+
+def test_a_worker_that_answered_anything_is_replaced_at_once() -> None:
+    slot = Slot(0)
+    for _ in range(20):
+        assert slot.lost(0.1, 1) == 0
+    for _ in range(AT_ONCE):
+        delay = slot.lost(0.1)
+    assert delay > 0
 
 
 def test_jitter_stays_within_its_spread() -> None:
