@@ -30,9 +30,8 @@ import os, time
 from dimserver import App
 app = App()
 
-@app.get("/")
-def index(request):
-    return str(os.getpid())
+app.get("/")(lambda request: "Hello, World!")
+app.get("/who")(lambda request: str(os.getpid()))
 
 @app.get("/held")
 def held(request):
@@ -132,7 +131,7 @@ def share(python: str, directory: Path) -> None:
         port = free_port()
         with running(dimserver(python, port, "--workers", str(number)), directory, port):
             time.sleep(0.5)  # all of them serve
-            found = Counter(finish(begin(port, "/")) for _ in range(20_000))
+            found = Counter(finish(begin(port, "/who")) for _ in range(20_000))
         print(f"{number} workers: " + ", ".join(f"{each / 200:.1f} %" for each in found.values()))
 
 

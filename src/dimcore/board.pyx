@@ -216,9 +216,9 @@ cdef class Board:
 
         Returns:
             What is known of its end, as a dict: `number`, `pid`, `state` (``ended`` if it left by itself),
-            `requests`, `errors`, `connections` and `answered` requests it had, `age` in seconds, `in_flight`: pairs of method and target
-            and the seconds since that request began, `stuck`: seconds that the last round of its loop had taken,
-            None if it was waiting for events.  None if there is no worker to fold.
+            `requests`, `errors`, `connections` and `answered` requests it had, `age` in seconds, `in_flight`: pairs of
+            method and target and the seconds since that request began, `stuck`: seconds that the last round of its
+            loop had taken, None if it was waiting for events.  None if there is no worker to fold.
 
             Of the requests in flight it knows the last one whose handler began on the loop in a round that did
             not end, and up to seven of those on threads or with an answer on its way, as of the last whole round.
