@@ -22,6 +22,7 @@ from libc.stdint cimport uint16_t
 from dimcore.channel cimport (
     BUSY, CLOSE, GONE, HANGUP, PEER_DONE, READABLE, STREAMING, UPGRADED, WORKING, WRITABLE,
 )
+from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core, Site
 from dimcore.exchange cimport discard_unsent
 from dimcore.inbox cimport inbox_size
@@ -273,6 +274,11 @@ cdef class Connection(Reading):
             self.flags |= CLOSE
         else:
             self.drop()
+
+    def tell_end(self):
+        """Have an ASGI app whose answer is on its way learn, by ``http.disconnect``, that there is little time left."""
+        if self.current is not None and isinstance(self.current.coroutine, Conversation):
+            (<Conversation> self.current.coroutine).peer_done()
 
     @property
     def request(self):

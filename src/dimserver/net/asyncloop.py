@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from weakref import WeakSet
 
 from dimcore import Runner
 from dimserver.errors import ConfigError, StartError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncLoop", "RequestTask"]
 
+SERVICE = 30.0  # seconds after which a task that goes on is a service of the app, and no piece of work that ends
 ENDING = 5.0  # seconds tasks that were cancelled have for their clean-up, and threads of the default executor
 
 
@@ -91,6 +93,11 @@ class AsyncLoop(Loop):
         self._ended: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._busy = False  # events came since the timer was set
+        self._main: asyncio.Task[None] | None = None
+        # Tasks that a stop does not wait for: of the start, and those that were there at the last look but one.
+        self._services: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._seen: WeakSet[asyncio.Task[Any]] = WeakSet()  # at the last look
+        self._seen_at = 0.0
 
     def run(
         self,
@@ -106,6 +113,9 @@ class AsyncLoop(Loop):
         self.asyncio.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
+        self._main = asyncio.current_task()
+        self._services.update(self._tasks())
+        self._seen_at = monotonic()
         self._ended = self.asyncio.create_future()
         try:
             self._watch()
@@ -162,8 +172,27 @@ class AsyncLoop(Loop):
             self._timer.cancel()
         self._timer = None if delay is None else self.asyncio.call_later(delay, self._on_time)
 
+    def _tasks(self) -> list[asyncio.Task[Any]]:
+        """The app's own, besides those that answer requests."""
+        return [
+            task for task in asyncio.all_tasks(self.asyncio) if task is not self._main and type(task) is not RequestTask
+        ]
+
+    def _look_at_tasks(self) -> None:
+        now = monotonic()
+        if now - self._seen_at >= SERVICE:
+            self._services.update(self._seen)
+            self._seen = WeakSet(self._tasks())
+            self._seen_at = now
+
+    def jobs(self) -> int:
+        """How many tasks were begun while the app served, and less than about `SERVICE` ago."""
+        self._look_at_tasks()
+        return sum(task not in self._services for task in self._tasks())
+
     def _on_time(self) -> None:
         self._timer = None
+        self._look_at_tasks()
         if self._busy and not self._later:
             self._busy = False  # the rounds since then have looked at the time limits
             self._arm()

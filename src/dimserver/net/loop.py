@@ -257,6 +257,10 @@ class Loop:
         """Have `call` made when the events of this round are served; out of such a call, those of the next one."""
         self._soon.append(call)
 
+    def jobs(self) -> int:
+        """How many asyncio tasks a stop should wait for; none here."""
+        return 0
+
     def close(self) -> None:
         """Give the loop's own descriptors back; again is fine."""
         with self._wake_lock:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from signal import SIGINT
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from dimcore import Snapshot
     from dimserver.config import Settings
 
-__all__ = ["say", "served", "summary"]
+__all__ = ["WAITING", "say", "served", "summary", "waiting"]
+
+WEBSOCKET_POOL = 1
+WORKED_ON = (2, 3, 4)  # stages of a request whose head is there, and whose answer is not
+STREAMED = 5  # ... whose answer is being sent
+METHODS = range(8)
+LAYERS = range(1, 6)
+HELD = 0.1  # seconds in one round of a loop: a handler is at work there, which its worker cannot show
+WAITING = (0.5, 10.0)  # seconds from a stop until it is said what it waits for, and until that is said again
 
 
 def say(line: str, out: Any) -> None:
@@ -37,3 +48,28 @@ def summary(counts: Mapping[str, int], seconds: float) -> str:
         f"{counts['requests']} requests ({counts['errors']} failed) "
         f"on {counts['connections']} connections{cut} in {seconds:.1f} s"
     )
+
+
+def waiting(snapshot: Snapshot, number: int, now: float) -> str:
+    """What a stop waits for and what ends it, in a few words.
+
+    Args:
+        snapshot: of the board.
+        number: of the signal that stopped the server; 0 where none did.
+        now: on the monotonic clock.
+
+    Returns:
+        For example ``waiting for 3 requests, 1 stream; Ctrl-C again ends them now``.
+    """
+    requests = sum(snapshot.stage_count(method, stage) for method in METHODS for stage in WORKED_ON)
+    rounds = [worker["round_began"] for worker in snapshot.workers]
+    requests = max(requests, sum(began is not None and now - began >= HELD for began in rounds))
+    streams = sum(snapshot.stage_count(method, STREAMED) for method in METHODS)
+    sockets = sum(snapshot.count_at(WEBSOCKET_POOL, layer) for layer in LAYERS)
+    parts = [
+        f"{count} {name}{'s' * (count != 1)}"
+        for count, name in ((requests, "request"), (streams, "stream"), (sockets, "WebSocket"))
+        if count
+    ]
+    how = "Ctrl-C again" if number == SIGINT else "a second signal" if number else "SIGQUIT"
+    return f"waiting for {', '.join(parts) or 'the app to end'}; {how} ends {'them' if parts else 'it'} now"

@@ -21,7 +21,9 @@ LAYERS = range(1, 8)
 RESPONSE_READY = 5  # the stage of a request whose answer is being sent
 LAST_REQUEST = 0.2  # seconds: a stop waits so long for a request that is on its way on an idle connection
 DRAIN_STEP = 0.05  # seconds between two looks at what is left
+TOLD_BEFORE = 5.0  # seconds before the drain limit: ASGI apps are told, so that they can say goodbye to their clients
 CUT_BEFORE = 1.0  # seconds before the drain limit: streams are ended, so that their sources have time to clean up
+TOLD_SHARE, CUT_SHARE = 4, 8  # they are no more than a quarter and an eighth of the limit
 
 
 class Drain:
@@ -30,6 +32,7 @@ class Drain:
     Args:
         pools, pipeline, loop: of the worker.
         in_flight: how many requests are on threads.
+        tasks: how many asyncio tasks of the app were begun while it served, and go on.
 
     Attributes:
         cut_off: connections that were in the middle of a request at the end.
@@ -38,12 +41,18 @@ class Drain:
     """
 
     def __init__(
-        self, pools: ConnectionPoolManifold, pipeline: RequestSubstrate, loop: Loop, in_flight: Callable[[], int]
+        self,
+        pools: ConnectionPoolManifold,
+        pipeline: RequestSubstrate,
+        loop: Loop,
+        in_flight: Callable[[], int],
+        tasks: Callable[[], int] = int,
     ) -> None:
         self._pools = pools
         self._pipeline = pipeline
         self._loop = loop
         self._in_flight = in_flight
+        self._tasks = tasks
         self._limit = 0.0
         self._linger_ends = 0.0
         self._ends = 0.0
@@ -70,9 +79,13 @@ class Drain:
 
     def _look(self) -> None:
         now = monotonic()
-        if now >= self._ends - min(CUT_BEFORE, self._limit / 4):
+        late = now >= self._ends - min(TOLD_BEFORE, self._limit / TOLD_SHARE)
+        if now >= self._ends - min(CUT_BEFORE, self._limit / CUT_SHARE):
             # Their peers see that something is missing; their generators, on whichever thread, a GeneratorExit.
             self.cut_off += self._end_streams()
+        elif late:
+            for connection in self._streams():
+                connection.tell_end()
         if now >= self._linger_ends:
             # Whoever is not in the middle of a request has nothing to lose; who lingers has an answer to read yet.
             # Not at once: a client may be sending its next request at this very moment, and would lose it.
@@ -80,7 +93,9 @@ class Drain:
             self._close_connections(ACTIVE, spirals=(WEBSOCKET_POOL,))  # asked whether they are alive
         runner = self._loop.runner
         waiting = runner is not None and runner.waiting  # of WebSockets that may be closed already
-        if now >= self._ends or not (self._in_flight() or waiting or self._has_connections()):
+        # What is late is the lifespan's: an app ends its own tasks there.
+        left = self._in_flight() or waiting or self._has_connections() or (not late and self._tasks())
+        if now >= self._ends or not left:
             self._loop.stop()
         else:
             self._loop.call_later(DRAIN_STEP, self._look)
@@ -92,16 +107,18 @@ class Drain:
         self._close_connections(*LAYERS)
         self._close_connections(CLOSING)  # WebSockets, which were told but not waited for
 
-    def _end_streams(self) -> int:
-        ended = 0
+    def _streams(self) -> list[Connection]:
+        """The connections whose answer is on its way."""
         index = self._pipeline.index
-        for spiral in range(index.spirals):
-            for request in index.get_at(spiral, RESPONSE_READY):
-                connection = getattr(request, "connection", None)
-                if isinstance(connection, Connection):
-                    connection.close()
-                    ended += 1
-        return ended
+        requests = [request for spiral in range(index.spirals) for request in index.get_at(spiral, RESPONSE_READY)]
+        found = [getattr(request, "connection", None) for request in requests]
+        return [connection for connection in found if isinstance(connection, Connection)]
+
+    def _end_streams(self) -> int:
+        streams = self._streams()
+        for connection in streams:
+            connection.close()
+        return len(streams)
 
     def _has_connections(self) -> bool:
         index = self._pools.index

@@ -37,6 +37,7 @@ def serve(app: App | None, settings: Settings, target: str) -> int:
     if settings.workers != 1:
         worker.log.warning("workers: this program serves in its own process; `dimserver run` starts several")
     say(f"dimserver: serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})", out(settings))
+    worker.on_waiting = lambda line: say(f"dimserver: {line}", out(settings))
     freeze()
     worker.run(signals=_on_main_thread())
     say(f"dimserver: stopped; {summary(worker.counts(), monotonic() - worker.started)}", out(settings))

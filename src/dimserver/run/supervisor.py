@@ -17,7 +17,7 @@ from time import monotonic
 
 from dimserver.config import Settings, merge
 from dimserver.errors import DimserverError, StartError
-from dimserver.run.announce import say, served, summary
+from dimserver.run.announce import WAITING, say, served, summary, waiting
 from dimserver.run.autoreload import Watcher
 from dimserver.run.crew import AT_ONCE, Crew
 from dimserver.run.exits import last_words
@@ -383,8 +383,16 @@ class Supervisor:
                 crew.dismiss(process, last=True)
             if holdings.sockets is not None:
                 holdings.sockets.close(holdings.log)
+            if holdings.announced:
+                self._loop.call_later(WAITING[0], partial(self._say_waiting, number))
         if not crew.processes:
             self._loop.stop()
+
+    def _say_waiting(self, number: int) -> None:
+        board = self._holdings.board
+        if self._crew.processes and not board.ending:
+            self._say(waiting(board.snapshot(), number, monotonic()))
+            self._loop.call_later(WAITING[1], partial(self._say_waiting, number))
 
     def _end_at_once(self, number: int) -> None:
         # The board first: it says what the signal means that comes after.  A handler that holds up a worker's loop

@@ -11,6 +11,7 @@ from dimcore import tick
 from dimserver.app import App
 from dimserver.errors import StartError
 from dimserver.net.threads import ThreadPool
+from dimserver.run.announce import WAITING, waiting
 from dimserver.run.assembly import make_core, make_loop
 from dimserver.run.drain import LAST_REQUEST, Drain
 from dimserver.run.gateways import Gateways
@@ -60,6 +61,7 @@ class Worker:
         loop: what it waits with.
         signals: those that `run` takes over where it is to.
         on_signal: called in their handler with the number; returns whether `run` is to end at once.
+        on_waiting: told what a stop by a signal waits for; None where somebody else says so.
         operations: its part in the server; what operators see and do.
         reception: where it listens.
         pools, pipeline, settings, started, workers, version: what it serves with.
@@ -94,13 +96,14 @@ class Worker:
         self._stop_signals = StopSignals()
         self.signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
         self.on_signal: Callable[[int], bool] = self._heard
+        self.on_waiting: Callable[[str], object] | None = None
         self.loop = make_loop(self.app, settings, self._trouble, self.log)
         running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
         self._topics = TopicService(self.app, settings, place.directory, self.loop, self.log)
         threads = settings.threads or BLOCKING_THREADS
         self._threads = ThreadPool(threads, self.loop, running, self._threads_full)
         self._gateways = Gateways(self.app.request_manifold.router, self.loop, self.log)
-        self._drain = Drain(self.pools, self.pipeline, self.loop, lambda: self._threads.in_flight)
+        self._drain = Drain(self.pools, self.pipeline, self.loop, lambda: self._threads.in_flight, self.loop.jobs)
         self.reception = Reception(settings, self.log, doors or ())
         self._access_log: AccessLog | None = None
         self._watchdog: Watchdog | None = None
@@ -223,9 +226,16 @@ class Worker:
 
     def _heard(self, number: int) -> bool:
         order = self._stop_signals.heard(number, monotonic())
+        if order is Order.STOP:
+            self.loop.call_from_thread(partial(self.loop.call_later, WAITING[0], partial(self._say_waiting, number)))
         if order is not Order.NOTHING:
             self.stop()
         return order is Order.END
+
+    def _say_waiting(self, number: int) -> None:
+        if self.on_waiting is not None:
+            self.on_waiting(waiting(self.operations.board.snapshot(), number, monotonic()))
+            self.loop.call_later(WAITING[1], partial(self._say_waiting, number))
 
     def _rotated(self, number: int, frame: object) -> None:  # noqa: ARG002 - the signature is the system's
         self.loop.call_from_thread(self.reopen_logs)
