@@ -110,6 +110,17 @@ class Peers:
         self._asked.add(asked)
         self._loop.call_later(HELD, asked.close)
 
+    def move(self, directory: str | None) -> None:
+        """Be found in a directory that was made anew, or not at all any more.
+
+        Raises:
+            OSError: the socket cannot be made; nobody can ask this worker then.
+        """
+        self._unlisten()
+        self._directory = directory
+        if directory is not None:
+            self._listener = self._listen(self._path(self._number))
+
     def ask(self, numbers: Iterable[int], question: tuple[Any, ...], done: Done, seconds: float = PATIENCE) -> None:
         """Ask other workers.
 
@@ -131,6 +142,11 @@ class Peers:
 
     def close(self) -> None:
         """Answer no more; again is fine."""
+        self._unlisten()
+        for asked in list(self._asked):
+            asked.close()
+
+    def _unlisten(self) -> None:
         if self._listener is not None:
             self._loop.selector.unregister(self._listener)
             self._listener.close()
@@ -139,8 +155,6 @@ class Peers:
                 os.unlink(self._path(self._number))
             except OSError:  # the directory went first
                 pass
-        for asked in list(self._asked):
-            asked.close()
 
 
 class _Asked:

@@ -29,7 +29,7 @@ class PrivateDirectory:
     """A new directory of mode 0700; see the module.
 
     Attributes:
-        path: of it; None if there is no place for it.
+        path: of it; None if there is no place for it.  Its last part stays the same wherever it is made anew.
 
     Thread-safety: one thread.
     """
@@ -37,19 +37,43 @@ class PrivateDirectory:
     def __init__(self) -> None:
         self.path: str | None = None
         self._lock = -1
-        name = PREFIX + os.urandom(8).hex()
+        self._name = PREFIX + os.urandom(8).hex()
         for place in _places():
-            path = os.path.join(place, name)
-            if len(os.fsencode(path)) >= LONGEST:
-                continue
-            try:
-                os.mkdir(path, 0o700)
-                self._lock = _lock(path)
-            except OSError:
-                continue
-            self.path = path
-            _clean(place)
-            return
+            if self._make(os.path.join(place, self._name)):
+                _clean(place)
+                return
+
+    def _make(self, path: str) -> bool:
+        if len(os.fsencode(path)) >= LONGEST:
+            return False
+        try:
+            os.mkdir(path, 0o700)
+            self._lock = _lock(path)
+        except OSError:
+            return False
+        self.path = path
+        return True
+
+    def restore(self) -> bool:
+        """Make it anew if somebody took it away: where it was, else in another place, else there is none any more.
+
+        Returns:
+            Whether it was taken away.
+        """
+        path = self.path
+        if path is None:
+            return False
+        try:
+            if os.path.samestat(os.lstat(path), os.fstat(self._lock)):
+                return False
+        except OSError:
+            pass
+        self.forget()
+        self.path = None
+        for place in (os.path.dirname(path), *_places()):
+            if self._make(os.path.join(place, self._name)):
+                break
+        return True
 
     def forget(self) -> None:
         """In a process forked from the owner: it is not this one's to keep alive."""

@@ -86,20 +86,41 @@ class Relay:
         self._further: set[_Link] = set()  # which are only read
         self._callers: set[_Caller] = set()
         self._closed = False
-        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener = self._listen()
+        self._join_all()
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX)
         try:
             # Nobody finds it before it listens: else it would be taken for one that was killed.
-            self._listener.bind(self._path("-" + self.name))
-            self._listener.listen(BACKLOG)
+            listener.bind(self._path("-" + self.name))
+            listener.listen(BACKLOG)
             os.rename(self._path("-" + self.name), self._path(self.name))
-            self._listener.setblocking(False)
-            loop.selector.register(self._listener, READABLE, self._accept)
+            listener.setblocking(False)
+            self.loop.selector.register(listener, READABLE, self._accept)
         except BaseException:
-            self._listener.close()
+            listener.close()
             raise
-        for name in os.listdir(directory):
+        return listener
+
+    def _join_all(self) -> None:
+        for name in os.listdir(self._directory):
             if name[:1] == "t" and len(name) == NAME_SIZE:
                 self._join(name)
+
+    def move(self, directory: str) -> None:
+        """Be found in a directory that was made anew; links to others stay.
+
+        Raises:
+            OSError: the socket cannot be made; who comes later does not find this worker.
+        """
+        self._unlink(self.name)
+        self._directory = directory
+        listener = self._listen()
+        self.loop.selector.unregister(self._listener)
+        self._listener.close()
+        self._listener = listener
+        self._join_all()
 
     @property
     def workers(self) -> int:

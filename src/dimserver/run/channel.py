@@ -8,6 +8,7 @@ A message is a tuple of plain values, a word first.  The words are all here:
     ("ended", counts)                              ("assist", slot), with its socket
     ("stop",)                                      ("unassist", slot)
     ("pong",)                                      ("accept",)
+                                                   ("directory", path of the private sockets, or None)
     ("failed", exit code, text, traceback)         ("reopen",)
     ("leave", reason)                              ("ping",)
     ("signalled", name)

@@ -143,7 +143,8 @@ def _open(channel: Channel, target: str, values: dict[str, object], place: Place
     app = load_app(target, *how_to_load(values)) if target else None
     defaults: Mapping[str, object] = {} if app is None else app.defaults
     settings = Settings(**merge(defaults, values))
-    check_paths(settings)
+    # One for bodies that went away since is told with each body that does not get there.
+    check_paths(settings.replace(spool_dir=None) if place is not None and place.again else settings)
     if not channel.send("loaded", {name: _plain(value) for name, value in defaults.items()}):
         return None
     answer = channel.wait()
@@ -192,6 +193,7 @@ class Link:
             "assist": self._assist,
             "unassist": worker.reception.unassist,
             "accept": worker.reception.resume,
+            "directory": self._move,
         }
         self._recycling = Recycling(worker.settings)
         worker.loop.selector.register(channel.fileno(), 1, self._heard)
@@ -215,6 +217,12 @@ class Link:
     def _assist(self, slot: int) -> None:
         (descriptor,) = self._channel.take_descriptors(1)
         self._worker.reception.assist(slot, socket.socket(fileno=descriptor))
+
+    def _move(self, directory: str | None) -> None:
+        try:
+            self._worker.operations.move(directory)
+        except OSError as error:
+            self._worker.log.error(f"no private socket for this worker in {directory}: {error.strerror}")
 
     def _limit_end(self) -> None:
         # Nobody is there to kill it at the limit: it keeps the port from the next server for as long as it lives.

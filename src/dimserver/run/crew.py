@@ -70,6 +70,7 @@ class Crew:
         except BoardFull as error:  # hundreds of reloads, none of whose workers has ended yet
             holdings.log.error(f"cannot start a worker: {error}")
             return None
+        self._restore_directory()
         ours, theirs = Channel.pair()
         # A signal that hits the child before it has handlers of its own would be taken for the parent's.
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
@@ -92,12 +93,27 @@ class Crew:
         holdings.loop.selector.register(ours.fileno(), 1, partial(self._heard, process))
         return process
 
+    def _restore_directory(self) -> None:
+        """Have a place for the private sockets again, with those of living workers in it, if it was cleaned up."""
+        directory = self._holdings.directory
+        before = directory.path
+        gone = directory.restore()
+        if gone and directory.path is None:
+            self._holdings.log.error(f"{before} is gone, and there is no other place: workers have no private sockets")
+        elif gone:
+            self._holdings.log.warning(f"the directory of private sockets was removed: {directory.path} is new")
+        for process in self.processes.values():
+            missing = gone or (before is not None and not os.path.exists(f"{before}/{process.record}"))
+            if missing and process.state is State.SERVING:
+                process.channel.send("directory", directory.path)
+
     def _in_child(self, ours: Channel, theirs: Channel, generation: Generation, record: int) -> int:
         ours.close()
         for leave in self.leave_behind:
             leave()
         self.forget(pass_signal)
-        place = Place(self._holdings.board, record, self._holdings.directory.path)
+        again = generation.settings is not None
+        place = Place(self._holdings.board, record, self._holdings.directory.path, again)
         return work(theirs, generation.target, generation.values, place)
 
     def forget(self, handler: Callable[[int, FrameType | None], object] | None = None) -> None:

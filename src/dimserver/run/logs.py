@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["open_access_log", "open_log", "out"]
 
 
-def open_log(settings: Settings, worker: int = 0) -> Log:
+def open_log(settings: Settings, worker: int = 0, again: bool = False) -> Log:
     """The error log.
+
+    Args:
+        worker: its number.
+        again: whether it was open before: standard error takes the place of a file that cannot be opened now.
 
     Raises:
         StartError: its file cannot be opened.
@@ -30,13 +34,24 @@ def open_log(settings: Settings, worker: int = 0) -> Log:
     try:
         return Log(settings.log_level, 2 if target is None else target, settings.log_format, worker)
     except OSError as error:
+        if again and target is not None:
+            log = Log(settings.log_level, 2, settings.log_format, worker)
+            log.error(f"cannot open the log '{target}': {error.strerror}; this is written to standard error instead")
+            return log
         raise StartError(f"cannot open the log '{target or 'standard error'}': {error.strerror}") from None
 
 
 def open_access_log(
-    settings: Settings, pools: ConnectionPoolManifold, on_trouble: Callable[[str], object], worker: int = 0
+    settings: Settings,
+    pools: ConnectionPoolManifold,
+    on_trouble: Callable[[str], object],
+    worker: int = 0,
+    on_loss: Callable[[str], object] | None = None,
 ) -> AccessLog | None:
     """The access log, or None where it is off.
+
+    Args:
+        on_loss: told that there is none, if it was open before and cannot be opened now.
 
     Raises:
         StartError: its file cannot be opened.
@@ -53,6 +68,9 @@ def open_access_log(
     try:
         return AccessLog(lines, settings.access_log, 1 if target is None else target, on_trouble)
     except OSError as error:
+        if on_loss is not None:
+            on_loss(f"cannot open the access log '{target}': {error.strerror}; requests are not logged")
+            return None
         raise StartError(f"cannot open the access log '{target or 'standard output'}': {error.strerror}") from None
 
 

@@ -31,17 +31,22 @@ class Place:
         board: the server's; one for this worker alone when None.
         record: the worker's on it, as `Board.allot` gave it.
         directory: where the workers have their private sockets; None for one that is alone.
+        again: whether a worker has served with the same settings before.  A directory for logs or bodies that is not
+            there any more is then no mistake of whoever starts the server, and no reason to serve less.
     """
 
-    __slots__ = ("board", "directory", "record")
+    __slots__ = ("again", "board", "directory", "record")
 
-    def __init__(self, board: Board | None = None, record: int = 0, directory: str | None = None) -> None:
+    def __init__(
+        self, board: Board | None = None, record: int = 0, directory: str | None = None, again: bool = False
+    ) -> None:
         if board is None:
             board = Board(1)
             record = board.allot(0)
         self.board = board
         self.record = record
         self.directory = directory
+        self.again = again
 
 
 class Operations:
@@ -94,6 +99,15 @@ class Operations:
             context: Any = self  # typed otherwise there: an index may hold any point, this one holds connections
             self._api = StatusAPI(context)
         return self._api
+
+    def move(self, directory: str | None) -> None:
+        """The directory of the private sockets was made anew, or is no more.
+
+        Raises:
+            OSError: the private socket cannot be made.
+        """
+        self.topics.move(directory)
+        self.peers.move(directory)
 
     def _asked(self, *question: Any) -> Any:
         return self.api.question(*question)

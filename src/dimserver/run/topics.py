@@ -102,13 +102,23 @@ class TopicService:
         if reach != "workers":
             from dimserver.services.pubsub import SERVER_BYTES, PubSub
 
-            # All workers of a server have one directory, whose name is random, and no other server has it.
+            # All workers of a server have one directory, whose name is random, and no other server has it.  It may be
+            # made anew in another place, under the same name.
             name = os.urandom(SERVER_BYTES) if directory is None else _server(directory)
             self._pubsub = PubSub(
                 reach, self._settings.pubsub_prefix, name, self._settings.topic_buffer,
                 self._topics.deliver, self._loop, self._log,
             )  # fmt: skip
             self._topics.add_outlet(self._pubsub.publish)
+
+    def move(self, directory: str | None) -> None:
+        """The directory of the private sockets was made anew, or is no more."""
+        self._directory = directory
+        if self._relay is not None and directory is not None:
+            try:
+                self._relay.move(directory)
+            except OSError as error:
+                self._log.error(f"topics: new workers do not find this one: {error.strerror} ({directory})")
 
     def figures(self) -> dict[str, int]:
         """What this worker has done for topics, as counters by name; see `dimcore.Topics` for most of them."""
@@ -150,4 +160,4 @@ def _server(directory: str) -> bytes:
 
     from dimserver.services.pubsub import SERVER_BYTES
 
-    return blake2b(os.fsencode(directory), digest_size=SERVER_BYTES).digest()
+    return blake2b(os.fsencode(os.path.basename(directory)), digest_size=SERVER_BYTES).digest()

@@ -9,7 +9,6 @@ from time import monotonic
 
 from dimcore import tick
 from dimserver.app import App
-from dimserver.errors import StartError
 from dimserver.net.threads import ThreadPool
 from dimserver.run.announce import WAITING, waiting
 from dimserver.run.assembly import make_core, make_loop
@@ -90,7 +89,9 @@ class Worker:
         self.pools: ConnectionPoolManifold = self.app.connection_manifold
         self.pipeline: RequestSubstrate = self.app.request_manifold.requests
         place = Place() if place is None else place
-        self.log = open_log(settings, place.record)  # under the number that the ids of its connections begin with
+        self.log = open_log(
+            settings, place.record, place.again
+        )  # under the number that the ids of its connections begin with
         self._stopping = False
         self._interrupted = False
         self._stop_signals = StopSignals()
@@ -110,7 +111,7 @@ class Worker:
         try:
             self._core = make_core(self.app, settings, self.log)
             self.operations = self._join(place)
-            self._attach(place.record)
+            self._attach(place)
             if running is not None:
                 from dimserver.run.watchdog import Watchdog
 
@@ -126,13 +127,13 @@ class Worker:
         self.urls = self.reception.urls
 
     def _join(self, place: Place) -> Operations:
-        core = self._core
         try:
-            operations = Operations(
-                place, core, self.loop, self.settings, self.version, self.stop, self._trouble, self._topics
-            )
+            operations = self._operations(place)
         except OSError as error:
-            raise StartError(f"no private socket for this worker in {place.directory}: {error.strerror}") from None
+            # It serves all the same: only what asks every worker does without this one.
+            self.log.error(f"no private socket for this worker in {place.directory}: {error.strerror}")
+            place.directory = None
+            operations = self._operations(place)
         # After the first round, and before whatever else waits for that.
         self.loop.call_later(0, partial(operations.entry.enter, "serving"))
         return operations
@@ -141,8 +142,15 @@ class Worker:
         """What the app's `shutdown` does: on the loop's thread, whoever calls it."""
         self.loop.call_from_thread(self.operations.drain_server)
 
-    def _attach(self, number: int) -> None:
-        self._access_log = open_access_log(self.settings, self.pools, self.log.warning, number)
+    def _operations(self, place: Place) -> Operations:
+        return Operations(
+            place, self._core, self.loop, self.settings, self.version, self.stop, self._trouble, self._topics
+        )
+
+    def _attach(self, place: Place) -> None:
+        self._access_log = open_access_log(
+            self.settings, self.pools, self.log.warning, place.record, self.log.error if place.again else None
+        )
         self._core.attach(
             offload=self.operations.offload(self._threads.submit),
             access_log=None if self._access_log is None else self._access_log.lines,

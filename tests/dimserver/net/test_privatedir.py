@@ -47,6 +47,48 @@ def test_one_of_ones_own(place: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(place.iterdir()) == []
 
 
+def test_one_that_was_taken_away_is_made_anew(place: pathlib.Path) -> None:
+    made = PrivateDirectory()
+    assert made.path is not None
+    path = pathlib.Path(made.path)
+    assert not made.restore()
+    path.rmdir()
+    assert made.restore()
+    assert made.path == str(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert not made.restore()
+    make_old(path)
+    other = PrivateDirectory()  # it is locked again: nobody takes it away
+    assert path.exists()
+    other.close()
+    made.close()
+
+
+def test_nor_is_somebody_elses_taken_for_it(place: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = PrivateDirectory()
+    assert made.path is not None
+    path = pathlib.Path(made.path)
+    path.rmdir()
+    path.mkdir()
+    (place / "next").mkdir()
+    monkeypatch.setenv("TMPDIR", str(place / "next"))
+    assert made.restore()
+    assert made.path == str(place / "next" / path.name)
+    made.close()
+
+
+def test_without_any_place_left_it_goes_without(place: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = PrivateDirectory()
+    assert made.path is not None
+    pathlib.Path(made.path).rmdir()
+    monkeypatch.setattr(module, "_places", lambda: iter(()))
+    monkeypatch.setattr(os, "mkdir", lambda path, mode: (_ for _ in ()).throw(OSError("no")))
+    assert made.restore()
+    assert made.path is None
+    assert not made.restore()
+    made.close()
+
+
 def test_a_name_that_is_too_long_for_a_socket_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setenv("TMPDIR", "/tmp/" + "x" * 80)

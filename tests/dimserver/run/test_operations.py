@@ -13,7 +13,6 @@ import pytest
 from dimcore import Board
 from dimserver import App
 from dimserver.config import Settings
-from dimserver.errors import StartError
 from dimserver.run.operations import Place
 from dimserver.run.worker import Worker
 
@@ -85,10 +84,14 @@ def test_drain_stops_a_worker_that_is_alone(serve: Serve) -> None:
     assert not server._thread.is_alive()
 
 
-def test_no_private_socket_is_an_error_of_one_line(tmp_path: pathlib.Path) -> None:
+def test_without_a_private_socket_a_worker_serves_all_the_same(
+    tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     board = Board(1)
-    with pytest.raises(StartError, match=r"no private socket for this worker in .*/no: No such file"):
-        Worker(App(), Settings(port=0), place=Place(board, board.allot(0), str(tmp_path / "no")))
+    worker = Worker(App(), Settings(port=0), place=Place(board, board.allot(0), str(tmp_path / "no")))
+    assert worker.operations.peers._listener is None
+    worker._close()
+    assert f"error: no private socket for this worker in {tmp_path}/no: No such file" in capfd.readouterr().err
 
 
 def test_a_route_of_ones_own_is_not_a_deferred_one(serve: Serve) -> None:
