@@ -42,6 +42,8 @@ WHOLE = {
     "dimserver/test_wsgi_apps": "WSGI apps from the socket to the app and back, on the loop and on threads",
     "dimserver/test_topics_workers": "topics over several processes, through crashes and reloads",
     "dimserver/test_seed": "every example of the document the project started from, and its server as a program",
+    "dimserver/test_stop": "a stop from the signal to what a user, an app and its clients see",
+    "dimserver/test_vanished": "directories taken away under a running server",
     "dimserver/test_streaming": "bodies in and out, from the socket to the handler and back",
 }
 
