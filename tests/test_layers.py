@@ -18,7 +18,7 @@ SOURCES = Path(__file__).parents[1] / "src"
 # Modules of one row know nothing of each other.
 CORE = (
     ("limits", "errors", "clock", "scan", "percent", "utf8", "pieces", "parent"),
-    ("spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell", "fieldnames"),
+    ("budget", "spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell", "fieldnames"),
     ("index", "parser", "stream", "writer", "messages", "errand", "waits", "conversation", "intake", "gathering"),
     (
         "addresses",
@@ -44,6 +44,7 @@ CORE = (
     ("topicroom",),
     ("topic",),
     ("leaving", "asyncsocket"),
+    ("charging",),
     ("door",),
     ("uptake",),
     ("reading",),

@@ -18,6 +18,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from posix.unistd cimport getpid
 
+from dimcore.budget cimport Budget
 from dimcore.clock cimport monotonic_ns
 from dimcore.core cimport Core
 from dimcore.index cimport Index, Point
@@ -25,7 +26,7 @@ from dimcore.limits cimport LAYERS, MAX_SPIRALS, METHODS, POOLS, RESPONSE_READY,
 from dimcore.pipeline cimport request_stats
 from dimcore.pools cimport ConnectionPoolManifold
 from dimcore.record cimport (
-    BUCKETS, DRAINING, ENDED, FIRST_BUCKET_BITS, FREE, LINES, SERVING, STARTING, Figures, Line, PoolFigures, Record,
+    BUCKETS, BUDGETS, DRAINING, ENDED, FIRST_BUCKET_BITS, FREE, LINES, SERVING, STARTING, BudgetFigures, Figures, Line, PoolFigures, Record,
     acquire_fence, figures_size, load_i64, load_u64, release_fence, set_line, store_i64, store_u64,
 )
 from dimcore.request cimport RequestPoint
@@ -41,6 +42,7 @@ cdef double NS = 1e9
 
 cdef dict STATES = {"starting": STARTING, "serving": SERVING, "draining": DRAINING, "ended": ENDED}
 cdef tuple STATE_NAMES = ("free", "starting", "serving", "draining", "ended")
+cdef tuple BUDGET_NAMES = ("memory", "spool")
 cdef tuple TALLY_NAMES = ("crashes", "recycled", "reloads")
 
 
@@ -245,6 +247,9 @@ cdef class Board:
             estate.figures.pools[spiral].closed += figures.pools[spiral].created - figures.pools[spiral].closed
             memset(&estate.figures.pools[spiral].layers, 0, sizeof(estate.figures.pools[spiral].layers))
         memset(&estate.figures.stages, 0, sizeof(estate.figures.stages))
+        for spiral in range(BUDGETS):    # what it held is given back; what happened is kept
+            estate.figures.budgets[spiral].ended += figures.budgets[spiral].ended
+            estate.figures.budgets[spiral].refused += figures.budgets[spiral].refused
         estate.folded[record] = figures.serial
         store_u64(&header.sequence, header.sequence + 1)
         for line in range(LINES):
@@ -376,6 +381,24 @@ cdef void add_requests(Figures *sum, const Figures *figures) noexcept:
         sum.requests.buckets[at] += figures.requests.buckets[at]
 
 
+cdef void add_budget(BudgetFigures *sum, const BudgetFigures *budget) noexcept:
+    sum.limit += budget.limit
+    sum.used += budget.used
+    sum.peak += budget.peak
+    sum.holders += budget.holders
+    sum.ended += budget.ended
+    sum.refused += budget.refused
+
+
+cdef void show_budget(BudgetFigures *figures, Budget budget) noexcept:
+    figures.limit = budget.limit
+    figures.used = budget.used
+    figures.peak = budget.peak
+    figures.holders = budget.holders
+    figures.ended = budget.ended
+    figures.refused = budget.refused
+
+
 cdef void add_pool(PoolFigures *sum, const PoolFigures *pool) noexcept:
     cdef int layer
     sum.created += pool.created
@@ -469,6 +492,8 @@ cdef class Entry:
         figures.connections = index.added
         figures.turned_away = core.doorway.total
         figures.requests = core.requests.totals
+        show_budget(&figures.budgets[0], core.memory)
+        show_budget(&figures.budgets[1], core.disk)
         figures.spirals = index.spirals
         if requests.total or self.listed:
             self.list_requests()
@@ -545,6 +570,8 @@ cdef class Snapshot:
         cdef int64_t connections = 0, in_flight = 0
         add_requests(&self.sum, figures)
         self.spirals = max(self.spirals, figures.spirals)
+        for spiral in range(BUDGETS):
+            add_budget(&self.sum.budgets[spiral], &figures.budgets[spiral])
         for spiral in range(figures.spirals):
             add_pool(&self.sum.pools[spiral], &figures.pools[spiral])
             connections += figures.pools[spiral].created - figures.pools[spiral].closed
@@ -600,6 +627,20 @@ cdef class Snapshot:
     def requests(self):
         """As `RequestSubstrate.get_stats`, for all workers."""
         return request_stats(&self.sum.requests, self.in_flight)
+
+    def budgets(self):
+        """By ``memory`` and ``spool``: `limit`, `used`, `peak` (the sum of each worker's own), `holders`, and how many
+        had to go for others (`ended`) or found no room (`refused`); of all workers."""
+        cdef dict found = {}
+        cdef BudgetFigures *figures
+        cdef int at
+        for at, name in enumerate(BUDGET_NAMES):
+            figures = &self.sum.budgets[at]
+            found[name] = {
+                "limit": figures.limit, "used": figures.used, "peak": figures.peak, "holders": figures.holders,
+                "ended": figures.ended, "refused": figures.refused,
+            }
+        return found
 
     def count_at(self, int spiral, int layer):
         """Connections in a cell; 0 for a coordinate that is none."""

@@ -85,6 +85,8 @@ cdef class BodyReader:
         cdef char *grown
         if self.size + size > self.room:
             room = max(self.size + size, max(self.room * 2, <size_t> FIRST_BYTES))
+            if not self.body.chunked:    # no more than there will be: the last doubling would waste half of it
+                room = min(room, self.size + size + <size_t> self.body.remaining)
             grown = <char *> PyMem_Realloc(self.data, room)
             if grown == NULL:
                 raise MemoryError

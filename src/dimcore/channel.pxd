@@ -19,6 +19,8 @@ cdef enum Origin:
     COUNTED = 1              # among the connections of its address
     UNNAMED = 2              # the proxy named nobody: who is behind it is not known
     AT_DOOR = 4              # turned away: in no pool
+    CHARGED = 8              # the budgets have something under its descriptor
+    UNCOUNTED = 16           # was sent something while it was not served: `Core.uncounted` has it
 
 cdef enum ConnectionFlag:
     # what is going on
@@ -62,6 +64,7 @@ cdef class Channel(ConnectionPoint):
     # bytes that are there
     cdef int flush(self) except -1
     cdef int put_off(self) except -1
+    cdef int count_later(self) except -1
     cdef int hold(self) except -1
     cdef int64_t delivered(self) noexcept
     cdef int send_pieces(self, list pieces, Py_ssize_t total, bytes tail) except -1

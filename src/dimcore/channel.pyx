@@ -80,7 +80,8 @@ cdef class Channel(ConnectionPoint):
         """Give back what a closed connection still held; `Connection` does."""
 
     cdef void through(self) noexcept:
-        """An event is served: what closed meanwhile can be given back."""
+        """An event is served: what it left behind is counted, and what closed meanwhile can be given back."""
+        self.recount()
         self.flags &= ~<uint16_t> WORKING
         if self.flags & GONE:
             self.bury()
@@ -178,6 +179,15 @@ cdef class Channel(ConnectionPoint):
         self.outbox.put(PyBytes_FromStringAndSize(core.writer.data, size))
         core.writer.size = 0
         return core.gathering.hold(self, core.now_ns)
+
+    cdef int count_later(self) except -1:
+        """Have what is held counted by the budgets soon: this is no event of its own."""
+        cdef Core core = self.site.core
+        if not self.origin & UNCOUNTED:
+            core.uncounted.append(self)
+            self.origin |= UNCOUNTED
+            core.overdrawn = True
+        return 0
 
     cdef int hold(self) except -1:
         """The peer lags: wait until it reads, and read nothing from it meanwhile."""

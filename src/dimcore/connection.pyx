@@ -3,6 +3,7 @@
     Channel    what is sent, and what the peer has not taken yet
     Exchange   the answer to a request
     Leaving    how it ends
+    Charging   what it holds, for the budgets
     Door       what comes before the first request
     Uptake     a request as it comes in
     Reading    what arrives, request after request
@@ -84,6 +85,8 @@ cdef class Connection(Reading):
             self.through()
         if core.gathering.due:
             core.gathering.release()
+        if core.overdrawn:
+            core.relieve()
 
     def complete(self, request, result, error=None):
         """Answer a request whose handler ran elsewhere; one that nobody waits for any more is dropped.

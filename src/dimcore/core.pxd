@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from dimcore.addresses cimport Addresses
 from dimcore.answer cimport Answer
+from dimcore.budget cimport Budget
 from dimcore.errand cimport Runner
 from dimcore.gathering cimport Gathering
 from dimcore.index cimport Index
@@ -41,6 +42,13 @@ cdef class Core:
     cdef Line own_running
     cdef int64_t own_round_ns
     cdef object board                # owner of that memory, or None
+    # What all its peers together may make it hold.
+    cdef readonly Budget memory
+    cdef readonly Budget disk        # temporary files of bodies
+    cdef bint overdrawn              # somebody is to go, or is not counted yet: see `relieve`
+    cdef list uncounted              # connections that were sent something while they were not served
+    cdef int swept                   # of the numbers of holders, see `deadlines`
+    cdef int64_t credit_ns           # what moves pays for its rate in advance, at most
     # Time.
     cdef int64_t now_ns
     cdef int64_t sweep_at_ns
@@ -50,6 +58,7 @@ cdef class Core:
     cdef size_t body_memory          # of a body, before it goes to a file or is handed on as it comes
     cdef int64_t layer_limit_ns[LAYERS + 1]
     cdef int64_t socket_limit_ns[LAYERS + 1]     # the layers of the pool of WebSockets
+    cdef int64_t message_limit_ns    # of a WebSocket's message that has begun
     cdef int64_t stage_limit_ns[LAYERS + 1]
     cdef int64_t body_rate           # bytes a second
     cdef int64_t send_rate
@@ -79,6 +88,7 @@ cdef class Core:
     cdef int check_thread(self) except -1
     cdef int enter(self) except -1
     cdef void leave(self) noexcept
+    cdef int relieve(self) except -1
     cdef RequestPoint take_request(self)
     cdef int64_t clock(self) noexcept
     cdef bint has_room(self, int spiral) noexcept

@@ -2,6 +2,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, final
 
 from dimcore.addresses import Addresses
+from dimcore.budget import Budget
 from dimcore.errand import Runner
 from dimcore.logline import AccessLines
 from dimcore.pipeline import RequestSubstrate
@@ -57,7 +58,13 @@ class Core:
         body_rate: int | None = None,
         send_rate: int | None = None,
         seconds: Mapping[str, float] | None = None,
+        memory: int | None = None,
+        disk: int | None = None,
     ) -> None: ...
+    @property
+    def memory(self) -> Budget: ...
+    @property
+    def disk(self) -> Budget: ...
     @property
     def farewell(self) -> int: ...
     def drain(self, farewell: int = 1001) -> None: ...

@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 from dimcore.addresses cimport Addresses
+from dimcore.budget cimport Budget
 from dimcore.clock cimport monotonic_ns
 from dimcore.gathering cimport Gathering
 from dimcore.index cimport Index, Point
@@ -38,6 +39,7 @@ cdef int64_t MAX_BYTES = 0x4000000000000000
 
 cdef enum:
     SECOND = 1000000000      # in nanoseconds
+    CREDIT = 5               # seconds, where there is no grace period for rates
     MAX_COUNT = 1 << 24      # points an index holds
     LONGEST = 1000000000     # seconds a time limit may have: 30 years, and in nanoseconds it fits 63 bits
 
@@ -67,6 +69,7 @@ cdef dict LAYER_LIMITS = {
     "connect": NEW, "handshake": HANDSHAKE, "half_closed": ACTIVE, "idle": IDLE, "linger": CLOSING,
 }
 cdef dict SOCKET_LIMITS = {"ws_ping": IDLE, "ws_timeout": ACTIVE, "ws_close": CLOSING}
+cdef str MESSAGE_LIMIT = "ws_message"
 cdef dict STAGE_LIMITS = {"head": RECEIVED, "body_grace": PARSED, "handler": ROUTED, "send_grace": RESPONSE_READY}
 
 
@@ -95,6 +98,11 @@ cdef class Core:
         self.writer = Writer(server)
         self.answer = Answer()
         self.gathering = Gathering()
+        self.memory = Budget()
+        self.disk = Budget(16 << 30, 0)
+        self.memory.alarm = self.disk.alarm = &self.overdrawn
+        self.uncounted = []
+        self.credit_ns = <int64_t> CREDIT * SECOND
         self.inbuf = <char *> PyMem_Malloc(RECEIVE_BYTES)
         if self.inbuf == NULL:
             raise MemoryError
@@ -185,7 +193,7 @@ cdef class Core:
 
     def configure(self, *, max_connections=None, admin_reserve=None, max_per_address=None, max_body=None,
                   body_memory=None, request_line=None, head=None, field=None, fields=None, body_rate=None,
-                  send_rate=None, seconds=None):
+                  send_rate=None, seconds=None, memory=None, disk=None):
         """Set limits; what is not named stays.
 
         Args:
@@ -202,14 +210,17 @@ cdef class Core:
             seconds: time limits by name, 0 for none: connect, handshake, idle,
                 linger, head, body_grace, send_grace, handler; half_closed (of a peer that sends no more:
                 how long a coroutine or the source of a body may send nothing); of WebSockets ws_ping
-                (nothing came for so long: ask), ws_timeout (no sign of life after that), ws_close.
+                (nothing came for so long: ask), ws_timeout (no sign of life after that), ws_close, ws_message
+                (a message that has begun is complete, or has come at `body_rate`).
+            memory, disk: bytes that all peers together may make the worker hold, in memory and in temporary
+                files; a quarter of `memory` is kept for those who hold less than 64 KiB.
 
         Raises:
             UsageError: a value out of range or an unknown name; nothing was changed.
         """
         cdef HeadLimits limits = self.head_limits
         cdef int64_t connections = self.max_connections, reserve = self.admin_reserve, body = self.max_body
-        cdef int64_t memory = <int64_t> self.body_memory, each = self.max_per_address
+        cdef int64_t kept = <int64_t> self.body_memory, each = self.max_per_address
         cdef int64_t rate_in = self.body_rate, rate_out = self.send_rate
         if max_connections is not None:
             connections = _between("max_connections", max_connections, 1, MAX_COUNT)
@@ -220,7 +231,7 @@ cdef class Core:
         if max_body is not None:
             body = _between("max_body", max_body, 0, MAX_BYTES)
         if body_memory is not None:
-            memory = _between("body_memory", body_memory, 0, MAX_BYTES)
+            kept = _between("body_memory", body_memory, 0, MAX_BYTES)
         if request_line is not None:
             limits.request_line = <uint32_t> _between("request_line", request_line, 16, MAX_HEAD_BYTES)
         if head is not None:
@@ -236,24 +247,35 @@ cdef class Core:
         for name, value in (seconds or {}).items():
             if not 0 <= value <= LONGEST:
                 raise UsageError(f"limit {name} is {value} seconds; 0 to {LONGEST} is allowed")
-            if name not in LAYER_LIMITS and name not in SOCKET_LIMITS and name not in STAGE_LIMITS:
-                known = ", ".join([*LAYER_LIMITS, *SOCKET_LIMITS, *STAGE_LIMITS])
+            if name not in LAYER_LIMITS and name not in SOCKET_LIMITS and name not in STAGE_LIMITS and (
+                name != MESSAGE_LIMIT
+            ):
+                known = ", ".join([*LAYER_LIMITS, *SOCKET_LIMITS, *STAGE_LIMITS, MESSAGE_LIMIT])
                 raise UsageError(f"no time limit is called {name!r}; there are {known}")
+        if memory is not None:
+            _between("memory", memory, 1, MAX_BYTES >> 2)
+        if disk is not None:
+            self.disk.resize(_between("disk", disk, 1, MAX_BYTES >> 2), 0)
+        if memory is not None:
+            self.memory.resize(memory)
         self.head_limits = limits
         self.max_connections = connections
         self.admin_reserve = reserve
         self.max_per_address = <uint32_t> each
         self.max_body = body
-        self.body_memory = <size_t> memory
+        self.body_memory = <size_t> kept
         self.body_rate = rate_in
         self.send_rate = rate_out
         for name, value in (seconds or {}).items():
             if name in LAYER_LIMITS:
                 self.layer_limit_ns[<int> LAYER_LIMITS[name]] = <int64_t> (value * SECOND)
+            elif name == MESSAGE_LIMIT:
+                self.message_limit_ns = <int64_t> (value * SECOND)
             elif name in SOCKET_LIMITS:
                 self.socket_limit_ns[<int> SOCKET_LIMITS[name]] = <int64_t> (value * SECOND)
             else:
                 self.stage_limit_ns[<int> STAGE_LIMITS[name]] = <int64_t> (value * SECOND)
+        self.credit_ns = self.stage_limit_ns[<int> PARSED] or <int64_t> CREDIT * SECOND
 
     @property
     def turned_away(self):
@@ -301,6 +323,24 @@ cdef class Core:
         if self.writer.room > LARGE_ROOM:
             self.writer.shrink()
         self.serving = False
+
+    cdef int relieve(self) except -1:
+        """Count those who were sent something meanwhile, and end those who have to go; between two events."""
+        cdef list uncounted = self.uncounted
+        if self.serving:                 # somebody runs the loop within a handler: when that is through
+            return 0
+        self.enter()
+        try:
+            self.overdrawn = False
+            if uncounted:
+                self.uncounted = []
+                for connection in uncounted:
+                    (<ConnectionPoint> connection).recount()
+            self.memory.relieve(self.now_ns)
+            self.disk.relieve(self.now_ns)
+        finally:
+            self.leave()
+        return 0
 
     cdef void tell(self, str message, RequestPoint request, object error) noexcept:
         """Report; what the reporter raises itself ends in ``sys.unraisablehook``."""

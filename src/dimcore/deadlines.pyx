@@ -15,6 +15,7 @@ given another period, a visit each.
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
+from dimcore.budget cimport Holding
 from dimcore.channel cimport HALTED, WORKING
 from dimcore.clock cimport monotonic_ns
 from dimcore.connection cimport Connection
@@ -33,6 +34,7 @@ cdef extern from "time.h" nogil:
 cdef enum:
     SWEEP_NS = 100000000     # between two sweeps: limits are kept to a tenth of a second
     EXPIRED_A_SWEEP = 1000   # in one cell; the rest a tenth of a second later
+    REVIEWED_A_SWEEP = 4096  # descriptors, of those who hold something: ten thousand have their turn in 0.3 s
 
 cdef double SECOND_NS = 1e9
 
@@ -50,6 +52,8 @@ def tick(Core core not None):
     core.round_ns[0] = now
     core.thread = PyThread_get_thread_ident()
     core.writer.set_time(time(NULL))
+    if core.overdrawn:
+        core.relieve()
     if now >= core.sweep_at_ns:
         core.enter()
         core.sweep_at_ns = now + SWEEP_NS
@@ -104,7 +108,25 @@ cdef int sweep(Core core, int64_t now_ns) except -1:
                 seen += _sweep_requests(core, spiral, layer, now_ns - core.stage_limit_ns[layer])
     if core.layer_limit_ns[<int> CLOSING]:
         seen += _sweep_connections(core.doorway, 0, CLOSING, now_ns, core.layer_limit_ns[<int> CLOSING])
+    if core.memory.holders or core.disk.holders:
+        _review_holders(core, now_ns)
     return seen
+
+
+cdef int _review_holders(Core core, int64_t now_ns) except -1:
+    """Look at some of those who hold something, by their descriptors: all of them in some sweeps."""
+    cdef int last = max(core.memory.room, core.disk.room)
+    cdef int end = min(core.swept + REVIEWED_A_SWEEP, last)
+    cdef int key
+    cdef Holding *holding
+    for key in range(core.swept, end):
+        holding = core.memory.at(key)
+        if holding == NULL:
+            holding = core.disk.at(key)
+        if holding != NULL:
+            (<Connection> holding.owner).review(now_ns)
+    core.swept = end if end < last else 0
+    return 0
 
 
 cdef int _sweep_connections(Index index, int spiral, int layer, int64_t now_ns, int64_t limit_ns) except -1:

@@ -1,4 +1,4 @@
-from dimcore.leaving cimport Leaving
+from dimcore.charging cimport Charging
 from dimcore.stream cimport Peer
 
 
@@ -7,7 +7,7 @@ cdef str NOT_INTRODUCED          # what is reported of a connection without a wo
 cdef dict RETRY                  # headers of an answer that says so
 
 
-cdef class Door(Leaving):
+cdef class Door(Charging):
     cdef int take_introduction(self, const char *data, size_t size) except -1
     cdef int be_introduced(self, const Peer *client) except -1
     cdef int turn_away(self, bytes why) except -1

@@ -8,8 +8,8 @@ cimport cython
 from libc.stdint cimport uint16_t
 
 from dimcore.channel cimport AT_DOOR, CLOSE, COUNTED, EXPECTED, LINGER, UNNAMED
+from dimcore.charging cimport Charging
 from dimcore.core cimport Core
-from dimcore.leaving cimport Leaving
 from dimcore.limits cimport CLOSING, POOL_ADMIN, RECEIVE_BYTES
 from dimcore.proxyhead cimport PROXY_PARTIAL, ProxyHead, proxy_fault_text, proxy_parse
 from dimcore.states cimport MOVED_BYTES
@@ -26,7 +26,7 @@ cdef dict RETRY = {"Retry-After": "1"}
 
 
 @cython.no_gc
-cdef class Door(Leaving):
+cdef class Door(Charging):
     """Base of `Connection`; not for use by itself."""
 
     cdef int take_introduction(self, const char *data, size_t size) except -1:

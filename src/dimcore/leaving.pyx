@@ -13,7 +13,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from dimcore.channel cimport (
-    AT_DOOR, BUSY, CLOSE, COUNTED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, UNFRAMED, UNREAD,
+    AT_DOOR, BUSY, CHARGED, CLOSE, COUNTED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, UNFRAMED, UNREAD,
     UPGRADED, WORKING,
 )
 from dimcore.conversation cimport Conversation
@@ -106,6 +106,7 @@ cdef class Leaving(Exchange):
                 self.settle()
         except BaseException as error:
             self.fail(error)
+        self.recount()
         self.flags &= ~<uint16_t> WORKING
         if self.flags & GONE:
             self.bury()
@@ -139,6 +140,9 @@ cdef class Leaving(Exchange):
         self.flags |= GONE
         if self.flags & UNFRAMED and self.outbox is not None:
             self.site.transport.abort(self.fd)        # what was sent would else look like all of it
+        if self.origin & CHARGED:
+            core.memory.release_at(self.fd)
+            core.disk.release_at(self.fd)
         self.site.transport.close(self.fd)
         self.fd = -1
         if self.origin & COUNTED:

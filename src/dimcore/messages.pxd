@@ -17,6 +17,9 @@ cdef enum MessageEvent:
 cdef struct Partial:
     FrameHead frame              # the frame whose payload is arriving
     uint64_t arrived             # of its payload
+    uint64_t taken               # bytes of the message as they came, frame heads apart
+    int64_t since_ns             # set by whoever has a clock: the time it has began
+    uint64_t marked              # of `taken`, when that was
     uint32_t frames              # of the message so far
     uint8_t in_payload
     uint8_t opcode               # of the message in pieces; 0: there is none
@@ -45,6 +48,8 @@ cdef class MessageReader:
     cdef object _whole(self, FrameHead *frame, char *payload)
     cdef Partial *_hold(self) except NULL
     cdef void _settle(self) noexcept
+    cdef void give_back(self) noexcept
+    cdef size_t held(self) noexcept
     cdef int _begin_frame(self, Partial *partial) except -1
     cdef int _take(self, Partial *partial, char *payload, size_t size) except -1
     cdef int _keep(self, Partial *partial, const char *data, size_t size) except -1

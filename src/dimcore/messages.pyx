@@ -202,6 +202,17 @@ cdef class MessageReader:
         self.partial = partial
         return partial
 
+    cdef size_t held(self) noexcept:
+        """Bytes of memory for what is not complete."""
+        return 0 if self.partial == NULL else sizeof(Partial) + self.partial.room
+
+    cdef void give_back(self) noexcept:
+        """Forget what is half done: nothing more is read.  Not while `next` runs."""
+        if self.partial != NULL:
+            PyMem_Free(self.partial.data)
+            PyMem_Free(self.partial)
+            self.partial = NULL
+
     cdef void _settle(self) noexcept:
         """Give the state back where nothing is half done."""
         cdef Partial *partial = self.partial
@@ -231,6 +242,8 @@ cdef class MessageReader:
             partial.opcode = frame.opcode
             partial.compressed = frame.compressed
             partial.frames = 0
+            partial.taken = 0
+            partial.since_ns = 0
             memset(&partial.text, 0, sizeof(partial.text))
         partial.frames += 1
         if partial.frames > self.max_frames:
@@ -251,6 +264,7 @@ cdef class MessageReader:
             memcpy(partial.control + partial.control_size, payload, size)
             partial.control_size += <uint8_t> size
             return 0
+        partial.taken += size
         if not partial.compressed:
             return self._keep(partial, payload, size)
         if size or frame.final and partial.arrived == frame.length:

@@ -13,5 +13,6 @@ cdef class ConnectionPoint(Point):
     cdef object client_address(self)     # (host, port), a path (str) of a Unix socket, or None
     cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept
     cdef void release(self) noexcept     # close the descriptor; called again it does nothing
+    cdef void recount(self) noexcept     # tell the budgets what it holds
     cdef object forwarding(self)         # who resolves what proxies say of its requests, or None
     cdef str host(self)

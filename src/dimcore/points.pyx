@@ -97,6 +97,9 @@ cdef class ConnectionPoint(Point):
         except OSError:      # the peer was faster
             pass
 
+    cdef void recount(self) noexcept:
+        pass
+
     cdef object forwarding(self):
         return None
 

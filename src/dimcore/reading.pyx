@@ -49,7 +49,7 @@ cdef class Reading(Uptake):
         if waiting:
             if self.current.reader is not None:
                 return self.read_body()
-            if inbox_size(self.inbox) >= READ_AHEAD:
+            if inbox_size(self.inbox) >= READ_AHEAD or not core.memory.has_room(READ_AHEAD, True):
                 return self.watch(HANGUP)
             room = READ_AHEAD - inbox_size(self.inbox)
         size = self.site.transport.read(self.fd, core.inbuf, room)

@@ -47,6 +47,7 @@ cdef enum:
     FIRST_BUCKET_BITS = 10   # bucket 0 ends at 2^10 ns, each further one at twice the time of the one before
     LINES = 8                # of requests in flight: 0 is on the loop, the others wait on threads or for the peer
     LINE_BYTES = 112
+    BUDGETS = 2              # of memory, and of temporary files
 
 # 296 bytes: | requests | processed | errors | time_ns | answered | buckets, 32 of them |
 cdef struct RequestTotals:
@@ -64,6 +65,15 @@ cdef struct Line:
     uint32_t unused
     char text[LINE_BYTES]    # method and target as sent, cut off at that many bytes
 
+# 48 bytes: | limit | used | peak | holders | ended | refused |
+cdef struct BudgetFigures:
+    int64_t limit
+    int64_t used
+    int64_t peak             # of a worker that is gone: no more than 0, as the three before
+    int64_t holders
+    int64_t ended            # holders that had to go for others
+    int64_t refused          # growths that found no room
+
 # 80 bytes: | created | closed | refused | requests | bytes_in | bytes_out | layers |
 cdef struct PoolFigures:
     int64_t created
@@ -74,7 +84,7 @@ cdef struct PoolFigures:
     int64_t bytes_out
     int32_t layers[LAYERS + 1]   # connections in each cell; [0] is not used
 
-# 5,736 bytes, of which the pools not in use are neither written nor read.
+# 5,832 bytes, of which the pools not in use are neither written nor read.
 cdef struct Figures:
     uint64_t serial          # tells this worker from those that had the record before; 0: nobody had it
     int64_t pid
@@ -87,6 +97,7 @@ cdef struct Figures:
     int32_t number           # the worker's place, as the supervisor counts
     RequestTotals requests
     int32_t stages[METHODS][LAYERS + 1]
+    BudgetFigures budgets[BUDGETS]
     PoolFigures pools[MAX_SPIRALS]
 
 cdef struct Record:

@@ -84,6 +84,9 @@ cdef class SocketQueue(Listener):
             self.close_reason = reason
         return 0
 
+    cdef int64_t waiting(self) noexcept:
+        return self.weight + Listener.waiting(self)
+
     # --- the program's beginning and end --------------------------------------------------------
 
     cdef int start(self, WebSocket ws) except -1:

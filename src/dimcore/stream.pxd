@@ -70,9 +70,12 @@ cdef class Outbox:
     cdef Py_ssize_t offset           # sent of the first item, when that is bytes
     cdef readonly int64_t pending
     cdef object flow                 # what makes more of it, or None
+    cdef Py_ssize_t weighed          # items that `charged` has
+    cdef int64_t charged             # bytes of memory of all items since there were none
     cdef bint corked                 # the kernel holds back what fills no segment
 
     cdef int put(self, object item) except -1
+    cdef int64_t memory(self) noexcept
     cdef void skip(self, Py_ssize_t size) noexcept   # that much of the first item, bytes, is sent
     cdef int64_t flush(self, const Transport *transport, int end) except -10
     cdef int _shift(self) except -1

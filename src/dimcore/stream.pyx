@@ -179,6 +179,8 @@ cdef enum:
     SENDFILE_STEP = 1024 * KIB       # bytes a call: one slow reader's file does not hold the loop
     CORK_FROM = 256 * KIB            # a longer file is worth two calls for full segments: a tenth more a second
     RELEASE_FROM = 256 * KIB         # a send that copies more gives other threads the GIL
+    ITEM_COST = 64                   # of memory, for an item that waits, beside its bytes
+    OWN_REFERENCES = 4               # to bytes that wait for one peer: beside the outbox, those of whoever just gave them
 
 
 cdef inline Py_ssize_t _result(ssize_t moved) noexcept nogil:
@@ -468,6 +470,21 @@ cdef class Outbox:
         self.items.append(item)
         return 0
 
+    cdef int64_t memory(self) noexcept:
+        """Bytes of memory that are held for this peer.
+
+        What many others hold as well, as a batch of a topic or a body that an app keeps, is their share; files are
+        no memory.  To be asked between two events: whoever is about to send something refers to it too.
+        """
+        cdef PyObject *item
+        cdef Py_ssize_t count = len(self.items)
+        while self.weighed < count:
+            item = PyList_GET_ITEM(self.items, self.weighed)
+            if type(<object> item) is bytes:
+                self.charged += PyBytes_GET_SIZE(<object> item) // max(<Py_ssize_t> 1, item.ob_refcnt - OWN_REFERENCES)
+            self.weighed += 1
+        return min(self.pending, self.charged) + ITEM_COST * (count - self.first)
+
     cdef void skip(self, Py_ssize_t size) noexcept:
         self.offset = size
         self.pending -= size
@@ -520,4 +537,6 @@ cdef class Outbox:
         if self.first == len(self.items):
             self.items.clear()
             self.first = 0
+            self.weighed = 0
+            self.charged = 0
         return 0

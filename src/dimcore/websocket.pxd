@@ -51,6 +51,7 @@ cdef class Listener:
     cdef int ended(self, WebSocket ws, int code, str reason) except -1
     cdef int drained(self, WebSocket ws) except -1
     cdef int leaving(self, WebSocket ws, int code, str reason) except -1
+    cdef int64_t waiting(self) noexcept      # bytes of memory for what the program has not taken yet
 
 
 # 128 bytes:
@@ -71,6 +72,9 @@ cdef class WebSocket(MessageReader):
     cdef int drained(self) except -1
     cdef bint is_alive(self) except -1
     cdef bint depart(self) except -1
+    cdef int64_t memory(self) noexcept
+    cdef bint owes_message(self) noexcept
+    cdef int give_up(self, int code, str reason) except -1
     cdef void gone(self) noexcept
     cdef int check_thread(self) except -1
     # in

@@ -75,6 +75,9 @@ cdef class Listener:
     cdef int leaving(self, WebSocket ws, int code, str reason) except -1:
         return 0
 
+    cdef int64_t waiting(self) noexcept:
+        return 0 if self.unread is None else PyBytes_GET_SIZE(self.unread)
+
 
 @cython.final
 cdef class Endpoint:
@@ -381,6 +384,32 @@ cdef class WebSocket(MessageReader):
         self.goodbye(self.connection.site.core.farewell, "")
         return True
 
+    cdef int64_t memory(self) noexcept:
+        """Bytes of memory it holds, what waits for the peer apart: a message that is not complete, the contexts of its
+        compression, what the program has not taken."""
+        cdef int64_t size = <int64_t> self.held()
+        if self.inflater is not None:
+            try:
+                size += <int64_t> self.inflater.held
+            except Exception:            # another codec than ours, which does not say
+                pass
+        if self.endpoint.hooks & TO_LISTENER and self.handler is not None:
+            size += (<Listener> self.handler).waiting()
+        return size
+
+    cdef bint owes_message(self) noexcept:
+        """Whether its peer has begun a message, and nobody but the peer keeps that from getting on."""
+        return (
+            self.partial != NULL and not self.flags & (PAUSED | CLOSE_SENT)
+            and (not self.flags & LAGS or self.endpoint.slow != SLOW_WAIT)
+        )
+
+    cdef int give_up(self, int code, str reason) except -1:
+        """End it from this side: say why, read no more, keep nothing.  Not while it takes something."""
+        self.fail_peer(code, reason)
+        self.give_back()
+        return 0
+
     cdef void gone(self) noexcept:
         """The connection is closed."""
         try:
@@ -505,7 +534,8 @@ cdef class WebSocket(MessageReader):
         cdef Channel connection = self.connection
         cdef Py_ssize_t sent, size = PyBytes_GET_SIZE(frame)
         if connection.outbox is not None and connection.outbox.pending:
-            return connection.outbox.put(frame)
+            connection.outbox.put(frame)
+            return connection.count_later()
         sent = connection.site.transport.write(connection.fd, PyBytes_AS_STRING(frame), size, False)
         if sent == STREAM_BROKEN:
             # The loop finds that too, and ends the connection then: a handler is not called from within another.
@@ -519,6 +549,7 @@ cdef class WebSocket(MessageReader):
         connection.outbox.put(frame)
         if sent:
             connection.outbox.skip(sent)
+        connection.count_later()
         return connection.hold()
 
     cdef Offer offer(self, bytes frames) except? OFFER_CLOSED:

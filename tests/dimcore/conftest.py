@@ -75,6 +75,14 @@ class Client:
         self.rig.turn()
         return self
 
+    def put(self, data: bytes) -> Client:
+        """Send all of it, and let the server take all that it wants to."""
+        self.send(data)
+        quiet = 0
+        while quiet < 3:
+            quiet = 0 if self.rig.turn(0.003) else quiet + 1
+        return self
+
     def receive(self) -> bool:
         """Take what is there; whether it was anything (the end of the stream too)."""
         try:
@@ -275,6 +283,8 @@ def serve() -> Iterator[Callable[..., Rig]]:
         assert rig.cells() == {}
         assert rig.in_flight == {}
         assert rig.core.turned_away == 0
+        assert (rig.core.memory.used, rig.core.memory.holders) == (0, 0)
+        assert (rig.core.disk.used, rig.core.disk.holders) == (0, 0)
     assert descriptors() == before
 
 

@@ -83,6 +83,18 @@ LIMITS: tuple[Setting, ...] = (
         "Forms and JSON fit, so that few requests touch a disk; a thousand uploads at once take 1 GiB.",
     ),
     Setting(
+        SIZES, "budget-memory", Size(4 * KiB, 1024 * GiB, optional=True), None,
+        "What all clients together may make a worker hold in memory: bodies, messages, answers that are not read; an "
+        "eighth of the machine's or control group's memory, shared by the workers, and 1 GiB at most when not given.",
+        "When it is spent, whoever holds the most for the longest time and is below rate-body or rate-send ends.",
+    ),
+    Setting(
+        SIZES, "budget-spool", Size(4 * KiB, 1024 * GiB, optional=True), None,
+        "What all clients together may make a worker hold in temporary files; an eighth of what is free in spool-dir, "
+        "shared by the workers, and 16 GiB at most when not given.",
+        "A full disk harms more than this server; the rule is that of budget-memory.",
+    ),
+    Setting(
         SIZES, "ws-max-message", Size(1, 1 * GiB), 16 * MiB,
         "Largest message of a WebSocket, after decompression; a larger one closes it with 1009.",
         "A message is held in memory for its handler, as a body is.",
@@ -179,6 +191,12 @@ LIMITS: tuple[Setting, ...] = (
         DEADLINES, "ws-timeout", _DEADLINE, 20 * SECOND,
         "A WebSocket that gives no sign of life this long after a ping is closed.",
         "A mobile line may be away for some seconds; a dead peer is found within 40 s.",
+    ),
+    Setting(
+        DEADLINES, "ws-message-timeout", Duration(0, 24 * HOUR), 30 * SECOND,
+        "A WebSocket's message is complete this long after its first byte, or has come at rate-body and gets as long "
+        "again; else the socket is closed with 1008; 0 for never.",
+        "A half-sent message is held in memory, and pongs alone would keep its socket alive.",
     ),
     Setting(
         DEADLINES, "ws-close", _DEADLINE, 5 * SECOND,

@@ -122,6 +122,8 @@ class Settings:
     limit_fields: int
     limit_body: int
     body_memory: int
+    budget_memory: int | None
+    budget_spool: int | None
     ws_max_message: int
     ws_max_frames: int
     ws_buffer: int
@@ -141,6 +143,7 @@ class Settings:
     watchdog: float
     ws_ping: float
     ws_timeout: float
+    ws_message_timeout: float
     ws_close: float
     drain: float
     workers: int

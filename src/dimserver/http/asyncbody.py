@@ -31,6 +31,9 @@ class AsyncBody:
 
     ``async for`` gives `bytes` and ends with the body.
 
+    Attributes:
+        waiting: bytes that were not taken yet.
+
     Thread-safety: the loop's thread only.
     """
 
@@ -41,7 +44,7 @@ class AsyncBody:
         self._pause = pause
         self._resume = resume
         self._chunks: deque[bytes] = deque()
-        self._waiting = 0
+        self.waiting = 0
         self._paused = paused
         self._begun = False
         self._ended = False
@@ -51,8 +54,8 @@ class AsyncBody:
     def feed(self, chunk: bytes) -> None:
         """Bytes of the body have arrived."""
         self._chunks.append(chunk)
-        self._waiting += len(chunk)
-        if self._waiting >= HIGH_WATER and not self._paused:
+        self.waiting += len(chunk)
+        if self.waiting >= HIGH_WATER and not self._paused:
             self._paused = True
             self._pause()
         self._wake()
@@ -113,8 +116,8 @@ class AsyncBody:
                 raise BadRequest(self._error, 400)
             raise StopAsyncIteration
         chunk = self._chunks.popleft()
-        self._waiting -= len(chunk)
-        if self._paused and self._waiting <= LOW_WATER:
+        self.waiting -= len(chunk)
+        if self._paused and self.waiting <= LOW_WATER:
             self._paused = False
             self._resume()
         return chunk

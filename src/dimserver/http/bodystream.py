@@ -32,6 +32,9 @@ class BodyStream:
 
     Iterating gives `bytes` and ends with the body.
 
+    Attributes:
+        waiting: bytes that were not taken yet.
+
     Thread-safety: `feed` and `end` on the loop's thread, iteration on one other.
     """
 
@@ -39,7 +42,7 @@ class BodyStream:
         self._pause = pause
         self._resume = resume
         self._chunks: deque[bytes] = deque()
-        self._waiting = 0
+        self.waiting = 0
         self._paused = paused
         self._begun = False
         self._ended = False
@@ -50,8 +53,8 @@ class BodyStream:
         """Bytes of the body have arrived."""
         with self._changed:
             self._chunks.append(chunk)
-            self._waiting += len(chunk)
-            if self._waiting >= HIGH_WATER and not self._paused:
+            self.waiting += len(chunk)
+            if self.waiting >= HIGH_WATER and not self._paused:
                 self._paused = True
                 self._pause()
             self._changed.notify()
@@ -97,8 +100,8 @@ class BodyStream:
                     raise IncompleteBody(self._error, 400)
                 raise StopIteration
             chunk = self._chunks.popleft()
-            self._waiting -= len(chunk)
-            if self._paused and self._waiting <= LOW_WATER:
+            self.waiting -= len(chunk)
+            if self._paused and self.waiting <= LOW_WATER:
                 self._paused = False
                 resume = True
         if resume:

@@ -118,9 +118,10 @@ class _Suffixed(Kind):
 
     suffixes: tuple[tuple[str, float], ...] = ()  # lower case, longest first
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, low: float, high: float, *, optional: bool = False) -> None:
         self.low = low
         self.high = high
+        self.optional = optional
 
     def number(self, text: str) -> float:
         lowered = text.strip().lower()
@@ -189,6 +190,8 @@ class Size(_Suffixed):
         return f"{super().allowed()} (a number of bytes, or with a unit: KiB, MiB, GiB)"
 
     def show(self, value: Any) -> str:
+        if value is None:
+            return "none"
         for name, factor in (("GiB", GiB), ("MiB", MiB), ("KiB", KiB)):
             if value and value % factor == 0:
                 return f"{value // factor} {name}"

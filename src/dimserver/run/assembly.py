@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dimcore import Core
 from dimserver.app import App, is_async
+from dimserver.kinds import GiB, MiB
 from dimserver.net.descriptors import raise_limit
 from dimserver.net.loop import Loop
+from dimserver.run.cgroup import usable_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from dimserver.log import Log
 
 __all__ = ["make_core", "make_loop"]
+
+LEAST_BUDGET = 8 * MiB
 
 
 def make_loop(app: App, settings: Settings, trouble: Callable[[Exception], object], log: Log) -> Loop:
@@ -34,8 +38,13 @@ def make_loop(app: App, settings: Settings, trouble: Callable[[Exception], objec
     return AsyncLoop(settings.loop, trouble, log.error)
 
 
-def make_core(app: App, settings: Settings, log: Log) -> Core:
-    """The core with its limits; the pools get their caps and the process its descriptors."""
+def make_core(app: App, settings: Settings, log: Log, workers: int = 1) -> Core:
+    """The core with its limits; the pools get their caps and the process its descriptors.
+
+    Args:
+        log: of the worker.
+        workers: how many share the machine's memory and disk.
+    """
     pools = app.connection_manifold
     core = Core(pools, app.request_manifold.requests)
     core.configure(
@@ -62,7 +71,10 @@ def make_core(app: App, settings: Settings, log: Log) -> Core:
             "ws_ping": settings.ws_ping,
             "ws_timeout": settings.ws_timeout,
             "ws_close": settings.ws_close,
+            "ws_message": settings.ws_message_timeout,
         },
+        memory=settings.budget_memory or _share(usable_memory(), 1 * GiB, workers),
+        disk=settings.budget_spool or _share(_free_disk(settings), 16 * GiB, workers),
     )
     pools.set_cap("http", settings.max_http or None)
     pools.set_cap("websocket", settings.max_websocket or None)
@@ -75,3 +87,18 @@ def make_core(app: App, settings: Settings, log: Log) -> Core:
             f"the descriptor limit (ulimit -n) allows {allowed} connections in each worker"
         )
     return core
+
+
+def _share(there: int, most: int, workers: int) -> int:
+    """What one worker may make use of by default: an eighth, shared by all; never so little that nothing works."""
+    return max(LEAST_BUDGET, min(most, there // 8 // max(1, workers)))
+
+
+def _free_disk(settings: Settings) -> int:
+    from shutil import disk_usage
+    from tempfile import gettempdir
+
+    try:
+        return disk_usage(settings.spool_dir or gettempdir()).free
+    except OSError:  # where the files are to lie is looked at when there is one
+        return 0

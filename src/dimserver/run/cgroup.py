@@ -1,10 +1,10 @@
-"""What the control group of this process allows: CPUs, and how often the kernel ran out of its memory."""
+"""What the control group of this process allows: CPUs, memory, and how often the kernel ran out of that."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["oom_kills", "usable_cpus"]
+__all__ = ["oom_kills", "usable_cpus", "usable_memory"]
 
 ROOT = "/sys/fs/cgroup"
 
@@ -28,6 +28,21 @@ def usable_cpus(root: str = ROOT, own: str = "/proc/self/cgroup") -> int:
             # Upwards: a worker that is idle for a part of the time costs less than a part of a CPU that is.
             cpus = min(cpus, -(-int(words[0]) // int(words[1])))
     return max(1, cpus)
+
+
+def usable_memory(root: str = ROOT, own: str = "/proc/self/cgroup") -> int:
+    """How many bytes of memory this process may use: the machine's, or what its control groups allow.
+
+    Args:
+        root, own: as `usable_cpus`.
+    """
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for directory in _directories(root, own, "memory"):
+        # Version 2, where "max" is no limit, and version 1, where that is a number beyond any machine's memory.
+        limit = (_read(f"{directory}/memory.max") or _read(f"{directory}/memory.limit_in_bytes")).strip()
+        if limit.isdigit() and int(limit):
+            found = min(found, int(limit))
+    return found
 
 
 def oom_kills(root: str = ROOT, own: str = "/proc/self/cgroup") -> int:

@@ -109,7 +109,7 @@ class Worker:
         self._access_log: AccessLog | None = None
         self._watchdog: Watchdog | None = None
         try:
-            self._core = make_core(self.app, settings, self.log)
+            self._core = make_core(self.app, settings, self.log, workers)
             self.operations = self._join(place)
             self._attach(place)
             if running is not None:

@@ -26,6 +26,7 @@ __all__ = ["Deflate", "DeflateOptions", "accept_deflate"]
 NAME = "permessage-deflate"
 TAIL = b"\x00\x00\xff\xff"  # what a sync flush ends with; left out on the wire (RFC 7692 7.2.1)
 INVALID_DATA = 1007
+INFLATER_BYTES = 7 * 1024  # beside its window
 FINAL_BLOCKS = 16  # streams ended within one message: each costs a new decompressor, and two bytes ask for one
 
 
@@ -151,14 +152,15 @@ class Deflate:
     """The codec of one connection.
 
     Attributes:
+        held: bytes of memory for the contexts that are kept, by the figures of the module.
         shared: equal for two codecs where what `deflate_apart` of one makes can be sent by both.
 
     Thread-safety: one thread at a time.
     """
 
     __slots__ = (
-        "_client_bits", "_client_keeps", "_deflater", "_final_blocks", "_inflater", "_level", "_memory_level",
-        "_server_bits", "_server_keeps", "shared", "threshold",
+        "_client_bits", "_client_keeps", "_deflater", "_deflating", "_final_blocks", "_inflater", "_inflating",
+        "_level", "_memory_level", "_server_bits", "_server_keeps", "held", "shared", "threshold",
     )  # fmt: skip
 
     def __init__(
@@ -172,6 +174,9 @@ class Deflate:
         self._server_keeps = server_keeps
         self._client_keeps = client_keeps
         self.shared = (options.threshold, options.level, options.memory_level, server_bits)
+        self.held = 0
+        self._inflating = (1 << client_bits) + INFLATER_BYTES
+        self._deflating = (1 << server_bits + 2) + (1 << options.memory_level + 9)
         self._inflater: zlib._Decompress | None = None
         self._deflater: zlib._Compress | None = None
         self._final_blocks = 0
@@ -201,13 +206,14 @@ class Deflate:
                     if self._final_blocks and data == tail:
                         break  # nothing but what belongs behind a stream that the sender has ended
                     inflater = self._inflater = zlib.decompressobj(-self._client_bits)
+                    self.held += self._inflating
                 part = inflater.decompress(data, left)
                 parts.append(part)
                 left -= len(part)
                 if left == 0 or not inflater.eof:
                     break
                 # The sender ended its stream (RFC 7692 7.2.3.4): what follows is a new one.
-                self._inflater = None
+                self._drop_inflater()
                 data = inflater.unused_data
                 self._final_blocks += 1
                 if self._final_blocks > FINAL_BLOCKS:
@@ -217,7 +223,7 @@ class Deflate:
         if final:
             self._final_blocks = 0
             if not self._client_keeps:
-                self._inflater = None
+                self._drop_inflater()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def deflate(self, data: bytes) -> bytes:
@@ -227,6 +233,7 @@ class Deflate:
             deflater = zlib.compressobj(self._level, zlib.DEFLATED, -self._server_bits, self._memory_level)
             if self._server_keeps:
                 self._deflater = deflater
+                self.held += self._deflating
         payload = deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH)
         return payload[: -len(TAIL)]
 
@@ -244,4 +251,11 @@ class Deflate:
 
         It stands in the peer's window; distances to what was before it would be wrong by its length.
         """
-        self._deflater = None
+        if self._deflater is not None:
+            self._deflater = None
+            self.held -= self._deflating
+
+    def _drop_inflater(self) -> None:
+        if self._inflater is not None:
+            self._inflater = None
+            self.held -= self._inflating

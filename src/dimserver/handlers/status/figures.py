@@ -90,6 +90,7 @@ class Figures:
             {
                 "connections": snapshot.connections(),
                 "requests": snapshot.requests(),
+                "budgets": snapshot.budgets(),
                 "workers": workers,
                 "supervisor": snapshot.tallies,
             },

@@ -42,6 +42,14 @@ REQUEST_COUNTERS = (
     ("dimserver_requests_processed", "Requests answered without a fault.", "total_processed"),
     ("dimserver_request_errors", "Requests refused as malformed, or answered with 500 and above.", "total_errors"),
 )
+BUDGET_GAUGES = (
+    ("dimserver_budget_limit_bytes", "What all clients together may make the workers hold.", "limit"),
+    ("dimserver_budget_used_bytes", "What they make them hold.", "used"),
+)
+BUDGET_COUNTERS = (
+    ("dimserver_budget_ended", "Clients below their rate that were ended for others.", "ended"),
+    ("dimserver_budget_refused", "Clients refused because nobody could be ended for them.", "refused"),
+)
 TALLIES = (
     ("dimserver_worker_crashes", "Workers that ended without being told to.", "crashes"),
     ("dimserver_workers_recycled", "Workers replaced for their age, requests or memory.", "recycled"),
@@ -210,6 +218,18 @@ def families(snapshot: Snapshot, version: str) -> Iterator[Any]:
         [*shown, ("+Inf", buckets[-1][1])],
         total,
     )
+
+    budgets = snapshot.budgets()
+    for name, what, key in BUDGET_GAUGES:
+        cells = GaugeMetricFamily(name, what, labels=("budget",))
+        for budget, counts in budgets.items():
+            cells.add_metric((budget,), counts[key])
+        yield cells
+    for name, what, key in BUDGET_COUNTERS:
+        counter = CounterMetricFamily(name, what, labels=("budget",))
+        for budget, counts in budgets.items():
+            counter.add_metric((budget,), counts[key])
+        yield counter
 
     workers = GaugeMetricFamily("dimserver_workers", "Worker processes.", labels=("state",))
     for state in STATES:

@@ -1,0 +1,3 @@
+from dimcore.leaving import Leaving
+
+class Charging(Leaving): ...
