@@ -353,7 +353,7 @@ cdef class Holder:
         """What it holds."""
         return self.holding.bytes
 
-    def hold(self, int64_t bytes):
+    def hold(self, int64_t size):
         """Hold so many bytes from now on.
 
         Returns:
@@ -362,6 +362,6 @@ cdef class Holder:
         Raises:
             UsageError: a negative number, or more than a budget can have.
         """
-        if not 0 <= bytes <= MOST_BYTES:
-            raise UsageError(f"0 to {MOST_BYTES} bytes can be held, not {bytes}")
-        return self.budget.change(&self.holding, bytes, monotonic_ns())
+        if not 0 <= size <= MOST_BYTES:
+            raise UsageError(f"0 to {MOST_BYTES} bytes can be held, not {size}")
+        return self.budget.change(&self.holding, size, monotonic_ns())

@@ -39,7 +39,9 @@ class Crowd:
 def test_what_is_held_is_counted_to_the_byte() -> None:
     budget = Budget(1000)
     first, second = Holder(budget), Holder(budget)
-    assert first.hold(300) and second.hold(100) and first.hold(250)
+    assert first.hold(300)
+    assert second.hold(100)
+    assert first.hold(250)
     assert (budget.used, budget.holders, budget.peak) == (350, 2, 400)
     first.hold(0)
     assert (budget.used, budget.holders) == (100, 1)
@@ -148,7 +150,8 @@ def test_one_that_has_caught_up_stays_where_there_is_room_by_then() -> None:
     crowd.holders["slow"].lags = False
     crowd.holders["new"].hold(0)
     crowd.budget.settle()
-    assert crowd.ended == [] and crowd.held("slow") == 150 * KIB
+    assert crowd.ended == []
+    assert crowd.held("slow") == 150 * KIB
 
 
 def test_what_is_to_go_may_go_by_itself_or_grow() -> None:

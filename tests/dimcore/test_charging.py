@@ -151,7 +151,7 @@ def test_an_answer_that_is_not_read_is_counted(serve: Serve) -> None:
 
 def test_a_body_that_the_app_keeps_for_all_is_counted_in_shares(serve: Serve) -> None:
     kept = bytes(8 * MIB)
-    rig = serve(lambda request: kept)  # noqa: ARG005
+    rig = serve(lambda request: kept)
     clients = [rig.connect(receive_buffer=4096).put(GET) for _ in range(40)]
     assert 4 * MIB <= rig.core.memory.used <= 70 * MIB  # 40 times as much, were each counted
     for client in clients:
