@@ -27,7 +27,8 @@ from dimcore.pipeline cimport request_stats
 from dimcore.pools cimport ConnectionPoolManifold
 from dimcore.record cimport (
     BUCKETS, BUDGETS, DRAINING, ENDED, FIRST_BUCKET_BITS, FREE, LINES, SERVING, STARTING, BudgetFigures,
-    Figures, Line, PoolFigures, Record, acquire_fence, figures_size, load_i64, load_u64, release_fence, set_line, store_i64, store_u64,
+    Figures, Line, PoolFigures, Record, acquire_fence, figures_size, load_i64, load_u64, release_fence,
+    set_line, store_i64, store_u64,
 )
 from dimcore.request cimport RequestPoint
 

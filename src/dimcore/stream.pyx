@@ -180,7 +180,7 @@ cdef enum:
     CORK_FROM = 256 * KIB            # a longer file is worth two calls for full segments: a tenth more a second
     RELEASE_FROM = 256 * KIB         # a send that copies more gives other threads the GIL
     ITEM_COST = 64                   # of memory, for an item that waits, beside its bytes
-    OWN_REFERENCES = 4               # to bytes that wait for one peer: the outbox's, and those of whoever just gave them
+    OWN_REFERENCES = 4               # to bytes that wait for one peer: the outbox's, and its giver's
 
 
 cdef inline Py_ssize_t _result(ssize_t moved) noexcept nogil:
