@@ -77,6 +77,7 @@ class Client:
 
     def put(self, data: bytes) -> Client:
         """Send all of it, and let the server take all that it wants to."""
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.send(data)
         quiet = 0
         while quiet < 3:
