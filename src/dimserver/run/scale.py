@@ -69,7 +69,7 @@ class Scale:
             return
         # Slots are closed from the end, as `Sockets` wants it; and somebody has to serve those that wait.
         own = holdings.sockets is not None and holdings.sockets.has_own(slot.number)
-        waits = own and (self.is_helped(slot) or (slot.serving is None and slot.coming is not None))
+        waits = own and (self.is_helped(slot) if slot.serving is not None else slot.coming is not None)
         if slot is not self.closing[0] or waits:
             holdings.loop.call_later(HANDSHAKE, partial(self._close_slot, slot))
             return
