@@ -154,7 +154,7 @@ def test_the_whole_server_strictly(child: Start, program: Callable[..., list[str
     time.sleep(0.1)
     code, out, err = server.end()
     assert code == 0
-    assert out.startswith("cancelled\ndimserver: stopped; ")
+    assert "\ncancelled\ndimserver: stopped; " in f"\n{out}"
     assert "cut off" not in out  # the last one was waited for
     assert err.count("LookupError: why") == 3
     assert err.count("error:") == 3

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from dimserver.run.slots import AT_ONCE
+
 Start = Callable[..., Any]
 Call = Callable[..., Any]  # a helper of conftest
 
@@ -34,7 +36,7 @@ def test_of_one_that_dies_again_and_again_it_is_said_when_it_is_replaced(
     child: Start, shop: pathlib.Path, ask: Call
 ) -> None:
     server = child("run", "shop", "--port", "0", cwd=shop)
-    for _ in range(3):  # what is asked meanwhile waits for the next one
+    for _ in range(AT_ONCE + 2):  # what is asked meanwhile waits for the next one
         with server.connect() as wire:
             wire.get("/exit")
             assert wire.ended()
@@ -42,8 +44,9 @@ def test_of_one_that_dies_again_and_again_it_is_said_when_it_is_replaced(
     _, _, err = server.end()
     said = re.findall(r"GET /exit \(for [\d.]+ s\); it is replaced(?: in ([\d.]+) s, for it was (.*))?", err)
     delays = [float(delay or 0) for delay, _ in said]
-    assert delays[0] == 0 < delays[1] < delays[2]
-    assert [which for _, which in said] == ["", "number 2 in a row", "number 3 in a row"]
+    assert delays[:AT_ONCE] == [0] * AT_ONCE
+    assert 0 < delays[AT_ONCE] < delays[AT_ONCE + 1]
+    assert [which for _, which in said] == [""] * AT_ONCE + [f"number {AT_ONCE + n} in a row" for n in (1, 2)]
 
 
 def test_an_app_that_is_never_imported_does_not_hold_up_the_next_reload(
