@@ -32,6 +32,7 @@ WHOLE = {
     "dimserver/gateway/test_asgi_threads": "what an app sends and receives away from the loop",
     "dimserver/gateway/test_asgi_websocket": "the websocket scope from the client to the app and back",
     "dimserver/test_async": "async handlers from the socket to the answer, on each asyncio loop",
+    "dimserver/test_local": "who is taken for the operator, directly and through real proxies",
     "dimserver/test_mounts": "apps of all interfaces in one server, from the command line to the wire",
     "dimserver/test_operations": "several processes, and what an operator sees of them and does to them",
     "dimserver/test_proxies": "real proxies, the header they send, and what is seen of their clients",

@@ -78,6 +78,8 @@ class App:
     Thread-safety: register routes before serving, or on the loop's thread.
     """
 
+    warns_of_api = True  # where the built-in endpoints stand beside it and there is no token
+
     def __init__(self, **settings: object) -> None:
         Settings(**settings)
         self.defaults: dict[str, object] = settings
@@ -347,6 +349,8 @@ class OptimizedDimensionalServer(App):
     The built-in endpoints are on its main listener, as they were there, unless
     ``api=False``; a route of one's own with the same path takes precedence.
     """
+
+    warns_of_api = False  # they are what it is for
 
     def __init__(
         self,

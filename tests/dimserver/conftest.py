@@ -26,6 +26,7 @@ from dimserver.kinds import (
     Endpoint,
     FieldName,
     Flag,
+    Hosts,
     Integer,
     Kind,
     Mode,
@@ -40,6 +41,7 @@ from dimserver.testing import Server
 # A value of each setting that is not its default, as text: by name where its kind does not tell one.
 OTHER = {
     "static": ".",
+    "api-token-file": "./token",
     "spool-dir": ".",
     "port": "1",
     "fd": "7",
@@ -60,6 +62,7 @@ OF_A_KIND: dict[type[Kind], str] = {
     SocketPath: "./x",
     Token: "secret",
     Networks: "10.0.0.0/8,unix",
+    Hosts: "my.host,10.0.0.1",
     FieldName: "X-Request-Id",
     Charset: "utf-8",
 }
@@ -100,7 +103,7 @@ class Wire:
 
     def get(self, target: str = "/", *fields: str, method: str = "GET") -> Wire:
         lines = "".join(f"{field}\r\n" for field in fields)
-        return self.send(f"{method} {target} HTTP/1.1\r\nHost: test\r\n{lines}\r\n".encode())
+        return self.send(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
 
     def answer(self, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
         """Status, headers (names in lower case) and body of the next answer; () is the end of the stream."""

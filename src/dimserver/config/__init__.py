@@ -6,8 +6,21 @@ of `Settings` come from it.  A new setting is one row in the module of its group
 and one line of type in `Settings`.
 """
 
+from dimserver.config.operators import api_warning, check_admin, operator_token
 from dimserver.config.paths import check_paths
 from dimserver.config.setting import Setting, did_you_mean
 from dimserver.config.settings import BY_ATTRIBUTE, SETTINGS, Settings, merge, read_values
 
-__all__ = ["BY_ATTRIBUTE", "SETTINGS", "Setting", "Settings", "check_paths", "did_you_mean", "merge", "read_values"]
+__all__ = [
+    "BY_ATTRIBUTE",
+    "SETTINGS",
+    "Setting",
+    "Settings",
+    "api_warning",
+    "check_admin",
+    "check_paths",
+    "did_you_mean",
+    "merge",
+    "operator_token",
+    "read_values",
+]

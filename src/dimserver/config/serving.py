@@ -9,6 +9,7 @@ from dimserver.kinds import (
     Endpoint,
     FieldName,
     Flag,
+    Hosts,
     Integer,
     Mode,
     Name,
@@ -58,7 +59,8 @@ SERVING: tuple[Setting, ...] = (
     ),
     Setting(
         LISTEN, "admin", Endpoint(), None,
-        "A second listener for operators: its connections are the admin pool and may read every built-in endpoint.",
+        "A second listener for operators: its connections are the admin pool and may read every built-in endpoint. "
+        "Another address than loopback needs api-token.",
         "Off: one more open port is an operator's decision.",
     ),
     Setting(
@@ -110,8 +112,20 @@ SERVING: tuple[Setting, ...] = (
     ),
     Setting(
         APP, "api-token", Token(), None,
-        "Bearer token that lets a remote client read /api/stats and /api/connections.",
-        "Off: only loopback and the admin listener may. Give it in a file or variable: all users see a command line.",
+        "Bearer token of the operator: whoever has it may read every built-in endpoint, and nobody else may; on the "
+        "admin listener's TCP port it is asked for in every request but /healthz and /readyz.",
+        "Off: local clients and the admin listener may. Give it in a file or variable: all users see a command line.",
+    ),
+    Setting(
+        APP, "api-token-file", Path("FILE"), None,
+        "Take api-token from the first line of this file, at the start and at each reload.",
+        "For a secret that a service manager or an orchestrator mounts as a file.",
+    ),
+    Setting(
+        APP, "local-hosts", Hosts(), (),
+        "Names by which clients on this machine reach the server, beside localhost and the loopback addresses: a "
+        "request with another Host is no local one.",
+        "None: a web page can give its own name the address 127.0.0.1, and a browser then sends that name as Host.",
     ),
     Setting(
         PROXIES, "trusted-proxies", Networks(), (),

@@ -18,6 +18,12 @@ SETTINGS: tuple[Setting, ...] = SERVING + LIMITS + OPERATIONS
 
 BY_ATTRIBUTE: dict[str, Setting] = {setting.attribute: setting for setting in SETTINGS}
 
+# Two of a kind, of which a source may give one.
+EXCLUSIVE = (
+    ("uds", "fd", "a server has one main listener"),
+    ("api_token", "api_token_file", "a server has one operator's token"),
+)
+
 
 def read_values(
     values: Mapping[str, object],
@@ -47,9 +53,10 @@ def read_values(
         if setting is None:
             raise ConfigError(unknown_setting(spelled, known, where))
         read[setting.attribute] = setting.read(value, where + spelled)
-    if read.get("uds") is not None and read.get("fd") is not None:
-        uds, fd = (where + spell(BY_ATTRIBUTE[name]) for name in ("uds", "fd"))
-        raise ConfigError(f"{uds} and {fd} exclude each other: a server has one main listener; give one of them")
+    for one, other, because in EXCLUSIVE:
+        if read.get(one) is not None and read.get(other) is not None:
+            first, second = (where + spell(BY_ATTRIBUTE[name]) for name in (one, other))
+            raise ConfigError(f"{first} and {second} exclude each other: {because}; give one of them")
     return read
 
 
@@ -66,11 +73,15 @@ def merge(weaker: Mapping[str, object], stronger: Mapping[str, object]) -> dict[
 
     Where to listen is one decision: a source that says anything of it, if only
     a port, is not contradicted by the Unix socket or descriptor of a weaker one.
+    So is the operator's token.
     """
     merged = dict(weaker)
     if any(stronger.get(name) is not None for name in ("host", "port", "uds", "fd")):
         merged.pop("uds", None)
         merged.pop("fd", None)
+    if any(stronger.get(name) is not None for name in ("api_token", "api_token_file")):
+        merged.pop("api_token", None)
+        merged.pop("api_token_file", None)
     merged.update(stronger)
     return merged
 
@@ -106,6 +117,8 @@ class Settings:
     static_charset: str | None
     api: bool
     api_token: str | None
+    api_token_file: str | None
+    local_hosts: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
     proxy_protocol: bool
     forwarded_headers: str

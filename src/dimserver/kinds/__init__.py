@@ -8,7 +8,7 @@ knows the setting's name and asks `allowed` for the rest.
 
 from dimserver.kinds.base import Kind
 from dimserver.kinds.exchange import ChannelPrefix, PubSub, shown_url
-from dimserver.kinds.networks import Networks
+from dimserver.kinds.networks import Hosts, Networks, is_loopback
 from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size, Threads, Workers
 from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath, UrlPath
 from dimserver.kinds.words import Charset, Choice, FieldName, Flag, Target, Token
@@ -26,6 +26,7 @@ __all__ = [
     "FieldName",
     "Flag",
     "GiB",
+    "Hosts",
     "Integer",
     "KiB",
     "Kind",
@@ -42,5 +43,6 @@ __all__ = [
     "Token",
     "UrlPath",
     "Workers",
+    "is_loopback",
     "shown_url",
 ]

@@ -1,17 +1,22 @@
-"""Networks: who is meant by address."""
+"""Networks and hosts: who is meant, by address or by name."""
 
 from __future__ import annotations
 
+import socket
+
 from dimserver.kinds.base import Kind
+from dimserver.kinds.places import Name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Networks"]
+__all__ = ["Hosts", "Networks", "is_loopback"]
 
 MOST = 1024
 UNIX = "unix"
+LOOPBACK6 = bytes(15) + b"\1"
+MAPPED = bytes(10) + b"\xff\xff"
 
 
 class Networks(Kind):
@@ -40,6 +45,53 @@ class Networks(Kind):
 
     def show(self, value: Any) -> str:
         return ",".join(value) or "none"
+
+
+class Hosts(Kind):
+    """Names or addresses of hosts, without ports; a tuple of text in lower case, mostly empty."""
+
+    type = "hosts"
+    metavar = "NAME,…"
+    typed = (str, list)
+    host = Name()
+
+    def read(self, value: object) -> object:
+        return () if value is None or value == "none" else super().read(value)
+
+    def parse(self, text: str) -> object:
+        return self.check([part for piece in text.split(",") if (part := piece.strip())])
+
+    def check(self, value: object) -> object:
+        if not isinstance(value, (list, tuple)) or len(value) > MOST:
+            raise ValueError
+        return tuple(self._host(each) for each in value)
+
+    def _host(self, text: object) -> str:
+        name = str(self.host.read(text)).lower()
+        if "*" in name:  # any host is what the check is against
+            raise ValueError
+        return name
+
+    def allowed(self) -> str:
+        return "host names and addresses without ports and without *, separated by commas"
+
+    def show(self, value: Any) -> str:
+        return ",".join(value) or "none"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an IP address, written as text and without brackets, is one of this machine's own loopback addresses.
+
+    127.0.0.0/8 and ::1 (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3), and the former as a socket for both
+    families shows it (RFC 4291 section 2.5.5.2).
+    """
+    try:
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except (OSError, ValueError):
+        return False
+    if len(packed) == 4:
+        return packed[0] == 127
+    return packed == LOOPBACK6 or (packed.startswith(MAPPED) and packed[12] == 127)
 
 
 def _network(text: object) -> str:

@@ -10,6 +10,7 @@ import sys
 
 from dimcore import Acceptor
 from dimserver.errors import StartError
+from dimserver.kinds import is_loopback
 from dimserver.net.episode import Episode
 
 TYPE_CHECKING = False
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from dimserver.log import Log
     from dimserver.net.loop import Loop
 
-__all__ = ["GROUPS", "Listener", "describe", "open_beside", "open_descriptor", "open_tcp", "open_unix"]
+__all__ = [
+    "GROUPS",
+    "Listener",
+    "describe",
+    "listens_on_loopback",
+    "open_beside",
+    "open_descriptor",
+    "open_tcp",
+    "open_unix",
+]
 
 # Whether the kernel deals out new connections among sockets bound to one address (socket(7), SO_REUSEPORT).  Others
 # have the option too, but give everything to one of the sockets.
@@ -217,6 +227,12 @@ def describe(sock: socket.socket) -> str:
         return f"unix:{os.fsdecode(name)}"
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
     return f"http://{host}:{name[1]}"
+
+
+def listens_on_loopback(sock: socket.socket) -> bool:
+    """Whether a socket has a loopback address, so that TCP clients of this machine alone get there."""
+    name = sock.getsockname()
+    return isinstance(name, tuple) and is_loopback(name[0])
 
 
 class Listener:

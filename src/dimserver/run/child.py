@@ -14,7 +14,7 @@ import sys
 from functools import partial
 
 from dimcore import tell_at_parents_end
-from dimserver.config import Settings, check_paths, merge
+from dimserver.config import Settings, check_admin, check_paths, merge
 from dimserver.errors import AppImportError, AppStartError, DimserverError
 from dimserver.net.sockets import Door
 from dimserver.run.loader import how_to_load, load_app
@@ -145,6 +145,7 @@ def _open(channel: Channel, target: str, values: dict[str, object], place: Place
     settings = Settings(**merge(defaults, values))
     # One for bodies that went away since is told with each body that does not get there.
     check_paths(settings.replace(spool_dir=None) if place is not None and place.again else settings)
+    check_admin(settings)
     if not channel.send("loaded", {name: _plain(value) for name, value in defaults.items()}):
         return None
     answer = channel.wait()

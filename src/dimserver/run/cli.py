@@ -15,7 +15,7 @@ import io
 import os
 import sys
 
-from dimserver.config import SETTINGS, check_paths, did_you_mean
+from dimserver.config import SETTINGS, check_admin, check_paths, did_you_mean
 from dimserver.config.sources import APP, CONFIG, Sources, check_file
 from dimserver.errors import AppImportError, AppStartError, ConfigError, DimserverError
 from dimserver.kinds import Flag
@@ -262,6 +262,7 @@ def _config(words: list[str]) -> int:
         raise ConfigError(f"--check: '' is not allowed; allowed: {CONFIG.kind.allowed()}")
     loaded = check_file(file)
     check_paths(loaded.settings, loaded.origins)
+    check_admin(loaded.settings, loaded.origins)
     count = len(loaded.values)
     sys.stdout.write(f"{file}: {count} setting{'s' if count != 1 else ''}, all of them right\n")
     return 0

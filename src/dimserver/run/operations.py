@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from dimcore import Board, Entry
+from dimserver.config import operator_token
 from dimserver.http.deferred import Deferred
 from dimserver.net.peers import Peers
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dimcore import Connection, ConnectionPoolManifold, Core, RequestPoint
     from dimserver.config import Settings
     from dimserver.handlers.status import StatusAPI
+    from dimserver.handlers.status.access import Access
     from dimserver.net.loop import Loop
     from dimserver.run.topics import TopicService
 
@@ -61,8 +63,10 @@ class Operations:
 
     Attributes:
         drain_server: as `drain`; whoever knows of more than this worker puts something else there.
+        loopback_only: whether nobody but programs on this machine can reach the main listener; `Reception` tells.
 
     Raises:
+        ConfigError: the operator's token cannot be read.
         OSError: the private socket cannot be made.
 
     Thread-safety: the loop's thread.
@@ -84,11 +88,32 @@ class Operations:
         self.pools: ConnectionPoolManifold = core.pools
         self.loop = loop
         self.settings = settings
+        self._token = operator_token(settings)
+        self.loopback_only = False
         self.topics = topics
         self.version = version
         self.drain_server: Callable[[], object] = drain
         self.peers = Peers(place.directory, place.record, loop, self._asked, trouble)
         self._api: StatusAPI | None = None
+        self._access: Access | None = None
+
+    @property
+    def has_token(self) -> bool:
+        """Whether there is an operator's token."""
+        return self._token is not None
+
+    @property
+    def access(self) -> Access:
+        """Who may read and act; made when it is first asked for, which is when a request is there."""
+        if self._access is None:
+            from dimserver.handlers.status.access import Access
+
+            settings = self.settings
+            # Each of these means that a peer on this machine may be somebody else's proxy.
+            proxied = bool(settings.trusted_proxies) or settings.proxy_protocol
+            local = self.loopback_only and not proxied
+            self._access = Access(self._token, settings.local_hosts, local=local)
+        return self._access
 
     @property
     def api(self) -> StatusAPI:

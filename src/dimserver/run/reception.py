@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from socket import AF_UNIX
 
 from dimcore import RouteConflict, Router, Site
 from dimserver.app import is_async
+from dimserver.config import check_admin
 from dimserver.errors import ConfigError
 from dimserver.gateway.contract import is_gateway
 from dimserver.http.deferred import Deferred
-from dimserver.net.listener import Listener
+from dimserver.net.listener import Listener, describe, listens_on_loopback
 from dimserver.net.sockets import Sockets
 
 TYPE_CHECKING = False
@@ -77,6 +79,7 @@ class Reception:
             StartError: the system refused.
             ConfigError: the directory of static files cannot be served, or settings contradict each other.
         """
+        check_admin(self._settings)
         below = self._below_the_app(app_router, operations, builtin_only)
         self._configure(app_router)
         main = Site(core, app_router, below, trusts=self._proxies())
@@ -85,6 +88,7 @@ class Reception:
         if not self._doors:
             self._sockets = Sockets(self._settings)
             self._doors = self._sockets.doors()
+        self._judge(operations)
         admin = None
         if any(door.admin for door in self._doors):
             router = Router()
@@ -94,6 +98,24 @@ class Reception:
             site = admin if door.admin and admin is not None else main
             self._listeners.append(Listener(door.sock, site, loop, self._log, inherited=door.kept, admin=door.admin))
         self._open_assisted = partial(Listener, site=main, loop=loop, log=self._log)
+
+    def _judge(self, operations: Operations) -> None:
+        """Who can reach the listeners, by the addresses they have; a parent's may have any.
+
+        Raises:
+            ConfigError: the admin listener has another address than loopback, and there is no token.
+        """
+        operations.loopback_only = all(
+            listens_on_loopback(door.sock) and not door.kept for door in self._doors if not door.admin
+        )
+        for door in self._doors:
+            if not (door.admin and door.kept) or operations.has_token or door.sock.family == AF_UNIX:
+                continue
+            if not listens_on_loopback(door.sock):
+                raise ConfigError(
+                    f"the admin listener that was passed, {describe(door.sock)}, can be reached by anybody: "
+                    "set api-token, or pass a socket on a loopback address or a Unix socket"
+                )
 
     def _below_the_app(self, app_router: Router, operations: Operations, builtin_only: bool) -> Router:
         """What is there where the app has no route."""

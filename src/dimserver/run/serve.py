@@ -6,6 +6,7 @@ import os
 import sys
 from time import monotonic
 
+from dimserver.config import api_warning
 from dimserver.run.announce import say, served, summary
 from dimserver.run.logs import out
 from dimserver.run.worker import Worker, freeze
@@ -36,6 +37,9 @@ def serve(app: App | None, settings: Settings, target: str) -> int:
     worker = Worker(app, settings)
     if settings.workers != 1:
         worker.log.warning("workers: this program serves in its own process; `dimserver run` starts several")
+    warning = api_warning(app is not None and app.warns_of_api, settings)
+    if warning is not None:
+        worker.log.warning(warning)
     say(f"dimserver: serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})", out(settings))
     worker.on_waiting = lambda line: say(f"dimserver: {line}", out(settings))
     freeze()

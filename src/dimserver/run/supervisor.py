@@ -15,7 +15,7 @@ import sys
 from functools import partial
 from time import monotonic
 
-from dimserver.config import Settings, merge
+from dimserver.config import Settings, api_warning, merge
 from dimserver.errors import DimserverError, StartError
 from dimserver.run.announce import WAITING, say, served, summary, waiting
 from dimserver.run.autoreload import Watcher
@@ -264,6 +264,9 @@ class Supervisor:
         many = f", {number} workers" if number > 1 else ""
         what = served(self._renewal.generation.target, holdings.settings)
         self._say(f"serving {what} on {', '.join(urls)} (pid {os.getpid()}{many})")
+        warning = api_warning(bool(self._renewal.generation.target), holdings.settings)
+        if warning is not None:
+            holdings.log.warning(warning)
         holdings.notifier.ready(self._status())
         self._health.tell_manager()
         if holdings.settings.reload:

@@ -110,5 +110,5 @@ def test_over_a_socket(serve: Any) -> None:
     app.route("/", WSGIGateway(keeping(kept)), exact=False)
     wire = serve(app).connect()
     assert wire.get("/x?y").answer()[2] == b"hello"
-    assert (kept[0]["PATH_INFO"], kept[0]["QUERY_STRING"], kept[0]["HTTP_HOST"]) == ("/x", "y", "test")
+    assert (kept[0]["PATH_INFO"], kept[0]["QUERY_STRING"], kept[0]["HTTP_HOST"]) == ("/x", "y", "localhost")
     assert kept[0]["REMOTE_PORT"] == str(wire.sock.getsockname()[1])

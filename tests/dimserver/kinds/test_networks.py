@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dimserver.kinds import Networks
+from dimserver.kinds import Hosts, Networks, is_loopback
 
 KIND = Networks()
 
@@ -38,3 +38,23 @@ def test_show() -> None:
     assert KIND.show(()) == "none"
     assert KIND.show(("10.0.0.0/8", "unix")) == "10.0.0.0/8,unix"
     assert "without host bits" in KIND.allowed()
+
+
+def test_hosts() -> None:
+    kind = Hosts()
+    assert kind.read(None) == kind.read("none") == kind.read("") == ()
+    assert kind.read(" My.Host, 10.0.0.1,[::1]") == ("my.host", "10.0.0.1", "::1")
+    assert kind.read(["a", "b"]) == ("a", "b")
+    assert kind.show(("a", "b")) == "a,b"
+    assert kind.show(()) == "none"
+    for bad in ("*", "*.example", "a:80", "a b", [1], 5, ["a"] * 1025):
+        with pytest.raises(ValueError):  # noqa: PT011 - the caller writes the message
+            kind.read(bad)
+
+
+def test_loopback() -> None:
+    for address in ("127.0.0.1", "127.255.255.255", "::1", "0:0:0:0:0:0:0:1", "::ffff:127.0.0.1", "::ffff:7f00:1"):
+        assert is_loopback(address), address
+    for address in ("", "localhost", "128.0.0.1", "127.1", "127.0.0.256", "0127.0.0.1", "::", "::2", "::ffff:1.0.0.1",
+                    "[::1]", "::1%lo", "127.0.0.1\0", "127.0.0.1.example"):  # fmt: skip
+        assert not is_loopback(address), address

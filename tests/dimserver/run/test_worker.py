@@ -183,6 +183,20 @@ def set_api_token(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) ->
     assert wire.get("/api/stats", stranger, "Authorization: Bearer abc").answer()[0] == 200
 
 
+def set_api_token_file(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    (tmp_path / "token").write_text("abc\n")
+    wire = serve(app, api=True, api_token_file=tmp_path / "token").connect()
+    assert wire.get("/api/stats").answer()[0] == 403
+    assert wire.get("/api/stats", "Authorization: Bearer abc").answer()[0] == 200
+
+
+def set_local_hosts(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    wire = serve(app, api=True, local_hosts="my.host").connect()
+    for host, status in (("my.host", 200), ("your.host", 403)):
+        wire.send(f"GET /api/stats HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert wire.answer()[0] == status
+
+
 def set_workers(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     words = [sys.executable, "-m", "dimserver", "run", "--port", "0", "--workers", "3"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)

@@ -1,6 +1,6 @@
 """The built-in endpoints: what the server is, who is connected to it, and what an operator can have done.
 
-    GET /api/status                     that it runs; for anybody
+    GET /api/status                     that it runs, for anybody; and how, for operators
     GET /api/stats                      sums for each pool and for requests; for operators
     GET /api/connections                counts of every cell, or the points of some; for operators
     GET /api/topics                     what is published, and to how many; for operators

@@ -4,86 +4,176 @@ from __future__ import annotations
 
 from dimserver.handlers.status.answers import forbidden
 from dimserver.handlers.status.names import ADMIN_POOL
+from dimserver.kinds import is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dimserver.handlers.status.types import Answer, Request
 
-__all__ = ["may_act", "may_read", "refuse_acting", "refuse_reading"]
+__all__ = ["Access", "is_admin", "is_forwarded", "refuse_acting", "refuse_reading"]
 
-# A client that came through a proxy on this machine is not a local one, although its connection is.
-# RFC 9110 section 7.6.3 (Via), RFC 7239 (Forwarded), and the two names proxies use in practice.
-FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+# What proxies and content networks add to a request they pass on.  A client behind one on this machine is not a
+# local client, although its connection comes from this machine.
+FORWARDING = frozenset(
+    {
+        "cdn-loop",  # RFC 8586
+        "cf-connecting-ip",
+        "cf-connecting-ipv6",
+        "cf-ray",
+        "client-ip",
+        "fastly-client-ip",
+        "fly-client-ip",
+        "forwarded",  # RFC 7239
+        "proxy-client-ip",
+        "true-client-ip",
+        "via",  # RFC 9110 section 7.6.3
+        "wl-proxy-client-ip",
+        "x-appengine-user-ip",
+        "x-azure-clientip",
+        "x-azure-socketip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-envoy-original-path",
+        "x-host",
+        "x-originating-ip",
+        "x-proxyuser-ip",
+        "x-remote-addr",
+        "x-remote-ip",
+        "x-scheme",
+    }
+)
+FORWARDING_FAMILIES = ("x-forwarded", "x-original-", "x-real-")
 
 
-def may_read(request: Request, token: str | None) -> bool:
-    """Whether a request may see who is connected: loopback, the admin listener, or the operator's token.
+def is_forwarded(names: Iterable[str]) -> bool:
+    """Whether one of these names of fields is one that proxies add."""
+    return any(name in FORWARDING or name.startswith(FORWARDING_FAMILIES) for name in (each.lower() for each in names))
+
+
+class Access:
+    """Decides by the operator's settings.
+
+    A local client is one on a loopback connection whose request came through no proxy that can be told, and was sent
+    to a name of this machine: a web page can give its own name the address 127.0.0.1 (DNS rebinding), but a browser
+    then sends that name as Host.
 
     Args:
-        request: any.
-        token: of the settings; None: no token opens anything.
+        token: the operator's; None: there is none.
+        hosts: names of this machine beside ``localhost`` and the loopback addresses, in lower case.
+        local: whether a client of the main listener can be a local one at all.  Not where it listens on anything
+            but loopback addresses, and not where proxies are named: they may stand on this machine.
+
+    Thread-safety: safe; nothing changes after construction.
     """
-    connection = request.connection
-    if connection is None:  # called by this very program, which can read everything anyway
-        return True
-    if connection.spiral == ADMIN_POOL:
-        return True
-    # A proxy that introduces its clients may stand elsewhere, and its loopback is not this machine's.
-    proxied = getattr(connection, "proxied", False)
-    if not proxied and _is_local(connection.address) and not any(name in request.headers for name in FORWARDED):
-        return True
-    return token is not None and _has_token(request, token)
+
+    def __init__(self, token: str | None = None, hosts: Iterable[str] = (), *, local: bool = True) -> None:
+        self._token = None if token is None else token.encode()
+        self._hosts = frozenset(hosts)
+        self._local = local
+
+    def may_read(self, request: Request) -> bool:
+        """Whether a request may see what the server does and who is connected.
+
+        On the main listener: with the operator's token; without one, a local client.  On the admin listener's TCP
+        port: likewise, but that its address is the operator's choice; on its Unix socket anybody who gets there.
+        """
+        connection = request.connection
+        if connection is None:  # called by this very program, which can read everything anyway
+            return True
+        if is_admin(request):
+            return self._is_operator(request)
+        if self._token is not None:
+            return self._has_token(request)
+        return self._is_local(request)
+
+    def may_act(self, request: Request) -> bool:
+        """Whether a request may close connections and drain the server: on the admin listener alone.
+
+        A web page in the operator's browser can post to that too.  Browsers say so (Origin, RFC 6454 section 7), and
+        without the token, which no page has, such a request is refused.
+        """
+        if request.connection is None:
+            return True
+        if not is_admin(request) or not self._is_operator(request):
+            return False
+        return "origin" not in request.headers or self._has_token(request)
+
+    def _is_operator(self, request: Request) -> bool:
+        """Whether who asks on the admin listener may."""
+        connection = request.connection
+        if connection is None or not isinstance(connection.address, tuple):
+            return True  # a Unix socket: its mode has decided
+        if self._token is not None:
+            return self._has_token(request)
+        return self._names_this_machine(request)
+
+    def _is_local(self, request: Request) -> bool:
+        connection = request.connection
+        # A proxy that introduces its clients may stand elsewhere, and its loopback is not this machine's.
+        if not self._local or connection is None or getattr(connection, "proxied", False):
+            return False
+        address = connection.address
+        if not isinstance(address, tuple) or not is_loopback(address[0]):
+            return False
+        # What still speaks HTTP/1.0 is a proxy: nginx does so by default, and puts our own address into Host.
+        if request.http_version == "1.0" or is_forwarded(request.headers):
+            return False
+        return self._names_this_machine(request)
+
+    def _names_this_machine(self, request: Request) -> bool:
+        given = request.headers.getall("host")
+        if len(given) != 1 or not self._is_own_host(given[0]):
+            return False
+        # The authority of an absolute target overrules Host (RFC 9112 section 3.2.2).
+        _, absolute, rest = request.raw_target.partition("://")
+        return request.raw_target.startswith("/") or (
+            bool(absolute) and self._is_own_host(rest.partition("/")[0].partition("?")[0])
+        )
+
+    def _is_own_host(self, text: str) -> bool:
+        """Whether a value of Host is this machine's, whatever the port."""
+        host = text.lower()
+        if host.startswith("["):
+            host, bracket, port = host[1:].partition("]")
+            if not bracket or (port and not port.startswith(":")):
+                return False
+        else:
+            host = host.partition(":")[0]
+        return host == "localhost" or is_loopback(host) or host in self._hosts
+
+    def _has_token(self, request: Request) -> bool:
+        given = request.headers.getall("authorization")
+        if self._token is None or len(given) != 1:
+            return False
+        scheme, _, credentials = given[0].partition(" ")
+        if scheme.lower() != "bearer":  # RFC 9110 section 11.1: schemes are case-insensitive
+            return False
+
+        from hmac import compare_digest  # takes as long wherever the two differ
+
+        # As bytes: compare_digest refuses text outside ASCII, and a client may send any.
+        return compare_digest(credentials.strip(" ").encode("utf-8", "replace"), self._token)
 
 
-def may_act(request: Request, token: str | None) -> bool:
-    """Whether a request may close connections and drain the server.
-
-    On the admin listener, and with the operator's token if one is set.
-
-    A web page in the operator's browser can post to the admin listener too.  Browsers say so (Origin, RFC 6454
-    section 7), and without a token such a request is refused.
-    """
-    connection = request.connection
-    if connection is None:
-        return True
-    if connection.spiral != ADMIN_POOL:
-        return False
-    if token is not None:
-        return _has_token(request, token)
-    return "origin" not in request.headers
+def is_admin(request: Request) -> bool:
+    """Whether a request came by the admin listener."""
+    return request.connection is not None and request.connection.spiral == ADMIN_POOL
 
 
 def refuse_reading() -> Answer:
     """For whom `may_read` is false."""
-    return forbidden("for clients on this machine, on the admin listener, or with the operator's bearer token")
+    return forbidden(
+        "with the operator's bearer token if one is set; else for clients on this machine that name it in Host "
+        "(localhost, a loopback address, local-hosts) and come through no proxy, and on the admin listener"
+    )
 
 
 def refuse_acting() -> Answer:
     """For whom `may_act` is false."""
     return forbidden(
-        "on the admin listener only, not from web pages, and with the operator's bearer token if one is set"
+        "on the admin listener only, not from web pages, under a name of this machine in Host (localhost, a loopback "
+        "address, local-hosts), and with the operator's bearer token if one is set"
     )
-
-
-def _has_token(request: Request, token: str) -> bool:
-    given = request.headers.getall("authorization")
-    if len(given) != 1:
-        return False
-    scheme, _, credentials = given[0].partition(" ")
-    if scheme.lower() != "bearer":  # RFC 9110 section 11.1: schemes are case-insensitive
-        return False
-
-    from hmac import compare_digest
-
-    # As bytes: compare_digest refuses text outside ASCII, and a client may send any.
-    return compare_digest(credentials.strip(" ").encode("utf-8", "replace"), token.encode())
-
-
-def _is_local(address: tuple[str, int] | str | None) -> bool:
-    if not isinstance(address, tuple):  # a Unix socket: who may open its path is this machine's affair
-        return True
-    host = address[0]
-    if host == "::1":
-        return True
-    parts = host.removeprefix("::ffff:").split(".")  # an IPv4 client on a socket for both: RFC 4291 section 2.5.5.2
-    return len(parts) == 4 and parts[0] == "127" and all(p.isascii() and p.isdigit() and int(p) < 256 for p in parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from dimserver.handlers.status.access import may_act, refuse_acting
+from dimserver.handlers.status.access import refuse_acting
 from dimserver.handlers.status.answers import answer
 from dimserver.handlers.status.connections import in_service
 from dimserver.handlers.status.figures import look
@@ -63,7 +63,7 @@ class Close(Deferred):
 
     def _whose(self, request: Request) -> int | Answer:
         """The other worker that has it, or the answer where there is none."""
-        if not may_act(request, self._context.settings.api_token):
+        if not self._context.access.may_act(request):
             return refuse_acting()
         given = request.params["id"]
         number, dash, name = given.partition("-")
@@ -96,7 +96,7 @@ class Drain:
 
     def drain(self, request: Request) -> Answer:
         """Begin; the answer says that it was asked for, not that it is done."""
-        if not may_act(request, self._context.settings.api_token):
+        if not self._context.access.may_act(request):
             return refuse_acting()
         self._context.drain_server()
         return answer(202, {"status": "draining"})

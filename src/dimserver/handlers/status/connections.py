@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import chain
 
-from dimserver.handlers.status.access import may_read, refuse_reading
+from dimserver.handlers.status.access import refuse_reading
 from dimserver.handlers.status.answers import answer, listed
 from dimserver.handlers.status.figures import look
 from dimserver.handlers.status.listing import join, rows, spread
@@ -102,7 +102,7 @@ class Connections(Deferred):
 
     def _plan(self, request: Request, snapshot: Snapshot) -> _Plan | Answer:
         """What is to be listed, or the answer where nothing is."""
-        if not may_read(request, self._context.settings.api_token):
+        if not self._context.access.may_read(request):
             return refuse_reading()
         try:
             query = Query(request.query_params.pairs, ("spiral", "layer", "limit"))

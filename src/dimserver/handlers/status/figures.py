@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dimserver.handlers.status.access import may_read, refuse_reading
+from dimserver.handlers.status.access import is_admin, refuse_reading
 from dimserver.handlers.status.answers import answer
 from dimserver.handlers.status.names import POOLS
 from dimserver.net.descriptors import allowed
@@ -42,13 +42,16 @@ class Figures:
         yield "GET", "/api/status", self.status
         yield "GET", "/api/stats", self.stats
 
-    def status(self, request: Request) -> Answer:  # noqa: ARG002 - every handler takes the request
-        """That the server runs, since when, and how it works; for anybody."""
+    def status(self, request: Request) -> Answer:
+        """That the server runs, for anybody; since when and how it works, for operators."""
         snapshot = look(self._context)
+        status = "draining" if snapshot.draining else "online"
+        if not self._context.access.may_read(request):
+            return refuse_reading() if is_admin(request) else answer(200, {"status": status})
         return answer(
             200,
             {
-                "status": "draining" if snapshot.draining else "online",
+                "status": status,
                 "version": self._context.version,
                 "uptime": round(time.monotonic() - snapshot.started, 3),
                 "workers": sum(worker["state"] == "serving" for worker in snapshot.workers),
@@ -66,7 +69,7 @@ class Figures:
 
     def stats(self, request: Request) -> Answer:
         """Sums of connections for each pool, and of requests; each worker's share; for operators."""
-        if not may_read(request, self._context.settings.api_token):
+        if not self._context.access.may_read(request):
             return refuse_reading()
         snapshot = look(self._context)
         now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import cos, pi, sin
 
+from dimserver.handlers.status.access import is_admin, refuse_reading
 from dimserver.handlers.status.answers import answer
 from dimserver.handlers.status.figures import look
 from dimserver.handlers.status.names import LAYERS
@@ -35,7 +36,12 @@ class Manifold:
         yield "GET", "/api/manifold/evaluate", self.evaluate
 
     def evaluate(self, request: Request) -> Answer:
-        """The point of a coordinate and the connections at it, of all workers; for anybody."""
+        """The point of a coordinate and the connections at it, of all workers; for anybody.
+
+        On the admin listener for operators, as all else there.
+        """
+        if is_admin(request) and not self._context.access.may_read(request):
+            return refuse_reading()
         snapshot = look(self._context)
         try:
             query = Query(request.query_params.pairs, ("spiral", "layer", "position"))

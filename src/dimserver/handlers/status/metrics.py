@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from dimserver.handlers.status.access import may_read, refuse_reading
+from dimserver.handlers.status.access import refuse_reading
 from dimserver.handlers.status.answers import text
 from dimserver.handlers.status.figures import look
 from dimserver.handlers.status.listing import spread
@@ -82,7 +82,7 @@ class Metrics(Deferred):
     def begin(self, request: Request, reply: Reply) -> None:
         """Write them and answer."""
         loop = self._context.loop
-        if not may_read(request, self._context.settings.api_token):
+        if not self._context.access.may_read(request):
             loop.call_later(0, partial(reply, refuse_reading()))
             return
         if self._writing:  # one at a time: nobody scrapes that often, and nobody is to start threads at will
@@ -131,7 +131,7 @@ class Metrics(Deferred):
 
     def __call__(self, request: Request) -> Answer:
         """The same, here and now."""
-        if not may_read(request, self._context.settings.api_token):
+        if not self._context.access.may_read(request):
             return refuse_reading()
         try:
             encode, kind = encoder(", ".join(request.headers.getall("accept")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from heapq import nlargest
 
-from dimserver.handlers.status.access import may_read, refuse_reading
+from dimserver.handlers.status.access import refuse_reading
 from dimserver.handlers.status.answers import answer
 from dimserver.handlers.status.connections import in_service
 from dimserver.handlers.status.figures import look
@@ -85,7 +85,7 @@ class Topics(Deferred):
 
     def _limit(self, request: Request) -> int | Answer:
         """How many topics are to be listed, or the answer where nothing is."""
-        if not may_read(request, self._context.settings.api_token):
+        if not self._context.access.may_read(request):
             return refuse_reading()
         try:
             found = Query(request.query_params.pairs, ("limit",)).integer("limit", 0, MAX_LISTED, DEFAULT_LISTED)

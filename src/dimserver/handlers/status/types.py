@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, Protocol
 
     from dimcore import Board, Entry, Index
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
         def getall(self, name: str) -> list[str]: ...
         def __contains__(self, name: object) -> bool: ...
+        def __iter__(self) -> Iterator[str]: ...
 
     class QueryParams(Protocol):
         """The decoded query."""
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
         @property
         def query_params(self) -> QueryParams: ...
         @property
+        def raw_target(self) -> str: ...
+        @property
+        def http_version(self) -> str: ...
+        @property
         def headers(self) -> Headers: ...
         @property
         def params(self) -> Mapping[str, str]: ...
@@ -47,11 +52,15 @@ if TYPE_CHECKING:
         @property
         def index(self) -> Index: ...
 
+    class Gate(Protocol):
+        """Who may do what; see `access.Access`."""
+
+        def may_read(self, request: Request) -> bool: ...
+        def may_act(self, request: Request) -> bool: ...
+
     class Options(Protocol):
         """The settings that are read here."""
 
-        @property
-        def api_token(self) -> str | None: ...
         @property
         def max_connections(self) -> int: ...
 
@@ -84,6 +93,8 @@ if TYPE_CHECKING:
 
         @property
         def pools(self) -> Pools: ...
+        @property
+        def access(self) -> Gate: ...
         @property
         def settings(self) -> Options: ...
         @property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from dimcore import Board, ConnectionPoolManifold, Core, Entry, RequestSubstrate
+from dimserver.handlers.status.access import Access
 
 LOCAL = ("127.0.0.1", 40000)
 REMOTE = ("203.0.113.9", 40000)
@@ -32,6 +33,9 @@ class Headers:
     def __contains__(self, name: object) -> bool:
         return any(key == name for key, _ in self.fields)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter([key for key, _ in self.fields])
+
 
 class Query:
     def __init__(self, text: str) -> None:
@@ -43,6 +47,8 @@ class Request:
         self, query: str, connection: Peer | None, params: dict[str, str], fields: dict[str, str | list[str]]
     ) -> None:
         self.query_params = Query(query)
+        self.raw_target = "/?" + query
+        self.http_version = "1.1"
         self.connection = connection
         self.params = params
         each = [(name, [value] if isinstance(value, str) else value) for name, value in fields.items()]
@@ -98,7 +104,6 @@ class TopicFigures:
 
 
 class Options:
-    api_token: str | None = None
     max_connections = 100
 
 
@@ -107,6 +112,7 @@ class Context:
 
     def __init__(self) -> None:
         self.settings = Options()
+        self.access = Access()
         self.pools = ConnectionPoolManifold()
         self.requests = RequestSubstrate()
         self.core = Core(self.pools, self.requests)
@@ -142,7 +148,7 @@ def ask() -> Callable[..., Any]:
     """``ask(query, peer, params, header=value, …)`` makes a request; from this machine unless said otherwise."""
 
     def make(query: str = "", peer: Any = Peer(), params: Any = None, **fields: Any) -> Request:  # noqa: B008
-        return Request(query, peer, params or {}, fields)
+        return Request(query, peer, params or {}, {"host": "localhost", **fields})
 
     return make
 
@@ -155,8 +161,8 @@ def peer() -> Callable[..., Any]:
 
 @pytest.fixture
 def admin() -> Peer:
-    """A remote connection of the admin listener."""
-    return Peer(REMOTE, 3)
+    """A connection of the admin listener."""
+    return Peer(LOCAL, 3)
 
 
 @pytest.fixture

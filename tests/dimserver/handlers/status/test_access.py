@@ -6,20 +6,29 @@ from typing import Any
 
 import pytest
 
-from dimserver.handlers.status.access import may_act, may_read, refuse_acting, refuse_reading
+from dimserver.handlers.status.access import Access, is_admin, is_forwarded, refuse_acting, refuse_reading
 
+LOCAL = ("127.0.0.1", 40000)
 REMOTE = ("203.0.113.9", 40000)
 TOKEN = "s3cret-token"
+OPEN = Access()
+GUARDED = Access(TOKEN)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.255.0.3", "::1", "::ffff:127.0.0.1"])
 def test_loopback_may_read(ask: Any, peer: Any, address: str) -> None:
-    assert may_read(ask(peer=peer((address, 1))), None)
+    assert OPEN.may_read(ask(peer=peer((address, 1))))
 
 
-def test_unix_sockets_admins_and_the_program_itself_may_read(ask: Any, peer: Any, admin: Any) -> None:
-    for connection in (peer(None), peer("/run/peer.sock"), admin, None):
-        assert may_read(ask(peer=connection), None)
+def test_the_admin_listener_and_the_program_itself_may_read(ask: Any, peer: Any, admin: Any) -> None:
+    for connection in (admin, peer(None, 3), peer("/run/peer.sock", 3), None):
+        assert OPEN.may_read(ask(peer=connection))
+
+
+@pytest.mark.parametrize("address", [None, "/run/peer.sock"])
+def test_who_comes_through_a_unix_socket_is_not_local(ask: Any, peer: Any, address: Any) -> None:
+    """Mostly it is a proxy's, which speaks for anybody."""
+    assert not OPEN.may_read(ask(peer=peer(address)))
 
 
 @pytest.mark.parametrize(
@@ -28,36 +37,105 @@ def test_unix_sockets_admins_and_the_program_itself_may_read(ask: Any, peer: Any
      "127.evil.example.com", "127.0.0", "127.0.0.256", "", "0.0.0.0", "fe80::1%lo"],
 )  # fmt: skip
 def test_others_may_not(ask: Any, peer: Any, address: str) -> None:
-    assert not may_read(ask(peer=peer((address, 1))), None)
+    assert not OPEN.may_read(ask(peer=peer((address, 1))))
 
 
 @pytest.mark.parametrize("pool", [0, 1, 2])
 def test_other_pools_give_no_rights(ask: Any, peer: Any, pool: int) -> None:
-    assert not may_read(ask(peer=peer(REMOTE, pool)), None)
-    assert not may_act(ask(peer=peer(("127.0.0.1", 1), pool)), None)
+    assert not OPEN.may_read(ask(peer=peer(REMOTE, pool)))
+    assert not OPEN.may_act(ask(peer=peer(LOCAL, pool)))
+    assert not is_admin(ask(peer=peer(LOCAL, pool)))
 
 
-@pytest.mark.parametrize("name", ["forwarded", "via", "x_forwarded_for", "x_real_ip"])
-def test_a_client_behind_a_local_proxy_is_not_local(ask: Any, peer: Any, admin: Any, name: str) -> None:
-    for address in (("127.0.0.1", 1), None):
-        assert not may_read(ask(peer=peer(address), **{name: "203.0.113.9"}), None)
-    assert may_read(ask(peer=admin, **{name: "203.0.113.9"}), None)
+FORWARDING = [
+    "Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
+    "X-Forwarded-Server", "X-Forwarded-Anything", "X-Forwarded", "X-Real-IP", "X-Original-Forwarded-For", "X-Client-IP",
+    "CF-Connecting-IP", "True-Client-IP", "X-Cluster-Client-IP", "Fastly-Client-IP", "CDN-Loop",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORWARDING)
+def test_a_client_behind_a_local_proxy_is_not_local(ask: Any, admin: Any, name: str) -> None:
+    assert is_forwarded([name])
+    assert not OPEN.may_read(ask(**{name: "203.0.113.9"}))
+    assert not OPEN.may_read(ask(**{name: ""}))
+    assert OPEN.may_read(ask(peer=admin, **{name: "203.0.113.9"}))
+
+
+def test_usual_fields_are_no_sign_of_a_proxy() -> None:
+    assert not is_forwarded(["Host", "User-Agent", "X-Request-Id", "X-Requested-With", "Forward", "Viable", "Cookie"])
 
 
 def test_a_client_that_a_proxy_introduced_is_not_local(ask: Any, peer: Any) -> None:
-    for address in (("127.0.0.1", 1), None):
-        connection = peer(address)
-        connection.proxied = True
-        assert not may_read(ask(peer=connection), None)
-        connection.proxied = False
-        assert may_read(ask(peer=connection), None)
+    connection = peer(LOCAL)
+    connection.proxied = True
+    assert not OPEN.may_read(ask(peer=connection))
+    connection.proxied = False
+    assert OPEN.may_read(ask(peer=connection))
+
+
+def test_where_the_listener_or_a_proxy_says_so_nobody_is_local(ask: Any, admin: Any) -> None:
+    assert not Access(local=False).may_read(ask())
+    assert Access(local=False).may_read(ask(peer=admin))
+
+
+def test_who_speaks_http_1_0_is_not_local(ask: Any, admin: Any) -> None:
+    request = ask()
+    request.http_version = "1.0"
+    assert not OPEN.may_read(request)
+    request = ask(peer=admin)
+    request.http_version = "1.0"
+    assert OPEN.may_act(request)
+
+
+HOSTS = ["localhost", "LocalHost:8080", "127.0.0.1", "127.0.0.1:8080", "127.9.9.9", "[::1]", "[::1]:8080",
+         "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]:1"]  # fmt: skip
+FOREIGN = ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "[::2]",
+           "[::1", "[::1]x", "0.0.0.0", "0", "127.1", "::1", "", "localhost, evil.example", "my.host"]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_hosts_of_this_machine(ask: Any, admin: Any, host: str) -> None:
+    assert OPEN.may_read(ask(host=host))
+    assert OPEN.may_read(ask(peer=admin, host=host))
+    assert OPEN.may_act(ask(peer=admin, host=host))
+
+
+@pytest.mark.parametrize("host", [*FOREIGN, [], ["localhost", "localhost"], ["localhost", "evil.example"]])
+def test_a_page_that_gave_its_name_our_address_gets_nothing(ask: Any, peer: Any, admin: Any, host: Any) -> None:
+    """DNS rebinding; and of HTTP/1.0 without Host nobody knows whom it is for."""
+    assert not OPEN.may_read(ask(host=host))
+    assert not OPEN.may_read(ask(peer=admin, host=host))
+    assert not OPEN.may_act(ask(peer=admin, host=host))
+    assert OPEN.may_read(ask(peer=peer(None, 3), host=host))
+
+
+def test_names_of_the_operators_own(ask: Any, admin: Any) -> None:
+    access = Access(hosts=("my.host", "10.0.0.1"))
+    for host in ("my.host", "My.Host:80", "10.0.0.1:80", "localhost"):
+        assert access.may_read(ask(host=host))
+        assert access.may_act(ask(peer=admin, host=host))
+    assert not access.may_read(ask(host="your.host"))
+
+
+@pytest.mark.parametrize(
+    ("target", "local"),
+    [("/api/stats", True), ("http://localhost/api/stats", True), ("http://127.0.0.1:80?x", True),
+     ("http://evil.example/api/stats", False), ("http://evil.example?/localhost", False), ("*", False)],
+)  # fmt: skip
+def test_an_absolute_target_overrules_host(ask: Any, target: str, local: bool) -> None:
+    request = ask()
+    request.raw_target = target
+    assert OPEN.may_read(request) is local
 
 
 @pytest.mark.parametrize("value", ["Bearer s3cret-token", "bearer s3cret-token", "BEARER  s3cret-token"])
 def test_the_token_opens(ask: Any, stranger: Any, admin: Any, value: str) -> None:
-    assert may_read(ask(peer=stranger, authorization=value), TOKEN)
-    assert may_act(ask(peer=admin, authorization=value), TOKEN)
-    assert not may_act(ask(peer=stranger, authorization=value), TOKEN)
+    assert GUARDED.may_read(ask(peer=stranger, host="shop.example", authorization=value))
+    assert GUARDED.may_read(ask(authorization=value))
+    assert GUARDED.may_read(ask(peer=admin, host="10.0.0.1", authorization=value))
+    assert GUARDED.may_act(ask(peer=admin, host="10.0.0.1", authorization=value))
+    assert not GUARDED.may_act(ask(peer=stranger, authorization=value))
 
 
 @pytest.mark.parametrize(
@@ -77,22 +155,34 @@ def test_the_token_opens(ask: Any, stranger: Any, admin: Any, value: str) -> Non
         ["Bearer s3cret-token", "Bearer s3cret-token"],
     ],
 )
-def test_anything_else_does_not(ask: Any, stranger: Any, admin: Any, values: list[str]) -> None:
-    assert not may_read(ask(peer=stranger, authorization=values), TOKEN)
-    assert not may_act(ask(peer=admin, authorization=values), TOKEN)
+def test_anything_else_does_not(ask: Any, peer: Any, stranger: Any, admin: Any, values: list[str]) -> None:
+    """Neither does it for local clients, and those of the admin listener's port."""
+    for connection in (stranger, peer(LOCAL), admin):
+        assert not GUARDED.may_read(ask(peer=connection, authorization=values))
+        assert not GUARDED.may_act(ask(peer=connection, authorization=values))
+
+
+def test_the_admin_listeners_unix_socket_never_asks(ask: Any, peer: Any) -> None:
+    for address in (None, "/run/peer.sock"):
+        request = ask(peer=peer(address, 3), host=[])
+        assert GUARDED.may_read(request)
+        assert GUARDED.may_act(request)
 
 
 @pytest.mark.parametrize("value", ["Bearer ", "Bearer None", "Bearer"])
 def test_without_a_token_no_token_opens(ask: Any, stranger: Any, value: str) -> None:
-    assert not may_read(ask(peer=stranger, authorization=value), None)
+    assert not OPEN.may_read(ask(peer=stranger, authorization=value))
 
 
-def test_without_a_token_the_admin_listener_is_enough_to_act_unless_a_page_asks(ask: Any, admin: Any) -> None:
-    assert may_act(ask(peer=admin), None)
-    assert may_act(ask(peer=None), None)
-    assert not may_act(ask(peer=admin, origin="https://evil.example"), None)
-    assert not may_act(ask(peer=admin, origin="null"), None)
-    assert may_act(ask(peer=admin, origin="https://console.example", authorization="Bearer " + TOKEN), TOKEN)
+def test_without_a_token_the_admin_listener_is_enough_to_act_unless_a_page_asks(
+    ask: Any, peer: Any, admin: Any
+) -> None:
+    assert OPEN.may_act(ask(peer=admin))
+    assert OPEN.may_act(ask(peer=None))
+    for origin in ("https://evil.example", "null", ""):
+        assert not OPEN.may_act(ask(peer=admin, origin=origin))
+        assert not GUARDED.may_act(ask(peer=peer(None, 3), origin=origin))
+    assert GUARDED.may_act(ask(peer=admin, origin="https://console.example", authorization="Bearer " + TOKEN))
 
 
 def test_a_refusal_says_who_may(read: Any) -> None:
@@ -100,3 +190,4 @@ def test_a_refusal_says_who_may(read: Any) -> None:
         found = read(answer, 403)
         assert found["error"] == "forbidden"
         assert "admin listener" in found["detail"]
+        assert "local-hosts" in found["detail"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dimserver.handlers.status import actions
+from dimserver.handlers.status.access import Access
 from dimserver.handlers.status.actions import Close, Drain
 
 
@@ -67,7 +68,7 @@ def test_on_the_admin_listener_only(close: Close, context: Any, ask: Any, peer: 
 
 
 def test_a_token_is_asked_for_where_one_is_set(close: Close, context: Any, ask: Any, admin: Any, later: Any) -> None:
-    context.settings.api_token = "s3cret"
+    context.access = Access("s3cret")
     assert later(close, of(ask, admin, "1-a"))[0] == 403
     assert later(close, of(ask, admin, "1-a", authorization="Bearer s3cret"))[0] == 200
     drain = Drain(context)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dimserver.handlers.status.access import Access
 from dimserver.handlers.status.figures import Figures
 from dimserver.net.descriptors import allowed
 
@@ -17,7 +18,8 @@ def figures(context: Any) -> Figures:
 
 
 def test_status_is_for_anybody(figures: Figures, context: Any, ask: Any, read: Any, stranger: Any) -> None:
-    found = read(figures.status(ask(peer=stranger)))
+    assert read(figures.status(ask(peer=stranger))) == {"status": "online"}
+    found = read(figures.status(ask()))
     assert (found["status"], found["version"], found["workers"]) == ("online", "1.2.3", 1)
     assert 0 <= found["uptime"] < 60
     assert found["max_connections"] == context.settings.max_connections
@@ -26,6 +28,16 @@ def test_status_is_for_anybody(figures: Figures, context: Any, ask: Any, read: A
     assert read(figures.status(ask()))["workers"] == 2
     context.board.draining = True
     assert read(figures.status(ask()))["status"] == "draining"
+    assert read(figures.status(ask(peer=stranger))) == {"status": "draining"}
+
+
+def test_the_admin_listener_asks_for_the_token_for_status_too(
+    figures: Figures, context: Any, ask: Any, read: Any, admin: Any
+) -> None:
+    context.access = Access("t")
+    read(figures.status(ask(peer=admin)), 403)
+    assert read(figures.status(ask(peer=admin, authorization="Bearer t")))["version"] == "1.2.3"
+    assert read(figures.status(ask())) == {"status": "online"}
 
 
 def test_stats_are_for_operators(figures: Figures, ask: Any, read: Any, stranger: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dimserver.handlers.status.access import Access
 from dimserver.handlers.status.manifold import Manifold
 from dimserver.handlers.status.names import LAYERS
 
@@ -43,6 +44,15 @@ def test_every_layer_is_on_the_circle_of_its_pool(manifold: Manifold, ask: Any, 
             found = read(manifold.evaluate(ask(f"spiral={spiral}&layer={layer}")))
             assert found["layer_name"] == name
             assert math.hypot(found["point"]["x"], found["point"]["z"]) == pytest.approx(spiral + 1)
+
+
+def test_the_admin_listener_asks_for_the_token(
+    manifold: Manifold, context: Any, ask: Any, read: Any, admin: Any, stranger: Any
+) -> None:
+    context.access = Access("t")
+    read(manifold.evaluate(ask(peer=admin)), 403)
+    read(manifold.evaluate(ask(peer=admin, authorization="Bearer t")))
+    read(manifold.evaluate(ask(peer=stranger)))
 
 
 @pytest.mark.parametrize("query", ["spiral=4", "layer=0", "layer=8", "position=nan", "sprial=0", "limit=1"])
