@@ -9,34 +9,27 @@ until it asks for more, is done, or failed:
     BODY_FAILED  `Body.fault` (see ``parser.FAULTS``); framing is lost
 
 Chunk sizes are plain hexadecimal digits; extensions are checked against their
-grammar and dropped; trailer fields are checked like header fields, and those
-that frame, route, authenticate or make conditions are refused (RFC 9110 6.5.1), the rest dropped.
+grammar and dropped; trailer fields are checked like header fields and dropped,
+those that must not stand there too (RFC 9110 6.5.1): nobody acts on any of them.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from dimcore.limits cimport KIB, MIB
 from dimcore.parser cimport (
     FAULT_BODY_LENGTH, FAULT_CHUNK_END, FAULT_CHUNK_EXTENSION, FAULT_CHUNK_SIZE, FAULT_NONE, FAULT_TRAILER,
-    FAULT_TRAILER_FORBIDDEN, FAULT_TRAILER_LENGTH, fault_status, fault_text,
+    FAULT_TRAILER_LENGTH, fault_status, fault_text,
 )
-from dimcore.scan cimport (
-    FIELD_AUTHORIZATION, FIELD_CACHE_CONTROL, FIELD_CONNECTION, FIELD_CONTENT_ENCODING, FIELD_CONTENT_LENGTH,
-    FIELD_CONTENT_RANGE, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST,
-    FIELD_IF_MODIFIED_SINCE, FIELD_IF_RANGE, FIELD_IF_UNMODIFIED_SINCE, FIELD_KEEP_ALIVE, FIELD_RANGE,
-    FIELD_MAX_FORWARDS, FIELD_PROXY_AUTHORIZATION, FIELD_PROXY_CONNECTION, FIELD_SET_COOKIE, FIELD_TE,
-    FIELD_TRAILER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_WWW_AUTHENTICATE,
-    SCAN_TOKEN, scan_class, scan_field_id, scan_hex, scan_modifies, scan_run, scan_setup, scan_value,
-)
+from dimcore.scan cimport SCAN_TOKEN, scan_class, scan_hex, scan_run, scan_setup, scan_value
 
 from dimcore.errors import BadRequest, UsageError
 
 scan_setup()
 
 cdef enum:
-    SIZE_DIGITS = 15             # 60 bits: no overflow, and far beyond any body
+    SIZE_DIGITS = 16             # leading zeros among them
+    SIZE_BITS = 60               # no overflow, and far beyond any body
     LINE_BYTES = 1 * KIB         # a chunk-size line with its extensions
     EXTENSION_BYTES = 16 * KIB   # extensions in a whole body: one byte of data a chunk must not buy more
     TRAILER_BYTES = 8 * KIB      # the whole trailer section
@@ -64,16 +57,6 @@ cdef enum State:
     TRAILER_LF
     END_LF
     FINISHED
-
-cdef uint64_t FORBIDDEN_TRAILERS = (
-    (1 << FIELD_HOST) | (1 << FIELD_CONTENT_LENGTH) | (1 << FIELD_TRANSFER_ENCODING) | (1 << FIELD_CONNECTION)
-    | (1 << FIELD_EXPECT) | (1 << FIELD_UPGRADE) | (1 << FIELD_COOKIE) | (1 << FIELD_CONTENT_TYPE)
-    | (1 << FIELD_AUTHORIZATION) | (1 << FIELD_PROXY_AUTHORIZATION) | (1 << FIELD_MAX_FORWARDS)
-    | (1 << FIELD_CONTENT_RANGE) | (1 << FIELD_CONTENT_ENCODING) | (1 << FIELD_TRAILER) | (1 << FIELD_TE)
-    | (1 << FIELD_SET_COOKIE) | (1 << FIELD_WWW_AUTHENTICATE) | (1 << FIELD_CACHE_CONTROL)
-    | (1 << FIELD_RANGE) | (1 << FIELD_IF_RANGE) | (1 << FIELD_IF_MODIFIED_SINCE) | (1 << FIELD_IF_UNMODIFIED_SINCE)
-    | (1 << FIELD_KEEP_ALIVE) | (<uint64_t> 1 << FIELD_PROXY_CONNECTION)
-)
 
 
 cdef void body_start_length(Body *body, int64_t length) noexcept nogil:
@@ -133,7 +116,7 @@ cdef BodyResult body_step(
                 return _fail(body, FAULT_CHUNK_EXTENSION)
             if body.state <= SIZE:
                 if scan_hex[c] >= 0:
-                    if body.line > SIZE_DIGITS:
+                    if body.line > SIZE_DIGITS or body.remaining >> (SIZE_BITS - 4):
                         return _fail(body, FAULT_CHUNK_SIZE)
                     body.remaining = body.remaining * 16 + scan_hex[c]
                     body.state = SIZE
@@ -241,24 +224,15 @@ cdef size_t _trailer_bytes(Body *body, const char *data, size_t size) noexcept n
         if c == c"\r":
             body.state = END_LF
             return 1
-        body.name_length = 0
+        body.named = 0
         body.state = TRAILER_NAME
     if body.state == TRAILER_NAME:
         run = scan_run(data, size, SCAN_TOKEN)
-        for at in range(run):
-            if body.name_length < sizeof(body.name):
-                body.name[body.name_length] = data[at]
-                body.name_length += 1
+        body.named |= run != 0
         if run == size:
             return run
-        if data[run] != c":" or body.name_length == 0:
+        if data[run] != c":" or not body.named:
             body.fault = FAULT_TRAILER
-            return run
-        if (
-            (<uint64_t> 1 << scan_field_id(body.name, body.name_length)) & FORBIDDEN_TRAILERS
-            or scan_modifies(body.name, body.name_length)
-        ):
-            body.fault = FAULT_TRAILER_FORBIDDEN
             return run
         body.state = TRAILER_VALUE
         return run + 1

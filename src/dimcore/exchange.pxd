@@ -8,7 +8,7 @@ from dimcore.outflow cimport AsyncSource
 @cython.no_gc
 cdef class Exchange(Channel):
     cdef int open_request(self) except -1
-    cdef void tell_method(self, const Head *head) noexcept
+    cdef int tell_line(self, const Head *head, const char *data) except -1
     cdef int start_body(self, bint chunked) except -1
     cdef int call_for_body(self) except -1
     cdef bint wants_at_once(self) noexcept

@@ -8,7 +8,7 @@ before the whole head is known to be valid.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.string cimport memset
@@ -23,7 +23,7 @@ from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand, Runner, is_awaitable
 from dimcore.gathering cimport FROM_NS
-from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OTHER, POOL_WEBSOCKET, RECEIVED
+from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OPTIONS, OTHER, POOL_WEBSOCKET, RECEIVED
 from dimcore.outflow cimport AsyncSource, Outflow, Push
 from dimcore.parser cimport ASTERISK_FORM, EXPECT_CONTINUE, KEEP_ALIVE, Head
 from dimcore.record cimport count_answer, set_line
@@ -71,10 +71,26 @@ cdef class Exchange(Channel):
             self.move(REQUEST_BEGUN)
         return 0
 
-    cdef void tell_method(self, const Head *head) noexcept:
-        """Of a head that is not whole: what is answered to a HEAD has no body, a refusal too (RFC 9110 9.3.2)."""
+    cdef int tell_line(self, const Head *head, const char *data) except -1:
+        """Of a head at `data` that is not whole: its method, and once that is read the target.
+
+        What is answered to a HEAD has no body, a refusal too (RFC 9110 9.3.2); and a refusal is logged with both.
+        """
+        cdef RequestPoint request = self.current
+        cdef Py_ssize_t size
         if head.info.method_length:
-            self.current.info.method = head.info.method
+            request.info.method = head.info.method
+        if head.info.target_length and request.base == NULL:
+            size = head.info.target_at + head.info.target_length
+            request.owner = PyBytes_FromStringAndSize(data, size)
+            request.base = PyBytes_AS_STRING(request.owner)
+            request.info.method_at = head.info.method_at
+            request.info.method_length = head.info.method_length
+            request.info.target_at = head.info.target_at
+            request.info.target_length = head.info.target_length
+            request.info.minor = head.info.minor
+            request.info.length = <uint16_t> size
+        return 0
 
     cdef int start_body(self, bint chunked) except -1:
         """Collect a body that is still on its way; the head is copied first."""
@@ -500,6 +516,8 @@ cdef class Exchange(Channel):
         self.site.core.requests.step(request, REFUSED, self.site.core.now_ns)
         if request.info.flags & ASTERISK_FORM:
             return self.answer_with(200, {"Allow": "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"}, b"")
+        if allow is not None and request.info.method == OPTIONS:     # nobody answers it otherwise (RFC 9110 9.3.7)
+            return self.answer_with(204, {"Allow": f"{allow}, OPTIONS"}, b"")
         if allow is not None:
             return self.answer_with(405, {"Allow": allow, **PLAIN}, b"Method Not Allowed\n")
         if request.info.method == OTHER and request.method in ("CONNECT", "TRACE"):

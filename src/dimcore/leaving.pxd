@@ -10,6 +10,7 @@ cdef class Leaving(Exchange):
     cdef bint has_more(self) noexcept
     cdef void fail(self, object error) noexcept
     cdef void timed_out(self) noexcept
+    cdef int refuse_rest(self, int fault) except -1
     cdef int tell_peer_done(self) except -1
     # the only ways in which input that waits is moved or freed; see `RequestPoint.own`
     cdef int keep_input(self, const char *data, size_t size) except -1

@@ -101,7 +101,7 @@ cdef class Leaving(Exchange):
                     self.site.transport.abort(self.fd)
                 self.drop()
             else:
-                self.refuse(fault_status(FAULT_TIMEOUT), fault_text(FAULT_TIMEOUT), None)
+                self.refuse_rest(FAULT_TIMEOUT)
                 self.flush()
                 self.settle()
         except BaseException as error:
@@ -110,6 +110,12 @@ cdef class Leaving(Exchange):
         self.flags &= ~<uint16_t> WORKING
         if self.flags & GONE:
             self.bury()
+
+    cdef int refuse_rest(self, int fault) except -1:
+        """Refuse a request whose rest does not come."""
+        if self.inbox != NULL and self.inbox.head != NULL:
+            self.tell_line(self.inbox.head, self.inbox.data + self.inbox.start)
+        return self.refuse(fault_status(fault), fault_text(fault), None)
 
     cdef int tell_peer_done(self) except -1:
         """Whoever asked to be told is told, once."""

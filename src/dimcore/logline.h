@@ -134,7 +134,7 @@ static size_t dim_log_json(char *out, const dim_log_entry *entry, dim_log_span s
     at = dim_log_value(at, entry->method, DIM_LOG_METHOD);
     at = DIM_LOG_TEXT(at, ",\"target\":");
     at = dim_log_value(at, entry->target, DIM_LOG_TARGET);
-    if (entry->method.text == NULL) at = DIM_LOG_TEXT(at, ",\"protocol\":null");
+    if (entry->method.text == NULL || entry->minor < 0) at = DIM_LOG_TEXT(at, ",\"protocol\":null");
     else if (entry->minor) at = DIM_LOG_TEXT(at, ",\"protocol\":\"HTTP/1.1\"");
     else at = DIM_LOG_TEXT(at, ",\"protocol\":\"HTTP/1.0\"");
     at = DIM_LOG_TEXT(at, ",\"status\":");
@@ -177,8 +177,10 @@ static size_t dim_log_common(char *out, const dim_log_entry *entry, dim_log_span
         at = dim_log_escape(at, entry->method, DIM_LOG_METHOD, 0);
         *at++ = ' ';
         at = dim_log_escape(at, entry->target, DIM_LOG_TARGET, 0);
-        at = DIM_LOG_TEXT(at, " HTTP/1.");
-        *at++ = (char)('0' + entry->minor);
+        if (entry->minor >= 0) {
+            at = DIM_LOG_TEXT(at, " HTTP/1.");
+            *at++ = (char)('0' + entry->minor);
+        }
     }
     at = DIM_LOG_TEXT(at, "\" ");
     at = dim_log_number(at, entry->status);

@@ -17,7 +17,7 @@ from libc.string cimport memset
 
 from dimcore.clock cimport monotonic_ns
 from dimcore.limits cimport KIB, OTHER
-from dimcore.parser cimport Field
+from dimcore.parser cimport MINOR_UNKNOWN, Field
 from dimcore.points cimport ConnectionPoint
 from dimcore.scan cimport scan_name_is
 
@@ -176,7 +176,7 @@ cdef class AccessLines:
         entry.status = request.status
         entry.bytes_out = request.body_sent
         if request.info.length:
-            entry.minor = request.info.minor
+            entry.minor = request.info.minor if request.info.minor != MINOR_UNKNOWN else -1
             find_fields(request, &entry)
         if self.form == JSON:
             if name is None:

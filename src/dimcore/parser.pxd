@@ -16,6 +16,7 @@ cdef enum HeadFlag:
 cdef enum:
     HEAD_PARTIAL = -2
     HEAD_FAILED = -1
+    MINOR_UNKNOWN = 255      # the version is still to come, or malformed
 
 # 8 bytes: | name_at | name_length | value_at | value_length |, from the start of the head
 cdef struct Field:
@@ -41,7 +42,7 @@ cdef struct HeadInfo:
     uint16_t n_fields
     uint16_t length              # of the whole head
     uint8_t method               # spiral: limits.Method
-    uint8_t minor                # HTTP/1.minor
+    uint8_t minor                # HTTP/1.minor: 0, 1, or MINOR_UNKNOWN
 
 cdef struct HeadLimits:
     uint32_t request_line
@@ -90,7 +91,6 @@ cdef enum Fault:
     FAULT_CHUNK_EXTENSION
     FAULT_CHUNK_END
     FAULT_TRAILER
-    FAULT_TRAILER_FORBIDDEN
     FAULT_TRAILER_LENGTH
     FAULT_BODY_LENGTH
     FAULT_EXPECTATION

@@ -20,10 +20,9 @@ from dimcore.limits cimport (
     DELETE, GET, HEAD, KIB, MAX_FIELDS, MAX_HEAD_BYTES, OPTIONS, OTHER, PATCH, POST, PUT,
 )
 from dimcore.scan cimport (
-    FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_EXPECT, FIELD_HOST, FIELD_ORIGIN, FIELD_OTHER,
-    FIELD_SEC_WEBSOCKET_KEY, FIELD_SEC_WEBSOCKET_VERSION, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, SCAN_DIGIT,
-    SCAN_HEX, SCAN_HOST, SCAN_LAST_SEEN, SCAN_TOKEN, scan_class, scan_field_id, scan_name_is, scan_run, scan_setup,
-    scan_target, scan_value,
+    FIELD_AUTHORIZATION, FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_EXPECT, FIELD_HOST,
+    FIELD_OTHER, FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, SCAN_DIGIT, SCAN_HEX, SCAN_HOST, SCAN_TOKEN, scan_class,
+    scan_field_id, scan_name_is, scan_run, scan_setup, scan_target, scan_value,
 )
 
 scan_setup()
@@ -33,11 +32,11 @@ cdef enum:
     LEADING_BYTES = 8        # empty lines skipped before a request (RFC 9112 2.2), bounded
     VERSION_LENGTH = 8
 
-# Fields a request may carry once at most (RFC 9110 5.3); bit = field id.
+# Fields that decide framing, routing or authority: of two of them nobody knows which one counts, so a request with a
+# second one is refused.  Any other may be repeated, as real clients do, and is passed on as it was sent (RFC 9110 5.3).
 cdef uint32_t SINGLETONS = (
     (1 << FIELD_HOST) | (1 << FIELD_CONTENT_LENGTH) | (1 << FIELD_TRANSFER_ENCODING) | (1 << FIELD_EXPECT)
-    | 0x003FFF00             # content-type .. content-range
-    | (1 << FIELD_SEC_WEBSOCKET_KEY) | (1 << FIELD_SEC_WEBSOCKET_VERSION) | (1 << FIELD_ORIGIN)
+    | (1 << FIELD_CONTENT_TYPE) | (1 << FIELD_AUTHORIZATION)
 )
 
 # Each state names what the byte at `Head.at` belongs to.
@@ -91,7 +90,6 @@ FAULTS = {
     FAULT_CHUNK_EXTENSION: (400, "a chunk extension is malformed or too long"),
     FAULT_CHUNK_END: (400, "a chunk does not end in CR LF"),
     FAULT_TRAILER: (400, "a trailer field is malformed"),
-    FAULT_TRAILER_FORBIDDEN: (400, "a field that must not stand in a trailer section"),
     FAULT_TRAILER_LENGTH: (431, "the trailer section is too long"),
     FAULT_BODY_LENGTH: (413, "the request body is too long"),
     FAULT_EXPECTATION: (417, "the only expectation supported is 100-continue"),
@@ -123,8 +121,10 @@ cdef void head_reset(Head *head) noexcept nogil:
     head.query_seen = 0
     head.info.content_length = -1
     head.info.flags = 0
-    head.info.method_length = 0      # until it is known: a refusal asks
+    head.info.method_length = 0      # until they are known: a refusal asks
+    head.info.target_length = 0
     head.info.n_fields = 0
+    head.info.minor = MINOR_UNKNOWN
     head.info.path_at = 0
     head.info.path_length = 0
     head.info.query_at = 0
@@ -303,6 +303,60 @@ cdef uint32_t _connection_options(const char *text, size_t size) noexcept nogil:
     return found
 
 
+cdef inline size_t _blanks(const char *text, size_t at, size_t size) noexcept nogil:
+    while at < size and (text[at] == c" " or text[at] == c"\t"):
+        at += 1
+    return at
+
+
+cdef size_t _parameter(const char *text, size_t at, size_t size) noexcept nogil:
+    """Where a transfer-parameter ends that begins at `at`: token BWS "=" BWS ( token / quoted-string ); or 0."""
+    cdef size_t run = scan_run(text + at, size - at, SCAN_TOKEN)
+    if run == 0:
+        return 0
+    at = _blanks(text, at + run, size)
+    if at == size or text[at] != c"=":
+        return 0
+    at = _blanks(text, at + 1, size)
+    if at < size and text[at] == c"\"":
+        at += 1
+        while at < size and text[at] != c"\"":
+            at += 2 if text[at] == c"\\" else 1
+        return at + 1 if at < size else 0
+    run = scan_run(text + at, size - at, SCAN_TOKEN)
+    return at + run if run else 0
+
+
+cdef int _foreign_codings(const char *text, size_t size) noexcept nogil:
+    """What is wrong with transfer codings other than chunked alone (RFC 9112 6.1 and 7).
+
+    What looks like one coding, or is a list that ends with chunked, is not spoken here; anything else is malformed:
+    where a body ends whose last coding is not chunked, nobody knows.
+    """
+    cdef size_t at = 0, run
+    cdef int codings = 0
+    cdef bint chunked = False
+    if size and scan_class[<uint8_t> text[0]] & SCAN_TOKEN and memchr(text, c",", size) == NULL:
+        return FAULT_TRANSFER_CODING
+    while True:
+        run = scan_run(text + at, size - at, SCAN_TOKEN)
+        if run == 0 or chunked:
+            return FAULT_TRANSFER_ENCODING
+        chunked = run == 7 and scan_name_is(text + at, b"chunked", 7)
+        codings += 1
+        at = _blanks(text, at + run, size)
+        while at < size and text[at] == c";" and not chunked:
+            at = _parameter(text, _blanks(text, at + 1, size), size)
+            if at == 0:
+                return FAULT_TRANSFER_ENCODING
+            at = _blanks(text, at, size)
+        if at == size:
+            return FAULT_TRANSFER_CODING if chunked or codings == 1 else FAULT_TRANSFER_ENCODING
+        if text[at] != c",":
+            return FAULT_TRANSFER_ENCODING
+        at = _blanks(text, at + 1, size)
+
+
 cdef int _known_field(Head *head, int field, const char *value, size_t size) noexcept nogil:
     """Take in a field that framing or routing needs; a Fault or 0."""
     cdef uint32_t options
@@ -327,10 +381,8 @@ cdef int _known_field(Head *head, int field, const char *value, size_t size) noe
     elif field == FIELD_TRANSFER_ENCODING:
         if size == 7 and scan_name_is(value, b"chunked", 7):
             head.info.flags |= CHUNKED
-        elif size and scan_class[<uint8_t> value[0]] & SCAN_TOKEN and memchr(value, c",", size) == NULL:
-            return FAULT_TRANSFER_CODING
         else:
-            return FAULT_TRANSFER_ENCODING
+            return _foreign_codings(value, size)
     elif field == FIELD_EXPECT:
         if size == 12 and scan_name_is(value, b"100-continue", 12):
             head.info.flags |= EXPECT_CONTINUE
@@ -489,7 +541,7 @@ cdef int head_parse(Head *head, const char *data, size_t size, const HeadLimits 
             span.value_at = <uint16_t> head.mark
             span.value_length = <uint16_t> (run - head.mark)
             field = scan_field_id(data + span.name_at, span.name_length)
-            if field != FIELD_OTHER and field <= SCAN_LAST_SEEN:
+            if field != FIELD_OTHER:
                 if head.seen & SINGLETONS & (<uint32_t> 1 << field):
                     return _fail(head, FAULT_REPEATED)
                 head.seen |= <uint32_t> 1 << field
@@ -635,9 +687,10 @@ cdef int _slow_version(Head *head, const char *data, size_t end, size_t *positio
         else:
             if c != c"\r":
                 return FAULT_LINE_END if c == c"\n" else FAULT_VERSION
-            if data[head.mark + 5] != c"1" or data[head.mark + 7] > c"1":
+            if data[head.mark + 5] != c"1":
                 return FAULT_VERSION_UNSUPPORTED
-            head.info.minor = data[head.mark + 7] - c"0"
+            # A later minor version is meant to be read as the latest one that is known (RFC 9110 2.5).
+            head.info.minor = data[head.mark + 7] != c"0"
             position[0] = at + 1
             head.state = LINE_LF
             return FAULT_NONE

@@ -7,7 +7,7 @@ joins it with a router and runs a whole request in process, as the seed does.
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 from dimcore.clock cimport monotonic_ns
-from dimcore.limits cimport LOGGED, METHODS, RECEIVED
+from dimcore.limits cimport LOGGED, METHODS, OPTIONS, RECEIVED
 from dimcore.record cimport RequestTotals, count_answer
 from dimcore.states cimport (
     ANSWER_COMPOSED, ANSWER_SENT, HANDLER_DONE, HANDLER_FOUND, HEAD_PARSED, REFUSED,
@@ -175,6 +175,8 @@ cdef class RequestResponseManifold:
                 requests.step(request, REFUSED, now)
                 allow = self.router.allow(text, size)
                 requests.totals.processed += 1
+                if allow is not None and request.info.method == OPTIONS:
+                    return 204, {"Allow": f"{allow}, OPTIONS"}, b""
                 if allow is None:
                     return 404, {"Content-Type": "text/plain; charset=utf-8"}, b"Not Found\n"
                 return 405, {"Content-Type": "text/plain; charset=utf-8", "Allow": allow}, b"Method Not Allowed\n"

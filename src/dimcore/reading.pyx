@@ -124,7 +124,7 @@ cdef class Reading(Uptake):
             # End-of-file stays readable, so that is not watched for; `settle` closes after the answer.
             return self.watch(HANGUP)
         if self.current is not None and not self.flags & (HAS_ANSWER | CLOSE):
-            self.refuse(fault_status(FAULT_CUT), fault_text(FAULT_CUT), None)
+            self.refuse_rest(FAULT_CUT)
             self.flush()
             return self.settle()
         self.drop()
@@ -185,7 +185,7 @@ cdef class Reading(Uptake):
                 self.release_request()
                 if self.current is None:
                     self.open_request()
-                self.tell_method(head)
+                self.tell_line(head, data + at)
                 self.refuse(fault_status(head.fault), fault_text(head.fault), None)
                 at = size
                 break

@@ -145,9 +145,7 @@ static inline int scan_name_is(const char *name, const char *lower, size_t size)
     return 1;
 }
 
-/* Fields the parser knows.  Framing and routing first, then those that may
- * stand only once (RFC 9110 5.3), then those only a trailer section forbids.
- * `Head.seen` has a bit for each up to SCAN_LAST_SEEN. */
+/* Fields that framing, routing or authority depend on; `Head.seen` has a bit for each. */
 enum scan_field {
     FIELD_OTHER,
     FIELD_HOST,
@@ -156,33 +154,8 @@ enum scan_field {
     FIELD_CONNECTION,
     FIELD_EXPECT,
     FIELD_UPGRADE,
-    FIELD_COOKIE,
     FIELD_CONTENT_TYPE,
     FIELD_AUTHORIZATION,
-    FIELD_PROXY_AUTHORIZATION,
-    FIELD_FROM,
-    FIELD_RANGE,
-    FIELD_IF_RANGE,
-    FIELD_REFERER,
-    FIELD_USER_AGENT,
-    FIELD_MAX_FORWARDS,
-    FIELD_IF_MODIFIED_SINCE,
-    FIELD_IF_UNMODIFIED_SINCE,
-    FIELD_DATE,
-    FIELD_CONTENT_LOCATION,
-    FIELD_CONTENT_RANGE,
-    FIELD_CONTENT_ENCODING,
-    FIELD_SEC_WEBSOCKET_KEY,
-    FIELD_SEC_WEBSOCKET_VERSION,
-    FIELD_ORIGIN,
-    FIELD_TRAILER,
-    FIELD_TE,
-    FIELD_SET_COOKIE,
-    FIELD_WWW_AUTHENTICATE,
-    FIELD_CACHE_CONTROL,
-    FIELD_KEEP_ALIVE,
-    FIELD_PROXY_CONNECTION,
-    SCAN_LAST_SEEN = FIELD_ORIGIN,
 };
 
 #define SCAN_IS(literal, field) \
@@ -190,73 +163,16 @@ enum scan_field {
 
 static inline int scan_field_id(const char *name, size_t size) {
     switch (size) {
-    case 2: SCAN_IS("te", FIELD_TE); break;
-    case 4:
-        SCAN_IS("host", FIELD_HOST);
-        SCAN_IS("from", FIELD_FROM);
-        SCAN_IS("date", FIELD_DATE);
-        break;
-    case 5: SCAN_IS("range", FIELD_RANGE); break;
-    case 6:
-        SCAN_IS("cookie", FIELD_COOKIE);
-        SCAN_IS("expect", FIELD_EXPECT);
-        SCAN_IS("origin", FIELD_ORIGIN);
-        break;
-    case 7:
-        SCAN_IS("upgrade", FIELD_UPGRADE);
-        SCAN_IS("referer", FIELD_REFERER);
-        SCAN_IS("trailer", FIELD_TRAILER);
-        break;
-    case 8: SCAN_IS("if-range", FIELD_IF_RANGE); break;
-    case 10:
-        SCAN_IS("connection", FIELD_CONNECTION);
-        SCAN_IS("user-agent", FIELD_USER_AGENT);
-        SCAN_IS("set-cookie", FIELD_SET_COOKIE);
-        SCAN_IS("keep-alive", FIELD_KEEP_ALIVE);
-        break;
-    case 12:
-        SCAN_IS("content-type", FIELD_CONTENT_TYPE);
-        SCAN_IS("max-forwards", FIELD_MAX_FORWARDS);
-        break;
-    case 13:
-        SCAN_IS("authorization", FIELD_AUTHORIZATION);
-        SCAN_IS("content-range", FIELD_CONTENT_RANGE);
-        SCAN_IS("cache-control", FIELD_CACHE_CONTROL);
-        break;
+    case 4: SCAN_IS("host", FIELD_HOST); break;
+    case 6: SCAN_IS("expect", FIELD_EXPECT); break;
+    case 7: SCAN_IS("upgrade", FIELD_UPGRADE); break;
+    case 10: SCAN_IS("connection", FIELD_CONNECTION); break;
+    case 12: SCAN_IS("content-type", FIELD_CONTENT_TYPE); break;
+    case 13: SCAN_IS("authorization", FIELD_AUTHORIZATION); break;
     case 14: SCAN_IS("content-length", FIELD_CONTENT_LENGTH); break;
-    case 16:
-        SCAN_IS("content-location", FIELD_CONTENT_LOCATION);
-        SCAN_IS("content-encoding", FIELD_CONTENT_ENCODING);
-        SCAN_IS("www-authenticate", FIELD_WWW_AUTHENTICATE);
-        SCAN_IS("proxy-connection", FIELD_PROXY_CONNECTION);
-        break;
-    case 17:
-        SCAN_IS("transfer-encoding", FIELD_TRANSFER_ENCODING);
-        SCAN_IS("if-modified-since", FIELD_IF_MODIFIED_SINCE);
-        SCAN_IS("sec-websocket-key", FIELD_SEC_WEBSOCKET_KEY);
-        break;
-    case 19:
-        SCAN_IS("if-unmodified-since", FIELD_IF_UNMODIFIED_SINCE);
-        SCAN_IS("proxy-authorization", FIELD_PROXY_AUTHORIZATION);
-        break;
-    case 21: SCAN_IS("sec-websocket-version", FIELD_SEC_WEBSOCKET_VERSION); break;
+    case 17: SCAN_IS("transfer-encoding", FIELD_TRANSFER_ENCODING); break;
     }
     return FIELD_OTHER;
-}
-
-/* Names beside those above that say what to do with a request, or for whom: too
- * late behind the body they would have been about (RFC 9110 6.5.1). */
-static inline int scan_modifies(const char *name, size_t size) {
-    switch (size) {
-    case 6: return scan_name_is(name, "pragma", 6);
-    case 8: return scan_name_is(name, "if-match", 8);
-    case 9: return scan_name_is(name, "forwarded", 9) || scan_name_is(name, "x-real-ip", 9);
-    case 13: return scan_name_is(name, "if-none-match", 13);
-    case 15: return scan_name_is(name, "x-forwarded-for", 15);
-    case 16: return scan_name_is(name, "x-forwarded-host", 16) || scan_name_is(name, "x-forwarded-port", 16);
-    case 17: return scan_name_is(name, "x-forwarded-proto", 17);
-    }
-    return 0;
 }
 
 #endif

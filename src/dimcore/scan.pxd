@@ -17,29 +17,8 @@ cdef extern from "scan.h" nogil:
         FIELD_CONNECTION
         FIELD_EXPECT
         FIELD_UPGRADE
-        FIELD_COOKIE
         FIELD_CONTENT_TYPE
         FIELD_AUTHORIZATION
-        FIELD_PROXY_AUTHORIZATION
-        FIELD_RANGE
-        FIELD_IF_RANGE
-        FIELD_IF_MODIFIED_SINCE
-        FIELD_IF_UNMODIFIED_SINCE
-        FIELD_MAX_FORWARDS
-        FIELD_DATE
-        FIELD_CONTENT_RANGE
-        FIELD_CONTENT_ENCODING
-        FIELD_SEC_WEBSOCKET_KEY
-        FIELD_SEC_WEBSOCKET_VERSION
-        FIELD_ORIGIN
-        FIELD_TRAILER
-        FIELD_TE
-        FIELD_SET_COOKIE
-        FIELD_WWW_AUTHENTICATE
-        FIELD_CACHE_CONTROL
-        FIELD_KEEP_ALIVE
-        FIELD_PROXY_CONNECTION
-        SCAN_LAST_SEEN
     uint8_t scan_class[256]
     int8_t scan_hex[256]
     void scan_setup()
@@ -50,4 +29,3 @@ cdef extern from "scan.h" nogil:
     bint scan_is_token(const char *data, size_t size)
     bint scan_name_is(const char *name, const char *lower, size_t size)
     int scan_field_id(const char *name, size_t size)
-    bint scan_modifies(const char *name, size_t size)

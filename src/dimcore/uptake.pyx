@@ -39,7 +39,8 @@ cdef class Uptake(Door):
         self.release_request()
         if self.current is None:
             self.open_request()
-        self.tell_method(head)
+        if head.info.method_length:
+            self.current.info.method = head.info.method
         if self.inbox == NULL:
             self.inbox = inbox_new()
         if self.inbox.head == NULL:

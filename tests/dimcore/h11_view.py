@@ -30,7 +30,8 @@ def h11_reads(data: bytes) -> Any:
             elif isinstance(event, h11.EndOfMessage):
                 assert request is not None
                 fields = [(bytes(name), bytes(value)) for name, value in request.headers]
-                return bytes(request.method), bytes(request.target), bytes(request.http_version), fields, body
+                version = min(bytes(request.http_version), b"1.1")  # a later one is read as the latest known
+                return bytes(request.method), bytes(request.target), version, fields, body
             else:
                 return None
     except h11.RemoteProtocolError:

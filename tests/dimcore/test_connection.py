@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,68 @@ def test_the_access_log(serve: Serve) -> None:
     client.rest()
     assert [line[:3] for line in log] == [("/", 200, 5), ("/", 200, 0), ("/nowhere", 404, 10), ("", 400, 26)]
     assert all(taken >= 0 for _, _, _, taken in log[:3])
+
+
+@pytest.mark.parametrize(
+    ("sent", "method", "target", "version", "status"),
+    [
+        (b"GET /a HTTP/1.1\r\nHost: b\r\nno colon\r\n\r\n", "GET", "/a", "1.1", 400),
+        (b"BREW /a?b HTTP/1.1\r\n\r\n", "BREW", "/a?b", "1.1", 400),
+        (b"GET /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "GET", "/a", "1.0", 400),
+        (b"POST /a HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "POST", "/a", "1.1", 501),
+        (b"GET /a HTTP/2.0\r\n", "GET", "/a", "1.1", 505),
+        (b"GET /" + b"a" * 9000, "GET", "", "1.1", 414),
+        (b"GET /a HTTP/1.1\r\nA: " + b"b" * 9000, "GET", "/a", "1.1", 431),
+        (b"GET /a HTTP/1.1\r\nHost: b\r\n", "GET", "/a", "1.1", 400),
+        (b"\0", "", "", "1.1", 400),
+    ],
+)
+@pytest.mark.parametrize("before", [b"", GET])
+def test_a_refused_request_is_logged_with_its_line(
+    serve: Serve, before: bytes, sent: bytes, method: str, target: str, version: str, status: int
+) -> None:
+    log: list[Any] = []
+
+    def note(request: RequestPoint, status: int, *figures: Any) -> None:
+        log.append((request.method, request.raw_target, request.http_version, status))
+
+    rig = serve({"GET /": echo_path}, options={"access_log": note})
+    for pieces in ([before + sent], [before + sent[:9], sent[9:]], [before + sent[:-1], sent[-1:]]):
+        log.clear()
+        client = rig.connect()
+        for piece in pieces:
+            client.send(piece)
+        client.sock.shutdown(socket.SHUT_WR)
+        client.wait_for_end()
+        assert log[-1] == (method, target, version, status)
+        assert len(log) == (2 if before else 1)
+
+
+def test_a_request_that_came_too_late_is_logged_with_its_line(serve: Serve) -> None:
+    log: list[Any] = []
+    rig = serve(
+        {"GET /": echo_path},
+        options={"access_log": lambda request, status, *rest: log.append((request.raw_target, status))},
+        seconds={"head": 0.05},
+    )
+    client = rig.connect()
+    client.send(b"GET /late HTTP/1.1\r\nHo")
+    assert client.answer().status == 408
+    client.wait_for_end()
+    assert log == [("/late", 408)]
+
+
+def test_options_where_nobody_answers_it(serve: Serve) -> None:
+    rig = serve({"GET /a": echo_path, "POST /a": echo_body, "OPTIONS /b": echo_path, "GET /c*": echo_path})
+    client = rig.connect()
+    for path, status, allow in (
+        ("/a", 204, "GET, HEAD, POST, OPTIONS"), ("/b", 200, None), ("/c/d", 204, "GET, HEAD, OPTIONS"),
+        ("/d", 404, None), ("*", 200, "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"),
+    ):  # fmt: skip
+        client.send(get(path, method="OPTIONS"))
+        answer = client.answer()
+        assert (answer.status, dict(answer.fields).get("allow")) == (status, allow)
+        assert ("content-length" in answer) == (status != 204)
 
 
 def test_a_broken_access_log_disturbs_nobody(serve: Serve) -> None:

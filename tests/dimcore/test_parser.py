@@ -122,7 +122,7 @@ STRICTER_THAN_H11 = {
     "chunk_extensions/*": "h11 skips what stands behind a chunk size",
     "chunks/space-after": "h11 skips blanks behind a chunk size",
     "chunks/tab-after": "h11 skips blanks behind a chunk size",
-    "chunks/sixteen-digits": "h11 takes twenty digits",
+    "chunks/seventeen-digits": "h11 takes twenty digits",
     "chunks/overflow*": "h11 takes twenty digits",
     "chunks/last-lf-end": "h11 takes a bare LF for a line end",
     "chunks/last-cr-end": "h11 waits for the rest of a line that has gone wrong",

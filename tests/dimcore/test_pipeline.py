@@ -54,6 +54,8 @@ def test_refusals(manifold: RequestResponseManifold) -> None:
     status, headers, _ = manifold.process_request("PUT", "/echo")
     assert (status, headers["Allow"]) == (405, "POST")
     assert manifold.process_request("BREW", "/api/status")[0] == 405
+    assert manifold.process_request("OPTIONS", "/echo") == (204, {"Allow": "POST, OPTIONS"}, b"")
+    assert manifold.process_request("OPTIONS", "/nowhere")[0] == 404
 
 
 def test_the_stages_a_handler_and_its_keeper_see() -> None:

@@ -43,7 +43,19 @@ class Server:
 
     def __init__(self, child: Start, directory: pathlib.Path) -> None:
         (directory / "shop.py").write_text(APP)
-        words = ("--port", "0", "--workers", "2", "--admin", "127.0.0.1:0", "--api", "--drain", "2", "--log-level", "error")
+        words = (
+            "--port",
+            "0",
+            "--workers",
+            "2",
+            "--admin",
+            "127.0.0.1:0",
+            "--api",
+            "--drain",
+            "2",
+            "--log-level",
+            "error",
+        )
         self.child = child("run", "shop", *words, cwd=directory)
         self.admins: dict[int, Any] = {}
 

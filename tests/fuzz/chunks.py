@@ -14,17 +14,8 @@ from dimcore import BadRequest, ChunkedDecoder, decode_chunked, parse_request
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN, TOKEN, QUOTED)
-SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:%b)*)\r\n" % EXTENSION)
-TRAILERS = re.compile(rb"((?:%b:[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n" % TOKEN)
-
-FORBIDDEN = {
-    b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade", b"cookie",
-    b"content-type", b"authorization", b"proxy-authorization", b"max-forwards", b"content-range",
-    b"content-encoding", b"trailer", b"te", b"set-cookie", b"www-authenticate", b"cache-control", b"keep-alive",
-    b"proxy-connection", b"range", b"if-range", b"if-match", b"if-none-match", b"if-modified-since",
-    b"if-unmodified-since", b"pragma", b"forwarded", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-host",
-    b"x-forwarded-port", b"x-forwarded-proto",
-}  # fmt: skip
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)\r\n" % EXTENSION)
+TRAILERS = re.compile(rb"(?:%b:[\t\x20-\x7e\x80-\xff]*\r\n)*\r\n" % TOKEN)
 
 LINE_BYTES = 1024
 EXTENSION_BYTES = 16 * 1024
@@ -71,8 +62,7 @@ def model(text: bytes, limit: int) -> tuple[bytes, int] | None:
             trailers = TRAILERS.match(text, at)
             if trailers is None or len(trailers[0]) > TRAILER_BYTES:
                 return None
-            names = {line.partition(b":")[0].lower() for line in trailers[1].split(b"\r\n")}
-            return None if names & FORBIDDEN else (body, trailers.end())
+            return body, trailers.end()
         if text[at + size : at + size + 2] != b"\r\n":
             return None
         body += text[at : at + size]

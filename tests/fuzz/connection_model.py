@@ -74,7 +74,7 @@ def read_answers(data: bytes, ended: bool, methods: list[str]) -> tuple[list[Ans
         if answer.status == 101:
             return found, data
         assert "date" in answer.fields
-        if method == "HEAD":
+        if method == "HEAD" or answer.status == 204:
             continue
         length = answer.fields.get("content-length")
         if answer.fields.get("transfer-encoding") == "chunked":
@@ -150,15 +150,17 @@ def agent_in(head: HeadParser) -> str | None:
 
 
 def model(text: bytes, half_closed: bool, asked: list[Asked]) -> list[Expected]:
-    """The answers to a stream of requests; `asked` gets those whose heads are whole."""
+    """The answers to a stream of requests; `asked` gets those whose lines are whole."""
     expected: list[Expected] = []
     while text:
         head = HeadParser()
         try:
             length = head.feed(text)
         except BadRequest as error:
+            asked += line_in(text)
             return [*expected, Expected(method_in(text), error.status, closes=True)]
         if length is None:
+            asked += line_in(text)
             if half_closed:
                 # Empty lines may be taken for the beginning of a request or not.
                 optional = not text.strip(b"\r\n")
@@ -173,6 +175,12 @@ def model(text: bytes, half_closed: bool, asked: list[Asked]) -> list[Expected]:
             return expected
         text = text[used:]
     return expected
+
+
+def line_in(text: bytes) -> list[Asked]:
+    """Of a head that is not whole, or refused: what its request line says, once it has been read."""
+    match = re.match(rb"(?:\r\n){0,4}([!-~]{1,32}) ([\x21\x22\x24-\x7e]+) ", text)
+    return [(match[1].decode(), match[2].decode(), None)] if match else []
 
 
 def method_in(text: bytes) -> str:
@@ -195,8 +203,8 @@ def exchange(head: HeadParser, text: bytes, half_closed: bool) -> tuple[Expected
         # With a body that did not come along it is answered at once, and ends the connection.
         has_body = head.chunked or bool(head.content_length)
         if has_body and (body is None or head.chunked):
-            return Expected(method, 200, 404, 405, 501, closes=True), 0
-        return Expected(method, 200, 404, 405, 501, closes=None if has_body and goes_on else not goes_on), used
+            return Expected(method, 200, 204, 404, 405, 501, closes=True), 0
+        return Expected(method, 200, 204, 404, 405, 501, closes=None if has_body and goes_on else not goes_on), used
     if refusal:
         statuses = {refusal, 400} if path in ECHOES[1:] else {refusal}
         return Expected(method, *statuses, closes=True), 0

@@ -20,7 +20,7 @@ from dimcore.headparser import HeadParser
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 VALUE = rb"[\t\x20-\x7e\x80-\xff]"
-LINE = rb"(?P<method>%b{1,32}) (?P<target>[\x21\x22\x24-\x7e]+) HTTP/1\.(?P<minor>[01])\r\n" % TOKEN
+LINE = rb"(?P<method>%b{1,32}) (?P<target>[\x21\x22\x24-\x7e]+) HTTP/1\.(?P<minor>[0-9])\r\n" % TOKEN
 FIELD = rb"(%b+):(%b*)\r\n" % (TOKEN, VALUE)
 HEAD = re.compile(rb"(?:\r\n){0,4}%b(?P<fields>(?:%b+:%b*\r\n)*)\r\n" % (LINE, TOKEN, VALUE))
 LINES = re.compile(rb"(?:\r\n){0,4}(?:%b(?:%b)*)?" % (LINE, FIELD))
@@ -30,12 +30,7 @@ HOST = re.compile(
 )
 TARGET = re.compile(rb"(?:[Hh][Tt][Tt][Pp][Ss]?://(?P<host>[^/?]*))?(?P<path>(?:/[^?]*)?)(?:\?(?P<query>.*))?")
 
-SINGLETONS = {
-    b"host", b"content-length", b"transfer-encoding", b"expect", b"content-type", b"authorization",
-    b"proxy-authorization", b"from", b"range", b"if-range", b"referer", b"user-agent", b"max-forwards",
-    b"if-modified-since", b"if-unmodified-since", b"date", b"content-location", b"content-range",
-    b"sec-websocket-key", b"sec-websocket-version", b"origin",
-}  # fmt: skip
+SINGLETONS = {b"host", b"content-length", b"transfer-encoding", b"expect", b"content-type", b"authorization"}
 STATUSES = {400, 413, 414, 417, 431, 501, 505}
 
 USUAL = {"request_line": 8192, "head": 32768, "field": 8192, "fields": 100}
@@ -93,7 +88,7 @@ def model(text: bytes, limits: dict[str, int]) -> Any:
     match = HEAD.match(text)
     if match is None or match.end() > limits["head"]:
         return None
-    method, target, minor = match["method"], match["target"], int(match["minor"])
+    method, target, minor = match["method"], match["target"], min(1, int(match["minor"]))
     rows = FIELDS.findall(match["fields"])
     if (
         match.start("fields") - 2 - match.start("method") > limits["request_line"]

@@ -110,6 +110,8 @@ def range_applies(headers: Headers, etag: str, modified: int, now: float) -> boo
     value = headers.get("if-range")
     if value is None:
         return True
+    if len(headers.getall("if-range")) > 1:  # nobody knows which one is meant: the whole file is always right
+        return False
     if value.startswith(('"', "W/")):
         return value == etag  # strong comparison: a weak tag never equals
     # A date is a strong validator only once its second is over (8.8.2.2), and must then be the very same.

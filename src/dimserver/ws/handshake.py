@@ -1,7 +1,6 @@
 """The opening handshake of a WebSocket (RFC 6455 4.2): what a request must be, and what accepts it.
 
-The parser has seen to the rest already: `Upgrade` counts in a GET of HTTP/1.1
-alone, and each of the fields used here is given once at most.
+The parser has seen to the rest already: `Upgrade` counts in HTTP/1.1 alone.
 """
 
 from __future__ import annotations
@@ -51,9 +50,13 @@ def check_handshake(request: RequestPoint) -> str:
     """The value of Sec-WebSocket-Accept for a request that `is_websocket`.
 
     Raises:
-        HandshakeRefused: another version, or a key that is not 16 bytes in base64.
+        HandshakeRefused: another version, a key that is not 16 bytes in base64, or two of either.
     """
     headers = request.headers
+    # Each is given once (RFC 6455 11.3.1 and 11.3.5).
+    for name in ("sec-websocket-version", "sec-websocket-key"):
+        if len(headers.getall(name)) > 1:
+            raise HandshakeRefused(f"{name} is repeated")
     if headers.get("sec-websocket-version") != VERSION:
         raise HandshakeRefused("the version of WebSocket spoken here is 13", 426, {
             "Sec-WebSocket-Version": VERSION, "Upgrade": "websocket", "Connection": "Upgrade",

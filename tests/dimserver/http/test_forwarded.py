@@ -217,7 +217,12 @@ def test_a_request(serve: Callable[..., Any], tmp_path: pathlib.Path) -> None:
     told = json.loads(wire.get("/", *fields, "X-Request-Id: abc").answer()[2])
     assert told == {"client": CLIENT, "scheme": "https", "host": "example.com", "id": "abc", "found": True}
     plain = json.loads(wire.get("/").answer()[2])  # the same object serves it, and has forgotten
-    assert (plain["client"], plain["scheme"], plain["host"], plain["found"]) == ("127.0.0.1", "http", "localhost", False)
+    assert (plain["client"], plain["scheme"], plain["host"], plain["found"]) == (
+        "127.0.0.1",
+        "http",
+        "localhost",
+        False,
+    )
     wire.get("/", "X-Forwarded-For: unknown").answer()
     server.stop()
     first, second, third = map(json.loads, log.read_text().splitlines())

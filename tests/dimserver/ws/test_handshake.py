@@ -54,6 +54,13 @@ def test_other_versions(line: str) -> None:
     assert caught.value.headers == {"Sec-WebSocket-Version": "13", "Upgrade": "websocket", "Connection": "Upgrade"}
 
 
+@pytest.mark.parametrize("line", [f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13"])
+def test_a_field_that_is_repeated(line: str) -> None:
+    with pytest.raises(HandshakeRefused, match="is repeated") as caught:
+        check_handshake(ask(line, line))
+    assert caught.value.status == 400
+
+
 @pytest.mark.parametrize(
     "key", ["", "dGhlIHNhbXBsZQ==", "dGhlIHNhbXBsZSBub25jZQ", "!Ghl IHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZXM="]
 )
