@@ -278,7 +278,7 @@ def test_who_keeps_the_rate_is_never_ended(serve: Serve) -> None:
 def test_an_answer_nobody_reads_is_cut_for_others(serve: Serve) -> None:
     rig = serve({"GET /": lambda request: bytes(10 * MIB), "POST /": echo}, memory=20 * MIB)
     fast(rig)
-    lazy = [rig.connect(receive_buffer=4096).put(GET) for _ in range(2)]
+    lazy = [rig.connect(receive_buffer=256 * KIB).put(GET) for _ in range(2)]
     rig.turn_for(SOON * 3)
     for _ in range(4):
         client = rig.connect()
