@@ -173,8 +173,8 @@ def measure(kind: str, count: int, options: list[str]) -> None:
             memory, spool = budgets["memory"], budgets["spool"]
             print(
                 f"{kind:10} {count:6} connections in {seconds:5.1f} s: {grown / MIB:7.1f} MiB more; budget used "
-                f"{memory['used'] / MIB:.1f}, peak {memory['peak'] / MIB:.1f} of {memory['limit'] / MIB:.0f} MiB, spool "
-                f"{spool['used'] / MIB:.1f} MiB; ended {memory['ended'] + spool['ended']}, "
+                f"{memory['used'] / MIB:.1f}, peak {memory['peak'] / MIB:.1f} of {memory['limit'] / MIB:.0f} MiB, "
+                f"spool {spool['used'] / MIB:.1f} MiB; ended {memory['ended'] + spool['ended']}, "
                 f"refused {memory['refused'] + spool['refused']}; honest: {uploads} of {HONEST} uploads, "
                 f"{gets} of {HONEST} GETs",
                 flush=True,
