@@ -113,9 +113,9 @@ def attack(port: int, count: int, data: bytes) -> tuple[list[socket.socket], flo
             break
         for key, _ in ready:
             try:
-                sock = key.fileobj
-                assert isinstance(sock, socket.socket)
-                key.data[0] += sock.send(view[key.data[0] : key.data[0] + 256 * KIB])
+                peer = key.fileobj
+                assert isinstance(peer, socket.socket)
+                key.data[0] += peer.send(view[key.data[0] : key.data[0] + 256 * KIB])
             except BlockingIOError:
                 continue
             except OSError:
