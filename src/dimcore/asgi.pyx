@@ -15,14 +15,13 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint16_t, uint32_t
 
-from dimcore.asgianswer cimport COMPLETE, EXPECTS_BODY, EXPECTS_START, EXPECTS_TRAILERS
+from dimcore.asgianswer cimport COMPLETE, EXPECTS_BODY, EXPECTS_START, EXPECTS_TRAILERS, SWALLOWS
 from dimcore.asgiwait cimport RECEIVES, make_wait
 from dimcore.channel cimport BUSY, GONE, HALTED, PEER_DONE, READABLE
 from dimcore.core cimport Core
 from dimcore.errand cimport Errand, Runner
 from dimcore.intake cimport make_intake
-from dimcore.parser cimport EXPECT_CONTINUE, FAULT_COUNT, UPGRADE, fault_status, fault_text
-from dimcore.states cimport HANDLER_DONE, HANDLER_FOUND
+from dimcore.parser cimport EXPECT_CONTINUE, UPGRADE
 
 from dimcore.errors import ClientLeft, UsageError
 
@@ -34,7 +33,6 @@ cdef extern from "Python.h":
 cdef str NO_LOOP = "this worker runs no asyncio loop: set loop to asyncio or uvloop"
 # Exceptions of frameworks that say nothing but that the client has left; by name, since none of them is imported here.
 cdef set LEAVING = {"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect", "CancelledError"}
-cdef dict FAULTS = {fault_text(_number).decode(): fault_status(_number) for _number in range(1, FAULT_COUNT)}
 
 
 cdef object coroutine_mark():
@@ -324,7 +322,6 @@ cdef class AsgiHttp(AsgiAnswer):
         cdef Connection at = self.connection
         cdef Intake intake = self.intake
         cdef Core core
-        cdef int peers_fault = 0
         cdef bint entered
         self.intake = None
         if error is None and result is not None:
@@ -332,6 +329,8 @@ cdef class AsgiHttp(AsgiAnswer):
         if at is None or at.flags & GONE:
             if error is None or self.excuses(error):
                 return 0
+            if intake is not None and intake.error and self.state != COMPLETE and self.state != SWALLOWS:
+                return 0     # what comes of a body that was refused, or whose client left, is no fault of the app's
             if not isinstance(error, ClientLeft):
                 self.core.tell("an ASGI app failed behind its answer", None, error)
             return 0
@@ -355,25 +354,18 @@ cdef class AsgiHttp(AsgiAnswer):
                 at.cut_short(error)
                 return 0
             at.flags &= ~<uint16_t> BUSY
-            if intake is not None and intake.error:
-                peers_fault = FAULTS.get(intake.error, 400)
             if error is None:
                 error = RuntimeError("ASGI callable returned without starting response.")
-                if self.peer_left and not peers_fault:   # it saw that the peer left, and has nothing to say
+                if self.peer_left:       # it saw that the peer left, and has nothing to say
                     self.let_go(COMPLETE)
                     at.drop()
                     return 0
-            elif self.excuses(error) and not peers_fault:
+            elif self.excuses(error):
                 self.let_go(COMPLETE)
                 at.drop()
                 return 0
             self.let_go(COMPLETE)
-            if peers_fault:
-                core.requests.step(at.current, HANDLER_FOUND, core.now_ns)
-                core.requests.step(at.current, HANDLER_DONE, core.now_ns)
-                at.answer_with(peers_fault, {"Content-Type": "text/plain; charset=utf-8"}, f"{intake.error}\n".encode())
-            else:
-                at.answer(None, error)
+            at.answer(None, error)
             at.flush()
             if entered:
                 at.go_on()

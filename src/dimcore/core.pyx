@@ -146,8 +146,8 @@ cdef class Core:
             open_spool: called without arguments; returns the descriptor of an empty
                 temporary file for a large body.  The system's temporary directory
                 when None.
-            open_stream: called with ``(connection)`` when the body of a blocking
-                handler's request is large; returns an object with ``feed(bytes)``,
+            open_stream: called with ``(connection)`` when a blocking handler is to take
+                its body as it arrives; returns an object with ``feed(bytes)``,
                 ``end(error text)``, ``read()`` and iteration, whose backpressure is
                 ``connection.pause_body`` and ``connection.resume_body``.  Where
                 ``connection.body_paused`` is true at the start, nothing comes before the latter.
@@ -203,7 +203,7 @@ cdef class Core:
                 0 for any number.  The admin pool and Unix sockets are not counted, nor
                 are connections that came in before there was a limit.
             body_memory: bytes of a body held in memory; a larger one goes to a file, or
-                to its handler as it comes.
+                as it comes to a handler whose route is `streaming`.
             max_body, request_line, head, field: bytes; a head has at most 65,535.
             fields: header fields, at most 100.
             body_rate, send_rate: bytes a second that must move in each grace period.

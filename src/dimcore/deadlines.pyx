@@ -158,8 +158,8 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
         connection = <Connection> request.connection
         if connection.current is not request or request.layer != stage or request.entered_ns > before_ns:
             continue
-        # A handler on a thread may read on while it answers.  Then it is the peer it waits for, as long as it keeps up.
-        reads_on = stage == RESPONSE_READY and request.reader is not None and request.route.blocking
+        # A handler may read on while it answers.  Then it is the peer it waits for, as long as it keeps up.
+        reads_on = stage == RESPONSE_READY and request.reader is not None
         lags = connection.flags & HALTED != 0
         if stage == PARSED and lags or stage == RESPONSE_READY and connection.waits_for_source() and (
             lags or not reads_on

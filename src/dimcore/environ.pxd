@@ -16,4 +16,5 @@ cdef class EnvironMaker:
     cdef int set_path(self, dict environ, RequestPoint request) except -1
     cdef int set_peer(self, dict environ, RequestPoint request) except -1
     cdef int set_host(self, RequestPoint request) except -1
-    cdef int set_fields(self, dict environ, RequestPoint request) except -1
+    cdef bint set_length(self, dict environ, RequestPoint request) except -1
+    cdef int set_fields(self, dict environ, RequestPoint request, bint decoded) except -1

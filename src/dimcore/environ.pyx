@@ -16,10 +16,11 @@ from libc.string cimport memcmp, memcpy
 
 from dimcore.channel cimport Channel
 from dimcore.limits cimport GET, OTHER
-from dimcore.parser cimport ABSOLUTE_FORM, ESCAPED_PATH, Field
+from dimcore.parser cimport ABSOLUTE_FORM, CHUNKED, ESCAPED_PATH, Field
 from dimcore.percent cimport percent_decode
 from dimcore.request cimport RequestPoint
 from dimcore.scan cimport scan_name_is, scan_setup
+from dimcore.spool cimport Spool
 from dimcore.stream cimport peer_address
 from dimcore.wsgiinput cimport Input, input_of
 
@@ -174,8 +175,21 @@ cdef class EnvironMaker:
             PyDict_SetItem(environ, SERVER_PROTOCOL, "HTTP/1.0")
         if request.body_at != NULL or request._body is not None or request._source is not None:
             PyDict_SetItem(environ, INPUT, input_of(request))
-        self.set_fields(environ, request)
+        self.set_fields(environ, request, request.info.flags & CHUNKED and self.set_length(environ, request))
         return environ
+
+    cdef bint set_length(self, dict environ, RequestPoint request) except -1:
+        """The length of a body that came in chunks and is here; False where it is not, and nobody knows it yet.
+
+        As RFC 3875 4.1.2 and 4.2 have it: the coding is off, so the length is given and Transfer-Encoding is not.
+        Apps that read no more than CONTENT_LENGTH says, Django for one, would take the body for empty."""
+        if type(request._source) is Spool:
+            environ[CONTENT_LENGTH] = str((<Spool> request._source).size)
+        elif request._source is None and request.body_missing == 0:
+            environ[CONTENT_LENGTH] = str(len(request.body))
+        else:
+            return False
+        return True
 
     cdef int set_path(self, dict environ, RequestPoint request) except -1:
         cdef char small[SCRATCH]
@@ -261,8 +275,8 @@ cdef class EnvironMaker:
             del self.base[HTTP_HOST]
         return 0
 
-    cdef int set_fields(self, dict environ, RequestPoint request) except -1:
-        """A variable for each field.
+    cdef int set_fields(self, dict environ, RequestPoint request, bint decoded) except -1:
+        """A variable for each field; but for Transfer-Encoding where its coding is off the body.
 
         A name with an underscore would be the same variable as one with a hyphen, and might spoof what a proxy
         has checked or set: such fields are left out, as nginx does.
@@ -284,6 +298,8 @@ cdef class EnvironMaker:
                 # Read already, but where a request made by hand has none laid out.
                 if request.info.host_length or request.info.flags & ABSOLUTE_FORM:
                     continue
+            if decoded and size == 17 and scan_name_is(name, b"transfer-encoding", 17):
+                continue
             if size == 12 and scan_name_is(name, b"content-type", 12):
                 key = CONTENT_TYPE
             elif size == 14 and scan_name_is(name, b"content-length", 14):

@@ -8,6 +8,7 @@ cdef class Leaving(Exchange):
     cdef int settle(self) except -1
     cdef int finish(self) except -1
     cdef bint has_more(self) noexcept
+    cdef int refuse_body(self, int fault) except -1
     cdef void fail(self, object error) noexcept
     cdef void timed_out(self) noexcept
     cdef int refuse_rest(self, int fault) except -1

@@ -13,8 +13,8 @@ cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from dimcore.channel cimport (
-    AT_DOOR, BUSY, CHARGED, CLOSE, COUNTED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, UNFRAMED, UNREAD,
-    UPGRADED, WORKING,
+    AT_DOOR, BUSY, CHARGED, CLOSE, COUNTED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING,
+    UNFRAMED, UNREAD, UPGRADED, WORKING,
 )
 from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core, detach_request
@@ -75,6 +75,26 @@ cdef class Leaving(Exchange):
 
     # --- by a fault, or at a time limit ---------------------------------------------------------
 
+    cdef int refuse_body(self, int fault) except -1:
+        """Take no more of a body whose handler runs already: it is malformed, too long, too slow or cut off.
+
+        The client gets the server's own answer, the same as where no handler has begun.  What the handler returns or
+        raises from here on goes nowhere, as after its client has left.  An answer that has begun is cut instead."""
+        cdef RequestPoint request = self.current
+        cdef bytes text = fault_text(fault)
+        self.end_body(text)
+        self.tell_peer_done()
+        if self.flags & GONE:
+            return 0
+        if self.flags & HAS_ANSWER:
+            self.drop()
+            return 0
+        self.flags &= ~<uint16_t> BUSY
+        self.refuse(fault_status(fault), text, None)
+        release_handler(request)
+        self.flush()
+        return self.settle()
+
     cdef void fail(self, object error) noexcept:
         # A fault of ours (or no memory): this connection ends, no other notices.
         cdef RequestPoint request = self.current
@@ -95,6 +115,8 @@ cdef class Leaving(Exchange):
                     if self.outbox is not None and self.outbox.pending:
                         self.site.transport.abort(self.fd)
                     self.drop()
+            elif self.current is not None and self.current.reader is not None and self.flags & (BUSY | STREAMING):
+                self.refuse_body(FAULT_TIMEOUT)
             elif self.current is None or self.flags & (BUSY | CLOSE | HAS_ANSWER):
                 if self.outbox is not None and self.outbox.pending:
                     # Else the kernel keeps what is not read, and the peer never learns of it.
@@ -174,11 +196,7 @@ cdef class Leaving(Exchange):
                 core.tell("the stream of a request body failed", request, error)
             request.reader = None
             self.current = None
-            coroutine, request.coroutine = request.coroutine, None   # see `release_request`
-            if type(coroutine) is Errand:
-                (<Errand> coroutine).cancel()
-            elif isinstance(coroutine, Conversation):
-                (<Conversation> coroutine).gone()
+            release_handler(request)
             core.requests.leave(request)
             detach_request(request)      # it may be kept, and its bytes may lie in the inbox
             if self.flags & HAS_ANSWER and core.access_log is not None:
@@ -221,3 +239,12 @@ cdef class Leaving(Exchange):
             detach_request(self.current)
         inbox_free(self.inbox)
         self.inbox = NULL
+
+
+cdef void release_handler(RequestPoint request) noexcept:
+    """Nobody waits for the answer any more: a coroutine is cancelled, an ASGI app told."""
+    coroutine, request.coroutine = request.coroutine, None   # see `release_request`
+    if type(coroutine) is Errand:
+        (<Errand> coroutine).cancel()
+    elif isinstance(coroutine, Conversation):
+        (<Conversation> coroutine).gone()

@@ -114,10 +114,9 @@ cdef class Reading(Uptake):
         and from whatever is sent."""
         self.flags |= PEER_DONE
         if self.flags & (BUSY | STREAMING):
-            self.move(MOVED_BYTES)
             if self.current.reader is not None:
-                self.flags |= CLOSE      # what the rest of the body would have been, nobody knows
-            self.end_body(fault_text(FAULT_CUT))
+                return self.refuse_body(FAULT_CUT)
+            self.move(MOVED_BYTES)
             self.tell_peer_done()
             if isinstance(self.current.coroutine, Conversation):
                 (<Conversation> self.current.coroutine).peer_done()

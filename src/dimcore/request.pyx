@@ -362,10 +362,9 @@ cdef class RequestPoint(HeadPoint):
     def stream(self):
         """The body in pieces of `bytes`, for `for` and, in a coroutine, `async for`.
 
-        A body that is larger than what is held in memory is handed on as it arrives
-        to a handler on a thread, which waits for each piece, and read from a
-        temporary file by any other.  To a handler registered with ``stream=True`` any
-        body is handed on as it arrives.  While the handler lags, the socket is not read.
+        A body that is larger than what is held in memory is read from a temporary file.
+        To a handler registered with ``stream=True`` any body is handed on as it arrives:
+        it waits for each piece, and while it lags, the socket is not read.
 
         Raises:
             BadRequest: while iterating, when the peer leaves or breaks the framing.

@@ -135,9 +135,8 @@ cdef class Uptake(Door):
             self.refuse(503, b"there is no room for the request body", RETRY)
             return size
         if result == BODY_FAILED:
-            if reader.sink is not None:      # the handler has begun: it learns that the rest will not come
-                self.flags |= CLOSE | LINGER
-                self.end_body(fault_text(reader.body.fault))
+            if reader.sink is not None:      # the handler has begun
+                self.refuse_body(reader.body.fault)
             else:
                 self.refuse(fault_status(reader.body.fault), fault_text(reader.body.fault), None)
             return size
@@ -152,11 +151,14 @@ cdef class Uptake(Door):
         return used
 
     cdef int divert(self, BodyReader reader) except -1:
-        """More than is to be held in memory: to the handler, if it has a thread to wait on, else to a file."""
+        """More than is to be held in memory: to the handler, if it asked for that and can wait, else to a file.
+
+        A handler that did not ask gets the whole body, on a thread too: a client that sends slowly then holds no
+        thread, however many such clients there are."""
         cdef Core core = self.site.core
         if reader.sink is not None or reader.spool is not None:
             return 0
-        if not self.current.route.blocking and (not self.current.route.streaming or core.runner is None):
+        if not self.current.route.streaming or not self.current.route.blocking and core.runner is None:
             self.call_for_body()
             return reader.spill(Spool(core.open_spool()))
         if self.current.info.flags & EXPECT_CONTINUE:

@@ -218,3 +218,43 @@ def test_what_a_trusted_proxy_says(serve: Serve) -> None:
     rig.connect().ask()
     assert [(each["REMOTE_ADDR"], each["wsgi.url_scheme"]) for each in found] == [("9.9.9.9", "https"), ("", "http")]
     assert not any("REMOTE_PORT" in each for each in found)  # a proxy's: of no use with its client's address
+
+
+@pytest.mark.parametrize("chunks", [b"0\r\n\r\n", b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"])
+def test_a_body_in_chunks_that_is_here_has_a_length(chunks: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    environ = make(head + chunks)
+    body = environ["wsgi.input"].read()
+    assert environ["CONTENT_LENGTH"] == str(len(body))
+    assert "HTTP_TRANSFER_ENCODING" not in environ
+
+
+@pytest.mark.parametrize("memory", [3, 1000])
+def test_and_one_in_a_temporary_file(serve: Serve, memory: int) -> None:
+    maker = EnvironMaker({})
+
+    def handler(request: RequestPoint) -> bytes:
+        environ = maker(request)
+        assert "HTTP_TRANSFER_ENCODING" not in environ
+        return f"{environ['CONTENT_LENGTH']} {environ['wsgi.input'].read().decode()}".encode()
+
+    client = serve({"POST /": handler}, body_memory=memory).connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: h\r\ntransfer-encoding: Chunked\r\n\r\n8\r\nabcdefgh\r\n")
+    client.send(b"2\r\nij\r\n0\r\n\r\n")
+    assert client.answer().body == b"10 abcdefghij"
+
+
+def test_the_length_of_one_that_still_arrives_is_not_known(serve: Serve) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Stream:
+        def feed(self, piece: bytes) -> None: ...
+        def end(self, error: str) -> None: ...
+
+    rig = serve({}, options={"open_stream": lambda connection: Stream()})
+    rig.router.add("POST", "/", lambda request: seen.append(EnvironMaker({})(request)), blocking=True).streaming = 1
+    client = rig.connect().send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    rig.run_job()
+    assert "CONTENT_LENGTH" not in seen[0]
+    assert seen[0]["HTTP_TRANSFER_ENCODING"] == "chunked"
+    client.sock.close()

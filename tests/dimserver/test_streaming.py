@@ -30,7 +30,7 @@ import time
 from dimserver import App
 app = App()
 
-@app.post("/slow", blocking=True)
+@app.post("/slow", blocking=True, stream=True)
 def slow(request):
     size = 0
     for piece in request.stream():
@@ -190,7 +190,7 @@ def test_the_socket_is_not_read_while_the_handler_lags(serve: Serve) -> None:
     gate = threading.Event()
     app = App()
 
-    @app.post("/", blocking=True)
+    @app.post("/", blocking=True, stream=True)
     def handler(request: Any) -> str:
         stream = request.stream()
         size = len(next(stream))
@@ -230,7 +230,7 @@ def test_a_client_that_leaves_in_mid_upload(serve: Serve, how: str) -> None:
     begun = threading.Event()
     app = App()
 
-    @app.post("/", blocking=True)
+    @app.post("/", blocking=True, stream=True)
     def handler(request: Any) -> str:
         begun.set()
         size = 0
@@ -274,7 +274,7 @@ def test_chunks_broken_in_the_middle(serve: Serve, blocking: bool) -> None:
 
 def test_an_answer_before_the_body_is_read(serve: Serve) -> None:
     app = App()
-    app.post("/", blocking=True)(lambda request: (413, None, "too much"))
+    app.post("/", blocking=True, stream=True)(lambda request: (413, None, "too much"))
     wire = serve(app, limit_body=1 << 30).connect()
     wire.send(post("/", 512 * MIB) + b"x" * 2 * MIB)
     status, headers, body = wire.answer()
@@ -288,7 +288,7 @@ def test_a_stream_on_a_thread_that_answers_while_its_body_still_comes(serve: Ser
     ended = threading.Event()
     app = App()
 
-    @app.post("/", blocking=True)
+    @app.post("/", blocking=True, stream=True)
     def handler(request: Any) -> Iterator[bytes]:
         try:
             for piece in request.stream():
@@ -383,7 +383,7 @@ def test_a_body_by_drops_is_closed(serve: Serve, blocking: bool) -> None:
     seen: list[Any] = []
     app = App()
 
-    @app.post("/", blocking=blocking)
+    @app.post("/", blocking=blocking, stream=blocking)
     def handler(request: Any) -> str:
         try:
             return str(len(request.body))

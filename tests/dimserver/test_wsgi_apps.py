@@ -150,7 +150,7 @@ def test_a_body_in_chunks(run: Any, threads: int, size: int) -> None:
             piece = b"x" * min(64 * KIB, size - at)
             wire.send(b"%x\r\n%b\r\n" % (len(piece), piece))
         assert wire.send(b"0\r\n\r\n").answer()[2] == str(size).encode()
-    assert sizes == [None, None]
+    assert sizes == [str(size), str(size)]  # here before the app is called, so the length is known
 
 
 @both
@@ -206,6 +206,24 @@ def test_a_slow_client_holds_no_thread(run: Any) -> None:
     assert slow.send(b"67890").answer()[2] == b"<1234567890>"
 
 
+@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 5242880", "Content-Length: 900"])
+def test_a_hundred_slow_uploads_hold_no_thread(run: Any, framing: str) -> None:
+    """In chunks, larger than what is held in memory, and small; some of them are in a temporary file by then."""
+    server = run(whole, 2, body_memory=4 * KIB, drain=0.5)
+    piece = b"x" * (8 * KIB if "900" not in framing else 300)
+    if "chunked" in framing:
+        piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+    slow = [server.connect() for _ in range(100)]
+    for number, wire in enumerate(slow):
+        wire.send(f"POST / HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n".encode() + (piece if number % 2 else piece[:5]))
+    with server.connect() as other:
+        for _ in range(20):
+            assert other.get().answer()[2] == b"<>"
+    assert server.worker._threads.in_flight == 0
+    for wire in slow:
+        wire.close()
+
+
 def test_the_client_is_asked_for_its_body_when_the_app_reads(run: Any) -> None:
     reading = threading.Event()
 
@@ -218,7 +236,7 @@ def test_the_client_is_asked_for_its_body_when_the_app_reads(run: Any) -> None:
         start("200 OK", PLAIN)
         return [body]
 
-    server = run(app, 2)
+    server = run(app, 2, stream_bodies=True)
     head = "POST /{} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     wire = server.connect().send(head.format("read").encode())
     wire.sock.settimeout(0.2)
@@ -233,8 +251,9 @@ def test_the_client_is_asked_for_its_body_when_the_app_reads(run: Any) -> None:
     assert (status, headers["connection"], body) == (200, "close", b"unread")
 
 
-def test_on_the_loop_it_is_asked_at_once(run: Any) -> None:
-    wire = run(whole, 0).connect()
+@both
+def test_else_it_is_asked_at_once(run: Any, threads: int) -> None:
+    wire = run(whole, threads).connect()
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
     assert wire.answer()[0] == 100
     assert wire.send(b"body").answer()[2] == b"<body>"
@@ -251,7 +270,7 @@ def test_an_app_that_lags_behind_a_large_body(run: Any) -> None:
         start("200 OK", PLAIN)
         return [str(sum(taken)).encode()]
 
-    wire = run(app, 1, limit_body=64 * MIB, body_memory=64 * KIB).connect()
+    wire = run(app, 1, limit_body=64 * MIB, body_memory=64 * KIB, stream_bodies=True).connect()
     wire.sock.setblocking(False)
     wire.sock.send(f"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {50 * MIB}\r\n\r\n".encode())
     sent = 0
@@ -310,7 +329,7 @@ def large(size: int, *fields: str, method: str = "POST") -> bytes:
 
 @pytest.mark.parametrize("app", [echo, echo_by_write])
 def test_an_app_on_a_thread_answers_while_it_reads(run: Any, app: Any) -> None:
-    server = run(app, 2, body_memory=4 * KIB)
+    server = run(app, 2, body_memory=4 * KIB, stream_bodies=True)
     wire = server.connect().send(large(3 * MIB) + b"a" * MIB)
     status, headers, _ = wire.answer()
     assert (status, headers["connection"]) == (200, "close")
@@ -326,7 +345,7 @@ def test_an_app_on_a_thread_answers_while_it_reads(run: Any, app: Any) -> None:
 
 
 def test_and_a_body_in_chunks(run: Any) -> None:
-    wire = run(echo, 2).connect()
+    wire = run(echo, 2, stream_bodies=True).connect()
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
     assert wire.answer()[0] == 200
     while b"ONE" not in wire.left:
@@ -352,7 +371,7 @@ def test_an_answer_without_the_body_having_been_read(run: Any, threads: int) -> 
         yield b"too "
         yield b"much"
 
-    server = run(app, threads, body_memory=64 * KIB)
+    server = run(app, threads, body_memory=64 * KIB, stream_bodies=True)
     wire = server.connect().send(large(8 * MIB) + b"x" * 8 * MIB)
     assert (wire.answer()[0], body_of(wire)) == (413, b"too much")
     if threads:
@@ -372,7 +391,7 @@ def test_a_client_that_waits_to_be_asked_is_not_asked_any_more(run: Any) -> None
             seen.append(str(error))
         yield b" really"
 
-    wire = run(app, 2).connect().send(large(2 * MIB, "Expect: 100-continue"))
+    wire = run(app, 2, stream_bodies=True).connect().send(large(2 * MIB, "Expect: 100-continue"))
     status, headers, _ = wire.answer()
     assert (status, headers["connection"], body_of(wire)) == (401, "close", b"who? really")
     assert seen == ["the answer was given before the request was complete"]
@@ -390,7 +409,8 @@ def test_an_answer_without_a_body_reads_nothing_on(run: Any, method: str, status
         finally:
             closed.set()
 
-    wire = run(app, 2, body_memory=4 * KIB).connect().send(large(MIB, method=method) + b"x" * 100 * KIB)
+    server = run(app, 2, body_memory=4 * KIB, stream_bodies=True)
+    wire = server.connect().send(large(MIB, method=method) + b"x" * 100 * KIB)
     while b"\r\n\r\n" not in wire.left:
         wire._more()
     head, _, rest = bytes(wire.left).partition(b"\r\n\r\n")
@@ -413,7 +433,8 @@ def test_a_client_that_leaves_while_its_body_is_echoed(run: Any) -> None:
         finally:
             ended.set()
 
-    wire = run(app, 1, body_memory=4 * KIB).connect().send(large(MIB) + b"x" * 100 * KIB)
+    server = run(app, 1, body_memory=4 * KIB, stream_bodies=True)
+    wire = server.connect().send(large(MIB) + b"x" * 100 * KIB)
     assert wire.answer()[0] == 200
     wire.sock.close()
     assert ended.wait(10)
@@ -429,14 +450,16 @@ def test_a_client_that_stops_sending_holds_no_thread(run: Any) -> None:
         finally:
             ended.set()
 
-    wire = run(app, 1, body_memory=4 * KIB, rate_grace=0.3).connect().send(large(MIB) + b"x" * 100 * KIB)
+    server = run(app, 1, body_memory=4 * KIB, rate_grace=0.3, stream_bodies=True)
+    wire = server.connect().send(large(MIB) + b"x" * 100 * KIB)
     assert wire.answer()[0] == 200
     assert ended.wait(10)
     assert not rest_of(wire).endswith(b"0\r\n\r\n")
 
 
 def test_a_client_that_keeps_sending_is_not_cut_off(run: Any) -> None:
-    wire = run(echo, 1, body_memory=4 * KIB, rate_grace=0.2).connect().send(large(50 * KIB) + b"x" * 10 * KIB)
+    server = run(echo, 1, body_memory=4 * KIB, rate_grace=0.2, stream_bodies=True)
+    wire = server.connect().send(large(50 * KIB) + b"x" * 10 * KIB)
     assert wire.answer()[0] == 200
     for _ in range(40):
         time.sleep(0.025)
@@ -572,7 +595,7 @@ def test_the_client_leaves_while_it_asks(run: Any, threads: int) -> None:
         start("200 OK", PLAIN)
         return [b"x"]
 
-    server = run(app, threads, body_memory=1024)
+    server = run(app, threads, body_memory=1024, stream_bodies=True)
     server.connect().send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 5000).close()
     if threads:
         until(lambda: calls)

@@ -73,7 +73,7 @@ class Faulted:
         app.get("/stream/thread", blocking=True)(self._stream)
         app.get("/wait", blocking=True)(self._wait)
         app.post("/body")(lambda request: str(len(request.body)))
-        app.post("/body/thread", blocking=True)(self._read)
+        app.post("/body/thread", blocking=True, stream=True)(self._read)
         return app
 
     def _opened(self) -> FileBody:

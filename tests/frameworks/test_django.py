@@ -57,6 +57,13 @@ def token(page: str) -> str:
     return found[1]
 
 
+@pytest.mark.parametrize("size", [10, 700_000])
+def test_a_body_in_chunks(django: Any, size: int) -> None:
+    """Under WSGI Django reads no more than CONTENT_LENGTH says."""
+    answer = django.client.post("/raw", content=iter([b"x" * size, b"y" * size])).json()
+    assert answer["size"] == 2 * size
+
+
 def test_the_admin_is_for_those_who_logged_in(django: Any) -> None:
     answer = django.client.get("/admin/")
     assert (answer.status_code, answer.headers["location"]) == (302, "/admin/login/?next=/admin/")

@@ -79,7 +79,7 @@ LIMITS: tuple[Setting, ...] = (
     ),
     Setting(
         SIZES, "body-memory", Size(0, 1 * GiB), 1 * MiB,
-        "A larger body is handed to a handler on a thread as it comes, and kept in a file for any other.",
+        "A larger body is kept in a temporary file, or handed on as it arrives to a handler that asked for that.",
         "Forms and JSON fit, so that few requests touch a disk; a thousand uploads at once take 1 GiB.",
     ),
     Setting(

@@ -96,6 +96,11 @@ SERVING: tuple[Setting, ...] = (
         "Off: frameworks use it wherever it is offered, and middleware that does not know it fails or is skipped.",
     ),
     Setting(
+        APP, "stream-bodies", Flag(), False,
+        "Call a WSGI app on a thread before a large or chunked body is there, and hand the body on as it arrives.",
+        "Off: the body is received first, in memory and then in a file, so that slow uploads hold no threads.",
+    ),
+    Setting(
         APP, "static", Path("DIR"), None,
         "Serve the files of this directory to GET and HEAD.",
         "Off: no file is published by accident.",

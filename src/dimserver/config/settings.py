@@ -113,6 +113,7 @@ class Settings:
     root_path: str
     lifespan: str
     asgi_pathsend: bool
+    stream_bodies: bool
     static: str | None
     static_charset: str | None
     api: bool

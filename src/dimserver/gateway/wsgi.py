@@ -59,11 +59,12 @@ class WSGIGateway(Caller):
         """Take over what the worker has and the settings say.
 
         Args:
-            settings: `threads` 0 runs the app on the loop; `root_path` is where a proxy has it.
+            settings: `threads` 0 runs the app on the loop; `stream_bodies` calls it before a large body is there;
+                `root_path` is where a proxy has it.
             facts: of the worker.
         """
         self.blocking = settings.threads != 0
-        self.streaming = STREAM_LARGE if self.blocking else 0
+        self.streaming = STREAM_LARGE if self.blocking and settings.stream_bodies else 0
         host, port = facts.server
         if port is None:  # PEP 3333 wants a name and a port that make a URL, and a Unix socket has none
             host, port = "localhost", 80

@@ -70,6 +70,7 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402
 from django.db import models  # noqa: E402
 from django.http import FileResponse, Http404, JsonResponse, StreamingHttpResponse  # noqa: E402
 from django.urls import path  # noqa: E402
+from django.views.decorators.csrf import csrf_exempt  # noqa: E402
 
 
 class Book(models.Model):
@@ -112,7 +113,13 @@ def fails(request: Any) -> Any:
     raise ValueError("secret detail")
 
 
+@csrf_exempt
+def raw(request: Any) -> Any:
+    return JsonResponse({"size": len(request.body), "length": request.META.get("CONTENT_LENGTH")})
+
+
 urlpatterns = [
+    path("raw", raw),
     path("admin/", admin.site.urls),
     path("static/<path:name>", static),
     path("where", where),
