@@ -70,6 +70,7 @@ FIXED: set[str] = set()  # settings with one value only
 
 PATIENCE = 20.0  # seconds; for what normally takes milliseconds, on a machine that is busy
 SOURCES = pathlib.Path(dimserver.__file__).parents[1]
+PROC = pathlib.Path("/proc")
 
 
 def other_value(setting: Setting) -> str:
@@ -175,11 +176,20 @@ class Local(Server):
         return self.wires[-1]
 
 
-def _is_zombie(pid: str) -> bool:
+def _stat(pid: str) -> list[str]:
+    """The fields of /proc/PID/stat that follow its name: state, parent …; [] once it is gone."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):  # gone meanwhile
-        return True
+        return (PROC / pid / "stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _is_zombie(pid: str) -> bool:
+    return _stat(pid)[:1] in ([], ["Z"])
+
+
+def _parent(pid: str) -> int:
+    return int(stat[1]) if (stat := _stat(pid)) else 0
 
 
 class Child:
@@ -234,12 +244,13 @@ class Child:
     @property
     def workers(self) -> list[int]:
         """The process ids of its workers; of itself where it serves in its own process."""
-        try:
-            # Asked again and again by tests that wait, and `ps` takes long where the machine is busy.
-            found = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        if PROC.exists():
+            try:
+                # Asked again and again by tests that wait.
+                found = (PROC / f"{self.pid}/task/{self.pid}/children").read_text().split()
+            except (FileNotFoundError, ProcessLookupError):  # a kernel without such a file; or it has ended
+                found = [each.name for each in PROC.glob("[1-9]*") if _parent(each.name) == self.pid]
             return sorted(int(pid) for pid in found if not _is_zombie(pid)) or [self.pid]
-        except (FileNotFoundError, ProcessLookupError):  # no Linux, or one without such a file; or it has ended
-            pass
         listed = subprocess.run(["ps", "-A", "-o", "ppid=,pid=,stat="], capture_output=True, text=True, check=True)
         rows = [line.split() for line in listed.stdout.splitlines()]
         children = [int(pid) for parent, pid, stat in rows if int(parent) == self.pid and not stat.startswith("Z")]

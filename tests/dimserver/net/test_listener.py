@@ -7,6 +7,7 @@ import os
 import pathlib
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -170,13 +171,13 @@ def test_nobody_gets_in_before_the_permissions_are_set(tmp_path: pathlib.Path, m
 
 def test_the_socket_of_a_server_that_was_killed_is_replaced(tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "s")
-    child = os.fork()
-    if child == 0:
-        try:
-            open_unix(path, 5)
-        finally:
-            os._exit(0)  # no close, no removal, as after kill -9
-    os.waitpid(child, 0)
+    program = (
+        "import os, sys\n"
+        "from dimserver.net.listener import open_unix\n"
+        "kept = open_unix(sys.argv[1], 5)\n"
+        "os._exit(0)  # no close, no removal, as after kill -9\n"
+    )
+    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=60)
     assert stat.S_ISSOCK(pathlib.Path(path).stat().st_mode)
     with open_unix(path, 5), socket.socket(socket.AF_UNIX) as client:
         client.connect(path)

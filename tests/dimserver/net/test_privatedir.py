@@ -125,20 +125,32 @@ def test_what_a_killed_server_has_left_is_taken_away(place: pathlib.Path) -> Non
         made.close()
 
 
-@pytest.mark.parametrize("owner", ["alive", "forked"])
-def test_what_somebody_has_stays(place: pathlib.Path, owner: str) -> None:
+def test_what_somebody_has_stays(place: pathlib.Path) -> None:
     made = PrivateDirectory()
     assert made.path is not None
-    if owner == "forked":  # a worker that lives on is no owner, and does not give it up for its supervisor either
-        pid = os.fork()
-        if pid == 0:
-            made.forget()
-            os._exit(0)
-        assert os.waitpid(pid, 0)[1] == 0
     make_old(pathlib.Path(made.path))
     PrivateDirectory().close()
     assert pathlib.Path(made.path).exists()
     made.close()
+
+
+def test_a_forked_process_does_not_give_it_up_for_its_owner(place: pathlib.Path) -> None:
+    program = (
+        "import os\n"
+        "from dimserver.net.privatedir import PrivateDirectory\n"
+        "made = PrivateDirectory()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    made.forget()\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(pid, 0)[1] == 0\n"
+        "os.utime(made.path, (1, 1))\n"
+        "PrivateDirectory().close()\n"
+        "assert os.path.exists(made.path)\n"
+        "made.close()\n"
+    )
+    subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", program], check=True, timeout=60)
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize("put", [pathlib.Path.touch, lambda path: path.symlink_to("/etc"), pathlib.Path.mkdir])

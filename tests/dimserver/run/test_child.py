@@ -5,59 +5,52 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
 from dimserver.run import child
 from dimserver.run.channel import Channel
 
+# The fork is made by a process of its own: this one may have threads, which a forked process must not inherit.
+FORKS = """
+import os, sys
+from dimserver.run.child import become_worker
+{program}
+pid = os.fork()
+if pid == 0:
+    become_worker(job)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
 
-def in_child(job: Callable[[], int]) -> tuple[int, bytes]:
-    """Exit code of a job in a process of its own, and what it wrote to standard output."""
-    reader, writer = os.pipe()
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid == 0:
-        os.dup2(writer, 1)
-        os.dup2(writer, 2)
-        sys.stdout = os.fdopen(1, "w", closefd=False)
-        sys.stderr = os.fdopen(2, "w", closefd=False)
-        child.become_worker(job)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        out = stream.read()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out
+
+def in_child(program: str) -> tuple[int, str]:
+    """Exit code of the job that a program defines, in a process forked from it, and what it wrote."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", FORKS.format(program=program)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
 
 
 def test_its_result_is_the_exit_code_and_what_is_printed_gets_out() -> None:
-    def job() -> int:
-        print("unflushed", end="")
-        return 5
-
-    assert in_child(job) == (5, b"unflushed")
+    assert in_child("def job():\n    print('unflushed', end='')\n    return 5\n") == (5, "unflushed")
 
 
 def test_what_the_parent_registered_is_not_run_and_its_own_is() -> None:
-    import atexit
-
-    def parents() -> None:
-        print("parent's")
-
-    def job() -> int:
-        atexit.register(lambda: print("own"))
-        return 0
-
-    atexit.register(parents)
-    assert in_child(job) == (0, b"own\n")
-    atexit.unregister(parents)
+    program = (
+        "import atexit\n"
+        "atexit.register(lambda: print('parent'))\n"
+        "def job():\n    atexit.register(lambda: print('own'))\n    return 0\n"
+    )
+    assert in_child(program) == (0, "own\n")
 
 
 def test_a_fault_is_shown_and_is_no_success() -> None:
-    code, out = in_child(lambda: 1 // 0)
+    code, out = in_child("def job():\n    return 1 // 0\n")
     assert code == child.INTERNAL
-    assert b"ZeroDivisionError" in out
+    assert "ZeroDivisionError" in out
 
 
 def fails(tmp_path: pathlib.Path, target: str, **values: object) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -32,9 +33,7 @@ def test_want_of_memory_explains_a_kill_and_nothing_else() -> None:
 
 
 def test_of_a_real_process() -> None:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(7)
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", "import os; os._exit(7)"], os.environ)
     assert explain(os.waitpid(pid, 0)[1]) == "ended with exit code 7"
 
 
