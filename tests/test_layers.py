@@ -2,18 +2,25 @@
 
 The order below is the architecture in its shortest form.  A new module is given
 its place here; a module that cannot be placed is the sign of a cycle.
+
+docs/design.md shows the same order: `python tests/test_layers.py` writes it there.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parents[1] / "src"
+ROOT = Path(__file__).parents[1]
+SOURCES = ROOT / "src"
+DOCUMENT = ROOT / "docs" / "design.md"
+COMMAND = "python tests/test_layers.py"
+BEGIN, END = f"<!-- layers:begin, written by `{COMMAND}` -->", "<!-- layers:end -->"
 
 # Modules of one row know nothing of each other.
 CORE = (
@@ -201,3 +208,71 @@ def test_no_module_has_two_places_and_none_is_forgotten() -> None:
         assert len(names) == len(set(names))
     modules = {module_of(path).removeprefix("dimcore.") for path in sources("dimcore")} - {"dimcore"}
     assert modules <= set(ranks(CORE))
+
+
+# --- the system ----------------------------------------------------------------------------------------------
+
+# Modules of the core that call the operating system, in C or by a module of Python's, and what for.
+SYSTEM = {
+    "addresses": "a random seed; the family of an address",
+    "asgianswer": "opens the file that an app names",
+    "board": "memory that processes share",
+    "clock": "the clock",
+    "core": "the time of day",
+    "deadlines": "the time of day",
+    "logline": "the time zone; addresses as text",
+    "parent": "the signal at a parent's end",
+    "proxyhead": "addresses from text",
+    "spool": "the temporary file of a body",
+    "stream": "sockets, and files that are sent",
+    "writer": "the date",
+}
+CALLS = re.compile(
+    r"""extern\ from\ "(?:sys/|unistd|time|fcntl|errno|arpa/|netinet/|pthread)
+      | ^\s*\#\s*include\ <(?:sys/|unistd|time|fcntl|arpa/|netinet/|pthread|stdatomic)
+      | ^\s*(?:import|from)\ (?:os|socket|mmap|tempfile|fcntl|select|signal|threading|time)\b""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def test_few_modules_of_the_core_call_the_system() -> None:
+    found = {
+        path.stem for path in (SOURCES / "dimcore").iterdir() if path.suffix in (".pyx", ".pxd", ".h", ".py")
+        if CALLS.search(path.read_text(encoding="utf-8"))
+    }  # fmt: skip
+    assert found == set(SYSTEM)
+
+
+# --- the same order in the documentation ---------------------------------------------------------------------
+
+
+def drawing() -> str:
+    """Both orders as docs/design.md has them: a row a line, continued under its first name."""
+    lines = []
+    for package, rows in (("dimcore", CORE), ("dimserver", SHELL)):
+        first = f"{package:<12}"
+        for row in rows:
+            lines += textwrap.wrap(" ".join(row), 110, initial_indent=first, subsequent_indent=" " * 12)
+            first = " " * 10 + "→ "
+    return "\n".join(lines)
+
+
+def written(text: str) -> str:
+    """A document with the drawing between its marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin, f"{DOCUMENT.name} has no {BEGIN}"
+    assert end, f"{DOCUMENT.name} has no {END}"
+    return f"{before}{BEGIN}\n\n```\n{drawing()}\n```\n\n{END}{after}"
+
+
+@pytest.mark.skipif(not DOCUMENT.exists(), reason="no documentation beside an installed package")
+def test_the_documentation_shows_this_order() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text == written(text), f"write it anew: {COMMAND}"
+    for row in (*CORE, *SHELL):
+        assert all(name in drawing() for name in row)
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

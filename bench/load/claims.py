@@ -57,6 +57,13 @@ def _held(results: Results) -> str | None:
     return None if opened is None or alive is None else f"{alive:,.0f} alive of {opened:,.0f} opened"
 
 
+def _collections(results: Results) -> str | None:
+    if "collections_0" not in results.core:
+        return None
+    counts = (results.core[f"collections_{generation}"] for generation in range(3))
+    return " + ".join(f"{count:,.0f}" for count in counts) + " collections"
+
+
 def _nanoseconds(value: float) -> str:
     return f"{value:,.0f} ns ({value / 1e6:.6f} ms)"
 
@@ -113,6 +120,18 @@ CLAIMS = (
     ),
     Claim("1,000,000 requests, time", "100 s", _load("million", "seconds", "{:.1f} s".format), "64 connections"),
     Claim("1,000,000 requests, peak memory", "1.5 GB", _load("million", "after_bytes", _megabytes), "resident, total"),
+    Claim(
+        "1,000,000 requests with 100 routes, time",
+        "100 s",
+        _core("routes_seconds", "{:.1f} s".format),
+        "all routes in turn over one connection, in process, the client's part included",
+    ),
+    Claim(
+        "garbage collection",
+        "rare",
+        _collections,
+        "runs of Python's collector over these million requests, young + middle + old generation",
+    ),
     Claim(
         "no memory leak",
         "none",

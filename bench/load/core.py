@@ -9,12 +9,27 @@ from __future__ import annotations
 
 import gc
 import json
+import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from dimcore import ConnectionPoint, DimensionalConnectionIndex, RequestPoint, RouteSubstrate, parse_request
+from dimcore import (
+    Acceptor,
+    ConnectionPoint,
+    ConnectionPoolManifold,
+    Core,
+    DimensionalConnectionIndex,
+    RequestPoint,
+    RequestSubstrate,
+    Router,
+    RouteSubstrate,
+    Site,
+    parse_request,
+    tick,
+)
 
 SMALL_GET = b"GET /api/route50 HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
 BROWSER_GET = (
@@ -32,6 +47,7 @@ BROWSER_GET = (
 ROUTES = 100
 POINTS = 10_000
 IN_FLIGHT = 100_000
+MILLION = 1_000_000
 
 
 def best_ns(call: Callable[[], object], calls: int = 20_000, repeats: int = 9) -> float:
@@ -91,6 +107,52 @@ def request_bytes() -> float:
     return (resident_bytes() - before) / IN_FLIGHT
 
 
+def million_over_routes(wanted: int = MILLION) -> dict[str, float]:
+    """Serve requests for all of 100 routes in turn over one connection, each batch with one of each.
+
+    Returns:
+        Seconds of it all, the client's part included, and how often the garbage collector ran meanwhile, by generation.
+    """
+    router = Router()
+    for number in range(ROUTES):
+        router.add(
+            "GET", f"/api/route{number}", lambda request: (200, {"Content-Type": "text/plain"}, b"Hello, World!")
+        )
+    core = Core(ConnectionPoolManifold(), RequestSubstrate())
+    served: list[Any] = []
+    core.attach(
+        register=lambda fd, events, call: served.append(call),
+        modify=lambda fd, events, call: None,
+        unregister=lambda fd: None,
+    )
+    batch = b"".join(SMALL_GET.replace(b"route50", b"route%d" % number) for number in range(ROUTES))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        acceptor = Acceptor(Site(core, router), listener.fileno(), lambda: None)
+        with socket.create_connection(listener.getsockname()) as client:
+            acceptor.on_ready(1)
+            (ready,) = served
+            client.sendall(batch)
+            ready(1)
+            answers = client.recv(1 << 20)
+            assert answers.count(b"HTTP/1.1 200 ") == ROUTES
+            gc.collect()
+            before = [generation["collections"] for generation in gc.get_stats()]
+            began = time.perf_counter()
+            for _ in range(wanted // ROUTES):
+                client.sendall(batch)
+                tick(core)
+                ready(1)
+                assert len(client.recv(len(answers), socket.MSG_WAITALL)) == len(answers)
+            seconds = time.perf_counter() - began
+            collections = [generation["collections"] for generation in gc.get_stats()]
+        ready(1)
+    figures = {"routes_seconds": seconds}
+    for generation, (first, last) in enumerate(zip(before, collections, strict=True)):
+        figures[f"collections_{generation}"] = float(last - first)
+    return figures
+
+
 def everything(data: bytes) -> None:
     request = request_of(data)
     dict(request.headers.items())
@@ -105,6 +167,7 @@ def main() -> None:
         "route_ns": route_ns(),
         "lazy_ns": best_ns(lambda: request_of(BROWSER_GET)),
         "eager_ns": best_ns(lambda: everything(BROWSER_GET), calls=5_000),
+        **million_over_routes(),
     }
     json.dump(figures, sys.stdout)
 

@@ -55,6 +55,11 @@ def test_the_readme(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     assert "ann left 1000" in capsys.readouterr().out
 
 
+def test_the_micro_benchmarks_are_listed() -> None:
+    listed = re.findall(r"^\| `(test_\w+\.py)` \|", (ROOT / "bench" / "README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "bench" / "micro").glob("test_*.py"))
+
+
 def test_topics(serve: Serve) -> None:
     (program,) = programs("docs/topics.md")
     app = run(program)["app"]

@@ -44,6 +44,15 @@ def test_every_claim_is_a_row_measured_or_not(results: Results) -> None:
         assert f"| {claim.what} | {claim.claimed} |" in page
 
 
+def test_the_claims_that_need_no_socket(results: Results) -> None:
+    core = {"request_bytes": 496.0, "lookup_ns": 45.0, "route_ns": 99.0, "lazy_ns": 250.0, "eager_ns": 2500.0}
+    results.core.update(core, routes_seconds=1.234, collections_0=12.0, collections_1=1.0, collections_2=0.0)
+    page = report.markdown(results, None)
+    assert "| 1,000,000 requests with 100 routes, time | 100 s | 1.2 s |" in page
+    assert "| garbage collection | rare | 12 + 1 + 0 collections |" in page
+    assert "| lazy parsing | 60 % faster | 90 % less time |" in page
+
+
 def test_readme_keeps_what_stands_around_the_block(tmp_path: Path, results: Results) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n\n{report.BEGIN}\nstale row\n{report.END}\n\nafter\n")
