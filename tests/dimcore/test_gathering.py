@@ -18,6 +18,7 @@ Serve = Callable[..., Any]
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 QUICK_ONES = 16  # that the answer of none of them was slow is asked for
 MOST = 16  # answers that wait
+PATIENCE = 20.0  # seconds
 
 
 def spin(seconds: float = 0.00005, then: Any = b"busy") -> Any:
@@ -146,11 +147,12 @@ def test_nor_does_one_that_has_waited_for_a_millisecond(serve: Serve) -> None:
 
     def handler(request: RequestPoint) -> Any:
         order.append(request.path)
-        return spin(0.0006)
+        return spin(0.0003)
 
     loop = Round(serve, {"GET /*": handler})
-    clients = {"/": loop.ready(), **{f"/{number}": loop.rig.connect() for number in range(4)}}
-    for _ in range(200):
+    clients = {"/": loop.ready(), **{f"/{number}": loop.rig.connect() for number in range(7)}}
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:  # on a busy machine a handler is slow now and then, and then none waits for a while
         order.clear()
         for path, client in clients.items():
             client.sock.sendall(GET.replace(b"/", path.encode(), 1))
@@ -158,8 +160,9 @@ def test_nor_does_one_that_has_waited_for_a_millisecond(serve: Serve) -> None:
         early = {path for path, client in clients.items() if come(client)}
         while loop.end():
             pass
-        assert [client.answer().body for client in clients.values()] == [b"busy"] * 5
-        if early == set(order[:3]):  # the third found that the first had waited for so long
+        assert [client.answer().body for client in clients.values()] == [b"busy"] * len(clients)
+        # The last of them found that the first had waited for so long.
+        if 1 < len(early) < len(clients) and early == set(order[: len(early)]):
             return
     raise AssertionError(f"{early} of {order} did not wait for the end of the round")
 
