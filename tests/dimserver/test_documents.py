@@ -12,6 +12,7 @@ import pytest
 from tests.wire.wsclient import WebSocketClient
 
 import dimserver
+from dimserver.config import SETTINGS
 
 Serve = Callable[..., Any]
 ROOT = pathlib.Path(dimserver.__file__).parents[2]
@@ -53,6 +54,24 @@ def test_the_readme(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
         assert wire.answer()[0] == 200
         assert listener.receive() == b"news"
     assert "ann left 1000" in capsys.readouterr().out
+
+
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")])
+FOLDERS = ("src", "tests", "bench", "examples")
+OPTIONS_OF_COMMANDS = {"config", "check", "version", "help", "readme"}  # of no setting; the last is a benchmark's
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_options_links_and_files_are_there(document: str) -> None:
+    text = (ROOT / document).read_text()
+    options = {name.removeprefix("no-") for name in re.findall(r"(?<![\w-])--([a-z][a-z0-9-]+)", text)}
+    settings = {setting.name for setting in SETTINGS}
+    assert options <= settings | OPTIONS_OF_COMMANDS
+    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        assert link.startswith("https://") or (ROOT / document).parent.joinpath(link).exists(), link
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for folder in FOLDERS for path in (ROOT / folder).rglob("*.p*")]
+    for name in re.findall(r"`([\w./-]+\.(?:pyx|pxd|py))`", text):
+        assert name == "first.py" or any(path.endswith(f"/{name}") for path in files), name
 
 
 def test_the_micro_benchmarks_are_listed() -> None:
