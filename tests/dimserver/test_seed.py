@@ -413,7 +413,7 @@ def test_shutdown_from_a_handler(child: Start, tmp_path: pathlib.Path) -> None:
     for words, module, target in (
         ((), ("serve.py",), "/end"),
         ((), ("serve.py",), "/end-on-a-thread"),
-        (("run", "serve:server", "--port", "0", "--workers", "2"), ("-m", "dimserver"), "/end"),
+        (("run", "serve:server", "--no-api", "--port", "0", "--workers", "2"), ("-m", "dimserver"), "/end"),
     ):
         server = child(*words, cwd=tmp_path, module=module)
         assert ask(server, target) == b"bye"
