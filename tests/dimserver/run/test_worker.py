@@ -147,6 +147,27 @@ def mounted(serve: Serve, **settings: str) -> Any:
     return json.loads(serve(app, **settings).connect().get().answer()[2])
 
 
+def set_stream_bodies(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    for setting in (False, True):
+        called: list[bool] = []
+
+        def wsgi(environ: Any, start_response: Any, called: list[bool] = called) -> list[bytes]:
+            called.append(True)
+            body = environ["wsgi.input"].read()
+            start_response("200 OK", [])
+            return [b"%d" % len(body)]
+
+        app = App()
+        app.mount("/", wsgi, interface="wsgi")
+        wire = serve(app, stream_bodies=setting).connect()
+        wire.send(b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        end = time.monotonic() + (SOON if setting else 0.1)
+        while not called and time.monotonic() < end:
+            time.sleep(0.005)
+        assert bool(called) is setting
+        assert wire.send(b"0\r\n\r\n").answer()[2] == b"3"
+
+
 def set_factory(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     # As for `interface`: what is served here was made already.
     assert serve(app, factory=True).connect().get().answer()[0] == 200
