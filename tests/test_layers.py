@@ -65,7 +65,7 @@ CORE = (
 
 # Packages; a module may also import those of its own package, as long as that is no circle.
 SHELL = (
-    ("errors", "kinds", "logfile"),
+    ("errors", "kinds", "logfile", "nowait"),
     ("log",),
     ("config",),
     ("net",),

@@ -7,6 +7,8 @@ It may be an ``async def`` function, beside others that are not.
 
 from __future__ import annotations
 
+from functools import partial
+
 from dimcore import ConnectionPoolManifold, RequestResponseManifold, Topics
 from dimserver.config import Settings, merge
 from dimserver.errors import HandlerError
@@ -34,14 +36,15 @@ def is_async(handler: object) -> bool:
         handler: any callable.
     """
     function = handler
-    while (inner := getattr(function, "func", None)) is not None:  # functools.partial
-        function = inner
+    while issubclass(type(function), partial):  # by its type: a mock has an attribute `func`, which has one, …
+        function = function.func  # type: ignore[attr-defined]
     method = function if hasattr(function, "__code__") else type(function).__call__
     code = getattr(method, "__code__", None)
     if code is not None and code.co_flags & CO_ASYNC:
         return True
     # `inspect.markcoroutinefunction`, and what compiled coroutine functions have instead of flags.
-    return any(getattr(function, mark, None) is not None for mark in ("_is_coroutine_marker", "_is_coroutine"))
+    marks = ("_is_coroutine_marker", "_is_coroutine")
+    return any(type(getattr(function, mark, None)) in (object, bool) for mark in marks)
 
 
 FUNCTION = type(is_async)  # `types` is not loaded for its sake

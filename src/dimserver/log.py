@@ -13,13 +13,12 @@ configures no logger of its.
 from __future__ import annotations
 
 import os
-import select
-import stat
 import sys
 from _thread import allocate_lock
 from time import gmtime, localtime, strftime, time
 
 from dimserver.logfile import LogFile
+from dimserver.nowait import NoWaitWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +42,10 @@ __all__ = ["FORMATS", "LEVELS", "LOGGER", "Log"]
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("text", "json")
 LOGGER = "dimserver"
+APP = "app"  # level of what an app writes to `wsgi.errors`: none of ours, and never left out
+APP_LEVEL = 35  # of the same in the standard library's logging, between warning and error
 
-PIPE_CHUNK = 4096  # a pipe that polls writable takes PIPE_BUF bytes without blocking (POSIX.1-2017, write)
+STANDARD_ERROR = 2
 MAX_TRACEBACK = 64 * 1024  # characters; the message of an exception may be a whole document
 MAX_TARGET = 1024  # characters of a request target in a message
 
@@ -59,7 +60,8 @@ class Log:
         worker: number of the worker, for the JSON form.
 
     A reader that does not read costs messages, never the loop: they are dropped,
-    and the next one that gets through says how many.
+    and the next one that gets through says how many.  What a file does not take,
+    because its disk is full, goes to standard error.
 
     Raises:
         OSError: the path cannot be opened.
@@ -73,8 +75,10 @@ class Log:
         self._is_json = FORMATS.index(form) == 1
         self._worker = worker
         self._file = LogFile(target)
-        self._private = _private(self._file)
+        self._writer = NoWaitWriter(self._file.fd)
         self._lost = 0
+        self._elsewhere = 0  # messages that standard error has instead of the file
+        self._reason = ""  # why the last write to the file failed
         self._cut = False  # the last byte written was inside a message
         self._lock = allocate_lock()
 
@@ -103,28 +107,99 @@ class Log:
         detail: str = "",
     ) -> None:
         """Write one message, with the name of `request`, the lines of `detail` and the traceback of `error`."""
-        if LEVELS.index(level) < self._least or _taken_over(level, message, error, request, detail):
+        if LEVELS.index(level) < self._least:
             return
-        text = self._format(level, message, error, request, detail)
+        self.announce(level, message, error, request, detail)
+
+    def announce(
+        self,
+        level: str,
+        message: str,
+        error: BaseException | None = None,
+        request: Request | None = None,
+        detail: str = "",
+    ) -> None:
+        """`write`, whatever the least level is: the lines at the start and the end of a server."""
+        if not _taken_over(10 * (LEVELS.index(level) + 1), message, error, request, detail):
+            self._append(self._format(level, message, error, request, detail))
+
+    def pass_on(self, text: str) -> None:
+        """Write text of the app's own as it is, whatever the level of this log: only its author knows what it means.
+
+        Args:
+            text: whole lines; in the JSON form they are one entry, of the level ``app``.
+        """
+        bare = text.rstrip("\n")
+        if not _taken_over(APP_LEVEL, bare, None, None, ""):
+            if not self._is_json:
+                self._append(text)
+            elif bare.strip():
+                self._append(_json(APP, self._worker, bare, None, None, ""))
+
+    def dropped(self, number: int = 1) -> None:
+        """Count messages that could not be written elsewhere; the next one says how many are missing."""
+        with self._lock:
+            self._lost += number
+
+    def _append(self, text: str) -> None:
         if not self._lock.acquire(timeout=1):  # its holder is this very thread, interrupted by a signal
+            self._lost += 1
             return
         try:
+            if self._file.fd < 0:  # closed
+                return
             self._see_to_file()
-            if self._lost:
-                text = self._format("warning", f"{self._lost} messages were lost here") + text
-            data = text.encode("utf-8", "backslashreplace")
-            if self._cut:
-                data = b"\n" + data
-            written = self._put(data)
-            if written:
-                self._lost = 0
-                self._cut = written < len(data)
+            note = self._missing()
+            if self._put(note + text):
+                self._lost = self._elsewhere = 0
+            elif self._put_elsewhere(text):
+                self._elsewhere += 1
             else:
                 self._lost += 1
-        except OSError:
-            pass  # nobody is left to be told
         finally:
             self._lock.release()
+
+    def _missing(self) -> str:
+        notes = []
+        if self._lost:
+            notes.append(f"{self._lost} messages were lost here")
+        if self._elsewhere:
+            notes.append(f"{self._elsewhere} messages are on standard error, for this file could not be written")
+        return "".join(self._format("warning", note) for note in notes)
+
+    def _put(self, text: str) -> bool:
+        data = text.encode("utf-8", "backslashreplace")
+        if self._cut:
+            data = b"\n" + data
+        self._reason = ""
+        try:
+            written = self._writer.put(data)
+        except OSError as error:
+            self._reason = error.strerror or str(error)
+            return False
+        if written:
+            self._cut = written < len(data)
+        if self._file.is_stream or written == len(data):
+            return written > 0
+        self._reason = "no room for the whole message"  # only a disk that is full takes a part
+        return False
+
+    def _put_elsewhere(self, text: str) -> bool:
+        """Give standard error a message that could not be written; whether it took it."""
+        if not self._reason or self._file.fd == STANDARD_ERROR:  # its reader is slow, or nothing else is left
+            return False
+        if not self._elsewhere:
+            what = f"cannot write the log '{self._file.path or 'standard output'}': {self._reason}"
+            text = self._format("error", f"{what}; messages go to standard error meanwhile") + text
+        data = text.encode("utf-8", "backslashreplace")
+        try:
+            writer = NoWaitWriter(STANDARD_ERROR)
+            try:
+                return writer.put(data) > 0
+            finally:
+                writer.close()
+        except OSError:
+            return False  # nobody is left to be told
 
     def reopen(self) -> None:
         """Open the path again, after another program has renamed the file (log rotation).
@@ -134,6 +209,7 @@ class Log:
         try:
             with self._lock:
                 self._file.reopen()
+                self._renew_writer()
         except OSError as error:
             self.write(
                 "error", f"cannot reopen the log '{self._file.path}': {error.strerror}; the old file stays in use"
@@ -142,14 +218,18 @@ class Log:
     def close(self) -> None:
         """Give back what was opened here; a descriptor that was given is still written to."""
         with self._lock:
-            if self._private >= 0:
-                os.close(self._private)
-                self._private = -1
+            self._writer.close()
             self._file.close()
+
+    def _renew_writer(self) -> None:
+        if self._file.fd != self._writer.fd or self._file.path is not None:
+            self._writer.close()
+            self._writer = NoWaitWriter(self._file.fd)
 
     def _see_to_file(self) -> None:
         try:
-            self._file.follow()
+            if self._file.follow():
+                self._renew_writer()
         except OSError:
             pass  # the old file stays in use, and the next look is in a second
 
@@ -169,56 +249,8 @@ class Log:
             text += _indented(_shortened(detail))
         return text if error is None else text + _indented(_traceback(error))
 
-    def _put(self, data: bytes) -> int:
-        """Write as far as that needs no waiting; bytes written."""
-        fd = self._file.fd
-        if not self._file.is_stream:
-            return os.write(fd, data)  # cannot be polled for: it "never blocks"
-        if self._private >= 0:
-            try:
-                return os.write(self._private, data)  # in one go: so those of several processes do not mix
-            except BlockingIOError:
-                return 0
-        if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            return _send(fd, data)
-        poll = select.poll()
-        poll.register(fd, select.POLLOUT)
-        at = 0
-        while at < len(data) and poll.poll(0):
-            try:
-                at += os.write(fd, data[at : at + PIPE_CHUNK])
-            except BlockingIOError:  # somebody made the descriptor non-blocking
-                break
-        return at
 
-
-def _private(file: LogFile) -> int:
-    """A descriptor of our own for the same pipe or terminal, non-blocking; -1 where that is not to be had.
-
-    The one we were given is shared with other processes, who may not expect it to
-    become non-blocking; and of two that find room in a pipe, one may have to wait.
-    """
-    if not file.is_stream or not sys.platform.startswith("linux"):
-        return -1
-    try:
-        return os.open(f"/proc/self/fd/{file.fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:  # a socket, another user's, or no /proc
-        return -1
-
-
-def _send(fd: int, data: bytes) -> int:
-    import socket
-
-    stream = socket.socket(fileno=os.dup(fd))
-    try:
-        return stream.send(data, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return 0
-    finally:
-        stream.close()
-
-
-def _taken_over(level: str, message: str, error: BaseException | None, request: Request | None, detail: str) -> bool:
+def _taken_over(number: int, message: str, error: BaseException | None, request: Request | None, detail: str) -> bool:
     """Whether a handler of the program's own, on the logger ``dimserver``, has it now."""
     logging: Any = sys.modules.get("logging")
     if logging is None or not hasattr(logging, "getLogger"):  # not imported, or not to the end yet
@@ -226,12 +258,13 @@ def _taken_over(level: str, message: str, error: BaseException | None, request: 
     logger = logging.getLogger(LOGGER)
     if not logger.handlers:
         return False
-    number = 10 * (LEVELS.index(level) + 1)  # of the same name there
     try:
         if number >= logger.level:
             exc_info = None if error is None else (type(error), error, error.__traceback__)
             text = "%s" + (_named(request) + (detail and "\n" + detail)).replace("%", "%%")
             record = logger.makeRecord(LOGGER, number, __file__, 0, text, (message,), exc_info)
+            if number == APP_LEVEL:
+                record.levelname = APP.upper()
             record.request_id = None if request is None else request.request_id
             logger.handle(record)
     except Exception:  # a filter's fault must not cost the message

@@ -55,14 +55,17 @@ class LogFile:
         self.fd = fresh
         self.is_stream = not stat.S_ISREG(os.fstat(fresh).st_mode)
 
-    def follow(self) -> None:
+    def follow(self) -> bool:
         """`reopen` where the name stands for another file by now, or for none; looks once a second at most.
+
+        Returns:
+            Whether it was opened again.
 
         Raises:
             OSError: as for `reopen`.
         """
         if self.path is None or monotonic() < self._look_at:
-            return
+            return False
         self._look_at = monotonic() + LOOK
         ours = os.fstat(self.fd)
         try:
@@ -71,6 +74,8 @@ class LogFile:
             named = None
         if named is None or (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
             self.reopen()
+            return True
+        return False
 
     def close(self) -> None:
         """Close what was opened here; again is fine."""

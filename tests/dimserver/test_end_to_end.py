@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import http.client
 import json
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.dimserver.conftest import PATIENCE, child_environment
 from tests.rights import PROGRAM as WITHOUT_ROOTS_RIGHTS
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -725,3 +727,88 @@ def test_the_static_example(child: Start) -> None:
         status, headers, body = ask(server.urls[0], path)
         assert (status, headers["content-type"].partition(";")[0]) == (200, kind)
         assert body
+
+
+# --- where its lines go -------------------------------------------------------------------------
+
+RAISES = """
+from dimserver import App
+app = App()
+
+@app.get("/")
+def bad(request):
+    raise ValueError("on purpose")
+"""
+
+
+def test_django_s_module_needs_no_attribute(child: Any, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "mysite").mkdir()
+    (tmp_path / "mysite/wsgi.py").write_text(
+        "def application(environ, start):\n    start('200 OK', [])\n    return [b'of Django']\n"
+    )
+    server = child("run", "mysite.wsgi", "--port", "0", cwd=tmp_path)
+    assert server.connect().get().answer()[2] == b"of Django"
+
+
+def test_every_line_is_json(child: Any, tmp_path: pathlib.Path) -> None:
+    server = child("run", "--port", "0", "--log-format", "json", "--log-level", "error", announced=False, cwd=tmp_path)
+    first = json.loads(server.process.stderr.readline())
+    assert re.fullmatch(r"serving the built-in API on http://127\.0\.0\.1:\d+ \(pid \d+\)", first["message"])
+    code, out, err = server.end()
+    assert (code, out) == (0, "")
+    assert json.loads(err)["message"].startswith("stopped; 0 requests")
+
+
+def test_the_log_file_has_the_first_and_the_last_line(child: Any, tmp_path: pathlib.Path) -> None:
+    server = child("run", "--port", "0", "--log-file", "log", cwd=tmp_path)
+    assert server.end()[0] == 0
+    first, *_, last = (tmp_path / "log").read_text().splitlines()
+    assert " info: serving the built-in API on http://" in first
+    assert " info: stopped; 0 requests" in last
+
+
+def test_standard_output_as_the_log(child: Any, tmp_path: pathlib.Path) -> None:
+    words = ("--log-file", "-", "--access-log", "common", "--access-log-file", "-")
+    (tmp_path / "bad_.py").write_text(RAISES)
+    server = child("run", "bad_", "--port", "0", *words, cwd=tmp_path)
+    assert server.connect().get().answer()[0] == 500
+    code, out, _ = server.end()
+    assert code == 0
+    assert '"GET / HTTP/1.1" 500' in out
+    assert " error: " in out
+    assert "  ValueError: on purpose" in out
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize("which", ["stdout", "stderr"])
+def test_a_stream_that_nobody_reads_does_not_keep_the_server_from_ending(tmp_path: pathlib.Path, which: str) -> None:
+    reader, writer = os.pipe()
+    words = [sys.executable, "-m", "dimserver", "run", "--uds", "s"]
+    if which == "stderr":
+        words += ["--access-log", "common"]  # which has the lines at the start and the end on standard error
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, which: writer}
+    process = subprocess.Popen(words, cwd=tmp_path, env=child_environment(), **streams)
+    try:
+        assert b"dimserver: serving" in os.read(reader, 65536)
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"." * 4096)
+        os.set_blocking(writer, True)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="a device that is full is of Linux")
+def test_a_traceback_survives_a_full_disk(child: Any, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "bad_.py").write_text(RAISES)
+    server = child("run", "bad_", "--port", "0", "--log-file", "/dev/full", cwd=tmp_path)
+    assert server.connect().get().answer()[0] == 500
+    err = server.end()[2]
+    assert "cannot write the log '/dev/full': No space left on device" in err
+    assert "ValueError: on purpose" in err

@@ -313,3 +313,79 @@ def test_logging_is_not_imported_for_it(tmp_path: pathlib.Path) -> None:
     code = "import sys\nfrom dimserver.log import Log\nLog().error('x')\nassert 'logging' not in sys.modules\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_text_of_the_app_is_passed_on_as_it_is(fd: int, path: pathlib.Path, logger: logging.Logger) -> None:
+    text = "[2026-01-01] ERROR in app: x\x1b[0m\n  Traceback\n\n"
+    log = Log("critical", fd)  # the app's levels are its own
+    log.pass_on(text)
+    assert path.read_text() == text
+    kept = Kept()
+    logger.addHandler(kept)
+    log.pass_on("100 %s\n")
+    (record,) = kept.records
+    assert (record.levelname, record.getMessage()) == ("APP", "100 %s")
+
+
+def test_text_of_the_app_in_json(fd: int, path: pathlib.Path) -> None:
+    log = Log("critical", fd, "json")
+    log.pass_on("one\n  two\n")
+    log.pass_on("\n")
+    (entry,) = map(json.loads, path.read_text().splitlines())
+    assert (entry["level"], entry["message"]) == ("app", "one\n  two")
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="a device that is full is of Linux")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_a_full_disk_does_not_take_goes_to_standard_error(
+    form: str, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")
+    log = Log("info", str(tmp_path / "log"), form)
+    log.error("first", error=failure())
+    log.error("second")
+    err = capfd.readouterr().err
+    assert err.count("cannot write the log") == 1
+    assert "No space left on device; messages go to standard error meanwhile" in err
+    assert "ZeroDivisionError" in err
+    assert "second" in err
+    (tmp_path / "log").unlink()
+    log.reopen()
+    log.error("third")
+    log.error("fourth")
+    log.close()
+    text = (tmp_path / "log").read_text()
+    assert text.count("2 messages are on standard error, for this file could not be written") == 1
+    assert text.count("third") == text.count("fourth") == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_message_that_only_fits_in_part(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    log = Log("info", str(tmp_path / "log"))
+    log.info("fits" * 100_000)  # more than standard error will have
+    size = (tmp_path / "log").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))  # Python ignores SIGXFSZ
+    try:
+        log.error("does not", error=failure())
+        log.error("nor this")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    err = capfd.readouterr().err
+    assert "does not" in err
+    assert "ZeroDivisionError" in err
+    assert "nor this" in err
+    log.info("on")
+    log.close()
+    assert (tmp_path / "log").read_text().splitlines()[-1].endswith("info: on")
+
+
+def test_a_log_without_room_anywhere_counts(tmp_path: pathlib.Path) -> None:
+    reader, writer = os.pipe()
+    log = Log("info", writer)
+    log.dropped(3)
+    log.info("x")
+    assert b"3 messages were lost here" in os.read(reader, 4096)
+    os.close(reader)
+    os.close(writer)

@@ -12,6 +12,7 @@ from dimserver.kinds import (
     Flag,
     GiB,
     Integer,
+    LogTarget,
     Path,
     PubSub,
     Size,
@@ -102,8 +103,8 @@ OPERATIONS: tuple[Setting, ...] = (
         "Off: what nobody reads need not be written.",
     ),
     Setting(
-        LOGS, "access-log-file", Path(), None,
-        "Append the access log to this file instead of standard output; it may be rotated.",
+        LOGS, "access-log-file", LogTarget(), None,
+        "Append the access log to this file instead of standard output (-); it may be rotated.",
         "Standard output is what containers and systemd collect.",
     ),
     Setting(
@@ -112,8 +113,8 @@ OPERATIONS: tuple[Setting, ...] = (
         "Start, stop and faults; nothing that every request repeats.",
     ),
     Setting(
-        LOGS, "log-file", Path(), None,
-        "Append the error log to this file instead of standard error; it may be rotated.",
+        LOGS, "log-file", LogTarget(), None,
+        "Append the error log to this file instead of standard error; it may be rotated; - is standard output.",
         "Standard error is what containers and systemd collect.",
     ),
     Setting(

@@ -57,7 +57,8 @@ class Setting:
             return self.kind.read(value)
         except ValueError:
             pass
-        raise ConfigError(f"{spelled}: {self.quote(value)} is not allowed; allowed: {self.kind.allowed()}")
+        hint = "" if self.kind.secret(value) else self.kind.hint(value)
+        raise ConfigError(f"{spelled}: {self.quote(value)} is not allowed; allowed: {self.kind.allowed()}{hint}")
 
     def quote(self, value: object) -> str:
         """`value`, right or wrong, as a message may repeat it: shortened, and never a secret."""

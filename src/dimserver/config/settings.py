@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dimserver.config.foreign import advice, near
 from dimserver.config.limits import LIMITS
 from dimserver.config.operations import OPERATIONS
 from dimserver.config.serving import SERVING
-from dimserver.config.setting import Setting, did_you_mean
+from dimserver.config.setting import Setting
 from dimserver.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -64,7 +65,9 @@ def unknown_setting(word: str, known: Iterable[str], where: str = "") -> str:
     """What is said of a name that is none; arguments as for `read_values`."""
     shown = word if len(word) <= 80 else word[:60] + "…"
     # A variable is meant with its prefix, a key without its file.
-    hint = did_you_mean(word, known, "" if where.endswith(":") else where)
+    prefix = "" if where.endswith(":") else where
+    meant = None if advice(word) else near(word, known)
+    hint = advice(word) if meant is None else f"; did you mean '{prefix}{meant}'?"
     return f"unknown setting '{where}{shown}'{hint or '; `dimserver config` lists the known ones'}"
 
 

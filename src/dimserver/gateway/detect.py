@@ -19,9 +19,11 @@ from dimserver.errors import HandlerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeGuard, TypeVar
 
-__all__ = ["Shape", "check_interface", "describe", "detect", "looks_written_for"]
+    T = TypeVar("T")
+
+__all__ = ["Shape", "check_interface", "describe", "detect", "is_a", "looks_written_for"]
 
 ENVIRON = ("environ", "env")
 SCOPE = "scope"
@@ -59,12 +61,23 @@ class Shape:
                 raise ValueError(f"it cannot be called without {parameter.name}=")
 
 
+def is_a(value: object, kind: type[T]) -> TypeGuard[T]:
+    """`isinstance` that cannot raise: a proxy such as `flask.request` raises when it is asked for its class."""
+    try:
+        return isinstance(value, kind)
+    except Exception:
+        return issubclass(type(value), kind)
+
+
 def describe(app: object) -> str:
     """What an object is, in a few words: `the function shop.create_app`, `a Flask`."""
-    if isinstance(app, type):
-        return f"the class {app.__module__}.{app.__qualname__}"
-    if callable(app) and hasattr(app, "__qualname__"):
-        return f"the function {getattr(app, '__module__', '?')}.{app.__qualname__}"
+    try:
+        if isinstance(app, type):
+            return f"the class {app.__module__}.{app.__qualname__}"
+        if callable(app) and hasattr(app, "__qualname__"):
+            return f"the function {getattr(app, '__module__', '?')}.{app.__qualname__}"
+    except Exception:  # noqa: S110 - of a proxy the type still has a name
+        pass
     name = type(app).__name__
     return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
 
@@ -81,6 +94,20 @@ def detect(app: Any) -> str:
     Raises:
         HandlerError: it has none, or it cannot be told; the message says what was seen and what to do.
     """
+    try:
+        return _detect(app)
+    except HandlerError:
+        raise
+    except Exception as error:
+        raise HandlerError(_not_to_be_looked_at(app, error)) from None
+
+
+def _not_to_be_looked_at(app: object, error: Exception) -> str:
+    what = str(error).strip().partition("\n")[0]
+    return f"{describe(app)} is no app: to look at it raises {type(error).__name__}{what and f' ({what:.80})'}"
+
+
+def _detect(app: Any) -> str:
     if isinstance(app, App):
         return "native"
     what = describe(app)
@@ -148,7 +175,7 @@ def looks_written_for(app: Any) -> bool:
     """Whether a function says by the name of its first argument that it is a WSGI or ASGI app."""
     try:
         return Shape(app).first in (*ENVIRON, SCOPE)
-    except (TypeError, ValueError):
+    except Exception:  # no signature, or one that its owner will not show
         return False
 
 
@@ -160,6 +187,15 @@ def check_interface(app: Any, interface: str) -> None:
     """
     if interface not in WANTS:
         raise HandlerError(f"interface: {interface!r} is not allowed; allowed: auto, {', '.join(WANTS)}")
+    try:
+        _check_shape(app, interface)
+    except HandlerError:
+        raise
+    except Exception as error:
+        raise HandlerError(_not_to_be_looked_at(app, error)) from None
+
+
+def _check_shape(app: Any, interface: str) -> None:
     what = describe(app)
     if isinstance(app, App):
         if interface != "native":

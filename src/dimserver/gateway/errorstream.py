@@ -1,4 +1,4 @@
-"""``wsgi.errors``: text an app writes for the operator, as entries of the error log."""
+"""``wsgi.errors``: text an app writes for the operator, passed on as it is."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ErrorStream"]
 
-LONGEST = 64 * 1024  # characters without a line end: an entry of its own
+LONGEST = 64 * 1024  # characters without a line end: passed on without one
 
 
 class ErrorStream:
-    """A text stream, write only.  What is written up to a line end becomes one entry.
+    """A text stream, write only.  Whole lines are passed on together, so that those of several threads do not mix.
 
     Args:
-        log: called with the first line and the others; standard error when None.
+        log: called with one line or more, each with its end; standard error when None.
 
     Thread-safety: any thread; lines that several threads write in parts may mix.
     """
@@ -26,7 +26,7 @@ class ErrorStream:
     encoding = "utf-8"
     errors = "backslashreplace"
 
-    def __init__(self, log: Callable[[str, str], object] | None = None) -> None:
+    def __init__(self, log: Callable[[str], object] | None = None) -> None:
         self._log = _to_standard_error if log is None else log
         self._begun = ""
         self._lock = Lock()
@@ -44,7 +44,7 @@ class ErrorStream:
             if len(self._begun) > LONGEST:
                 whole, end, self._begun = whole + end + self._begun, "\n", ""
         if end:
-            self._tell(whole)
+            self._log(whole + end)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -56,7 +56,7 @@ class ErrorStream:
         with self._lock:
             begun, self._begun = self._begun, ""
         if begun:
-            self._tell(begun)
+            self._log(begun + "\n")
 
     def writable(self) -> bool:
         """Return True."""
@@ -66,11 +66,6 @@ class ErrorStream:
         """Return False."""
         return False
 
-    def _tell(self, text: str) -> None:
-        first, _, rest = text.partition("\n")
-        if text.strip():
-            self._log(first, rest)
 
-
-def _to_standard_error(first: str, rest: str) -> None:
-    print(first, *rest.splitlines(), sep="\n", file=sys.stderr)
+def _to_standard_error(text: str) -> None:
+    sys.stderr.write(text)

@@ -71,7 +71,7 @@ class WSGIGateway(Caller):
         common = _common(
             host or "localhost",
             str(port),
-            ErrorStream(partial(_log, facts.log)),
+            ErrorStream(facts.log.pass_on),
             multithread=facts.multithread and self.blocking,
             multiprocess=facts.multiprocess,
         )
@@ -94,10 +94,6 @@ def _common(
         "wsgi.input_terminated": True,
         "wsgi.file_wrapper": FileWrapper,
     }
-
-
-def _log(log: Log, first: str, rest: str) -> None:
-    log.write("error", first, detail=rest)
 
 
 def _report(log: Log, message: str, request: RequestPoint | None, error: BaseException | None) -> None:

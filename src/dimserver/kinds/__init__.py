@@ -10,7 +10,16 @@ from dimserver.kinds.base import Kind
 from dimserver.kinds.exchange import ChannelPrefix, PubSub, shown_url
 from dimserver.kinds.networks import Hosts, Networks, is_loopback
 from dimserver.kinds.numbers import HOUR, MINUTE, SECOND, Duration, GiB, Integer, KiB, MiB, Mode, Size, Threads, Workers
-from dimserver.kinds.places import MAX_SOCKET_PATH, Endpoint, Name, Path, SocketPath, UrlPath
+from dimserver.kinds.places import (
+    MAX_SOCKET_PATH,
+    STANDARD_OUTPUT,
+    Endpoint,
+    LogTarget,
+    Name,
+    Path,
+    SocketPath,
+    UrlPath,
+)
 from dimserver.kinds.words import Charset, Choice, FieldName, Flag, Target, Token
 
 __all__ = [
@@ -18,6 +27,7 @@ __all__ = [
     "MAX_SOCKET_PATH",
     "MINUTE",
     "SECOND",
+    "STANDARD_OUTPUT",
     "ChannelPrefix",
     "Charset",
     "Choice",
@@ -30,6 +40,7 @@ __all__ = [
     "Integer",
     "KiB",
     "Kind",
+    "LogTarget",
     "MiB",
     "Mode",
     "Name",

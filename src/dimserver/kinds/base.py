@@ -55,6 +55,11 @@ class Kind:
         """What `read` takes, as it stands in an error message."""
         raise NotImplementedError
 
+    def hint(self, value: object) -> str:
+        """What to write instead of this wrong value, as the end of a message; empty where nobody can tell."""
+        del value
+        return ""
+
     def show(self, value: Any) -> str:
         """`value` as a user would write it."""
         return "none" if value is None else str(value)

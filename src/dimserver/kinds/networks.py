@@ -43,6 +43,18 @@ class Networks(Kind):
             "separated by commas"
         )
 
+    def hint(self, value: object) -> str:
+        given = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        for each in given if isinstance(given, (list, tuple)) else ():
+            if each == "*":
+                return (
+                    "; instead of '*' name the proxies; where only proxies can connect, every address is "
+                    "0.0.0.0/0,::/0,unix, which believes whatever any client says"
+                )
+            if isinstance(each, str) and (network := _without_host_bits(each)):
+                return f"; did you mean {network}?"
+        return ""
+
     def show(self, value: Any) -> str:
         return ",".join(value) or "none"
 
@@ -104,3 +116,13 @@ def _network(text: object) -> str:
     if "%" in text:  # a zone means something on one machine only
         raise ValueError
     return str(ip_network(text))
+
+
+def _without_host_bits(text: str) -> str:
+    from ipaddress import ip_network
+
+    try:
+        network = str(ip_network(text, strict=False))
+    except ValueError:
+        return ""
+    return network if network != text and "/" in text else ""

@@ -134,6 +134,21 @@ class _Suffixed(Kind):
         return f"{self.show(self.low)} to {self.show(self.high)}"
 
 
+# What people write for the units, longest first.
+WORDS = (
+    ("milliseconds", "ms"), ("seconds", "s"), ("minutes", "m"), ("minute", "m"), ("second", "s"), ("hours", "h"),
+    ("hour", "h"), ("mins", "m"), ("secs", "s"), ("msec", "ms"), ("min", "m"), ("sec", "s"), ("hrs", "h"), ("hr", "h"),
+)  # fmt: skip
+
+
+def _is_number(text: str) -> bool:
+    try:
+        _decimal(text)
+    except ValueError:
+        return False
+    return True
+
+
 class Duration(_Suffixed):
     """Seconds as float; text may say `500ms`, `10s`, `5m` or `1h`."""
 
@@ -153,6 +168,13 @@ class Duration(_Suffixed):
 
     def allowed(self) -> str:
         return f"{super().allowed()} (a number of seconds, or with a unit: ms, s, m, h)"
+
+    def hint(self, value: object) -> str:
+        text = value.strip().lower() if isinstance(value, str) else ""
+        for word, unit in WORDS:
+            if text.endswith(word) and _is_number(text.removesuffix(word).strip()):
+                return f"; did you mean {text.removesuffix(word).strip()}{unit}?"
+        return ""
 
     def show(self, value: Any) -> str:
         return f"{value * 1000:g} ms" if 0 < value < 1 else f"{value:.9g} s"
@@ -187,7 +209,18 @@ class Size(_Suffixed):
         return value
 
     def allowed(self) -> str:
-        return f"{super().allowed()} (a number of bytes, or with a unit: KiB, MiB, GiB)"
+        return f"{super().allowed()} (a number of bytes, or with a unit: B, KiB, MiB, GiB, or K, M, G for short)"
+
+    def hint(self, value: object) -> str:
+        text = value.strip() if isinstance(value, str) else ""
+        if text[-2:].lower() in ("kb", "mb", "gb"):
+            binary = f"{text[:-2].rstrip()}{text[-2].upper()}iB"
+            try:
+                self.parse(binary)
+            except ValueError:
+                return ""
+            return f"; did you mean {binary}?"
+        return ""
 
     def show(self, value: Any) -> str:
         if value is None:

@@ -12,10 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["MAX_SOCKET_PATH", "Endpoint", "Name", "Path", "SocketPath", "UrlPath"]
+__all__ = ["MAX_SOCKET_PATH", "STANDARD_OUTPUT", "Endpoint", "LogTarget", "Name", "Path", "SocketPath", "UrlPath"]
 
 # sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, the final NUL included (unix(7), unix(4)).
 MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
+
+STANDARD_OUTPUT = "-"  # in the place of a log's path
 
 
 class Name(Kind):
@@ -66,6 +68,19 @@ class Path(Kind):
 
     def allowed(self) -> str:
         return "a path"
+
+
+class LogTarget(Path):
+    """The path of a log file, `-` for standard output, or none."""
+
+    def __init__(self) -> None:
+        super().__init__("FILE|-")
+
+    def resolve(self, value: Any, directory: str) -> object:
+        return value if value == STANDARD_OUTPUT else super().resolve(value, directory)
+
+    def allowed(self) -> str:
+        return f"a path, or {STANDARD_OUTPUT} for standard output"
 
 
 class UrlPath(Kind):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from signal import SIGINT
 
+from dimserver.kinds import STANDARD_OUTPUT
+from dimserver.nowait import put_line
+from dimserver.run.logs import out
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from dimcore import Snapshot
     from dimserver.config import Settings
+    from dimserver.log import Log
 
 __all__ = ["WAITING", "say", "served", "summary", "waiting"]
 
@@ -23,12 +27,25 @@ HELD = 0.1  # seconds in one round of a loop: a handler is at work there, which 
 WAITING = (0.5, 10.0)  # seconds from a stop until it is said what it waits for, and until that is said again
 
 
-def say(line: str, out: Any) -> None:
-    """Print a line for whoever started the server."""
-    try:
-        print(line, file=out, flush=True)
-    except (OSError, ValueError):
-        pass  # whoever read it has left; that is no reason to stop serving
+def say(line: str, settings: Settings, log: Log) -> None:
+    """Tell whoever started the server, and the log where it has a place of its own.
+
+    Args:
+        line: a sentence about the server.
+        settings: `log_file`, `log_format` and where the access log goes decide.
+        log: the error log.
+
+    A JSON log on a standard stream is the only thing there, so that each of its lines can be read as JSON.  A reader
+    that does not read costs the line, which the log counts; nothing waits.
+    """
+    standard = settings.log_file in (None, STANDARD_OUTPUT)
+    if standard and settings.log_format == "json":
+        log.announce("info", line)
+        return
+    if not standard:
+        log.info(line)
+    if not put_line(out(settings), f"dimserver: {line}\n"):
+        log.dropped()
 
 
 def served(target: str, settings: Settings) -> str:

@@ -16,9 +16,11 @@ import os
 import sys
 
 from dimserver.config import SETTINGS, check_admin, check_paths, did_you_mean
+from dimserver.config.foreign import advice, near
 from dimserver.config.sources import APP, CONFIG, Sources, check_file
 from dimserver.errors import AppImportError, AppStartError, ConfigError, DimserverError
 from dimserver.kinds import Flag
+from dimserver.nowait import put_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+PATIENCE = 1.0  # seconds for a reader of standard error that is slow
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 USAGE = """\
@@ -117,15 +120,15 @@ def _fail(error: DimserverError) -> int:
     sys.stdout.flush()
     # One line whatever the words in it: a newline in a file's name must not fake a second message.
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
-    sys.stderr.write(f"dimserver: {text}\n")
+    put_line(sys.stderr, f"dimserver: {text}\n", PATIENCE)
     return error.exit_code
 
 
 def _print_traceback(error: BaseException | None) -> None:
-    import traceback
+    from traceback import format_exception
 
     if error is not None:
-        traceback.print_exception(error)
+        put_line(sys.stderr, "".join(format_exception(error)), PATIENCE)
 
 
 def _version() -> str:
@@ -334,7 +337,8 @@ class _Parser(argparse.ArgumentParser):
             name = option.partition("=")[0]
             # Without the dashes, which would make any two options a little alike.
             options = [each[2:] for each in self._option_string_actions if each.startswith("--")]
-            hint = did_you_mean(name.lstrip("-"), options, "--")
+            meant = None if advice(name) else near(name, options)
+            hint = advice(name) if meant is None else f"; did you mean '--{meant}'?"
             raise ConfigError(f"unknown option '{name}'{hint or '; see ' + self.prog + ' --help'}")
         return known
 

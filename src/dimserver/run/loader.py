@@ -1,6 +1,6 @@
 """From the text APP on a command line to the object it names.
 
-    module           module:attr           attr is `app` unless given, and may be dotted
+    module           module:attr           attr is `app`, else `application`, unless given, and may be dotted
     path/file.py     path/file.py:attr
 
 The hard part is whose mistake a failure is.  A module that is not there is the
@@ -18,7 +18,7 @@ import sys
 from dimserver.app import App
 from dimserver.config import did_you_mean
 from dimserver.errors import AppImportError, HandlerError, LoadError
-from dimserver.gateway.detect import Shape, describe, detect, looks_written_for
+from dimserver.gateway.detect import Shape, describe, detect, is_a, looks_written_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["how_to_load", "load_app", "load_object", "split_target"]
 
 DEFAULT_ATTRIBUTE = "app"
+SECOND_ATTRIBUTE = "application"  # the name that PEP 3333, Django and gunicorn use; taken where APP names none
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -80,7 +81,7 @@ def load_app(target: str, interface: str = "auto", factory: bool = False) -> App
     found = load_object(target)
     if factory:
         found = _make(target, found)
-    if isinstance(found, App):
+    if is_a(found, App):
         if interface in ("auto", "native"):
             return found
         raise LoadError(f"'{target}' is {describe(found)}, which is native, not {interface}")
@@ -88,7 +89,7 @@ def load_app(target: str, interface: str = "auto", factory: bool = False) -> App
     try:
         app.mount("/", found, interface=interface)
     except HandlerError as error:
-        hint = _in_module(found) if isinstance(found, type(sys)) else ""
+        hint = _in_module(found) if is_a(found, type(sys)) else ""
         raise LoadError(f"'{target}': {str(error).removeprefix('mount /: ')}{hint}") from None
     return app
 
@@ -110,9 +111,8 @@ def _make(target: str, factory: Any) -> object:
         raise
     except BaseException as error:
         raise _raised(target, error, _users_part(error.__traceback__)) from error
-    close = getattr(made, "close", None)
-    if hasattr(made, "cr_await") and close is not None:
-        close()
+    if _is_coroutine(made):
+        made.close()  # type: ignore[attr-defined]
         raise LoadError(f"'{target}' is {describe(factory)}, which is async; a factory is not")
     return made
 
@@ -133,6 +133,8 @@ def load_object(target: str) -> object:
     _importable(_here())
     module = _import_file(name) if _is_file(name) else _import_name(name)
     found: object = module
+    if not target.endswith(f":{attribute}"):
+        attribute = _usual_attribute(module)
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
@@ -141,6 +143,14 @@ def load_object(target: str) -> object:
         except Exception as error:  # a property, or the module's own __getattr__
             raise _raised(target, error, _users_part(error.__traceback__)) from error
     return found
+
+
+def _usual_attribute(module: ModuleType) -> str:
+    """Where APP names no attribute: `app`, or `application` if that is all there is."""
+    names = vars(module)
+    if SECOND_ATTRIBUTE in names and is_a(names.get(DEFAULT_ATTRIBUTE, sys), type(sys)):  # `import app` makes no app
+        return SECOND_ATTRIBUTE
+    return DEFAULT_ATTRIBUTE
 
 
 def _here() -> str:
@@ -281,14 +291,17 @@ def _packages() -> list[str]:
 
 
 def _no_attribute(target: str, owner: object, missing: str) -> str:
-    if not isinstance(owner, type(sys)):
-        return f"'{target}': a {type(owner).__name__} has no attribute '{missing}'{did_you_mean(missing, dir(owner))}"
+    if not is_a(owner, type(sys)):
+        hint = did_you_mean(missing, _names(owner))
+        return f"'{target}': a {type(owner).__name__} has no attribute '{missing}'{hint}"
     held = {name: value for name, value in vars(owner).items() if not name.startswith("_")}
     apps = [name for name, value in held.items() if _is_servable(value)]
     # A single app under another name is the only answer that makes sense, however far its name is.
     hint = f"; did you mean '{apps[0]}'?" if len(apps) == 1 else did_you_mean(missing, apps or held)
     if not hint and apps:
         hint = f"; apps there: {', '.join(sorted(apps)[:5])}"
+    if not hint and missing == DEFAULT_ATTRIBUTE and not target.endswith(f":{missing}"):
+        hint = f" and no '{SECOND_ATTRIBUTE}'"
     return f"module '{owner.__name__}' has no attribute '{missing}'{hint}"
 
 
@@ -297,8 +310,25 @@ def _in_module(module: ModuleType) -> str:
     return f"; did you mean '{module.__name__}:{apps[0]}'?" if len(apps) == 1 else ""
 
 
+def _names(owner: object) -> list[str]:
+    try:
+        return dir(owner)
+    except Exception:  # its own __dir__
+        return []
+
+
 def _is_servable(value: object) -> bool:
-    if isinstance(value, (type, type(sys))) or not (isinstance(value, App) or callable(value)):
+    # A proxy (`from flask import request`) raises whenever it is looked at outside of what it stands for.
+    try:
+        return _looks_servable(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return False
+
+
+def _looks_servable(value: object) -> bool:
+    if is_a(value, type) or is_a(value, type(sys)) or not (is_a(value, App) or callable(value)):
         return False
     try:
         kind = detect(value)
@@ -307,3 +337,9 @@ def _is_servable(value: object) -> bool:
     if hasattr(value, "__qualname__"):  # most functions that take two arguments or three are no apps
         return looks_written_for(value)
     return kind != "native" or isinstance(value, App)
+
+
+def _is_coroutine(value: object) -> bool:
+    from types import CoroutineType
+
+    return is_a(value, CoroutineType)

@@ -6,6 +6,7 @@ import os
 import sys
 
 from dimserver.errors import StartError
+from dimserver.kinds import STANDARD_OUTPUT
 from dimserver.log import Log
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ def open_log(settings: Settings, worker: int = 0, again: bool = False) -> Log:
     """
     target = settings.log_file
     try:
-        return Log(settings.log_level, 2 if target is None else target, settings.log_format, worker)
+        return Log(settings.log_level, _target(target, 2), settings.log_format, worker)
     except OSError as error:
         if again and target is not None:
             log = Log(settings.log_level, 2, settings.log_format, worker)
@@ -66,7 +67,7 @@ def open_access_log(
     lines = AccessLines(settings.access_log, pools, worker=worker, process=os.getpid())
     target = settings.access_log_file
     try:
-        return AccessLog(lines, settings.access_log, 1 if target is None else target, on_trouble)
+        return AccessLog(lines, settings.access_log, _target(target, 1), on_trouble)
     except OSError as error:
         if on_loss is not None:
             on_loss(f"cannot open the access log '{target}': {error.strerror}; requests are not logged")
@@ -76,4 +77,12 @@ def open_access_log(
 
 def out(settings: Settings) -> Any:
     """Where to say that the server runs: standard output, unless the access log has that to itself."""
-    return sys.stderr if settings.access_log != "off" and settings.access_log_file is None else sys.stdout
+    taken = settings.access_log != "off" and settings.access_log_file in (None, STANDARD_OUTPUT)
+    return sys.stderr if taken else sys.stdout
+
+
+def _target(setting: str | None, default: int) -> str | int:
+    """Where a log goes: the descriptor `default` unless a path or standard output is named."""
+    if setting is None:
+        return default
+    return 1 if setting == STANDARD_OUTPUT else setting

@@ -8,7 +8,7 @@ from time import monotonic
 
 from dimserver.config import api_warning
 from dimserver.run.announce import say, served, summary
-from dimserver.run.logs import out
+from dimserver.run.logs import open_log
 from dimserver.run.worker import Worker, freeze
 
 TYPE_CHECKING = False
@@ -40,11 +40,13 @@ def serve(app: App | None, settings: Settings, target: str) -> int:
     warning = api_warning(app is not None and app.warns_of_api, settings)
     if warning is not None:
         worker.log.warning(warning)
-    say(f"dimserver: serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})", out(settings))
-    worker.on_waiting = lambda line: say(f"dimserver: {line}", out(settings))
+    say(f"serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})", settings, worker.log)
+    worker.on_waiting = lambda line: say(line, settings, worker.log)
     freeze()
     worker.run(signals=_on_main_thread())
-    say(f"dimserver: stopped; {summary(worker.counts(), monotonic() - worker.started)}", out(settings))
+    log = open_log(settings)  # the worker's is closed
+    say(f"stopped; {summary(worker.counts(), monotonic() - worker.started)}", settings, log)
+    log.close()
     return 0
 
 

@@ -17,13 +17,13 @@ from time import monotonic
 
 from dimserver.config import Settings, api_warning, merge
 from dimserver.errors import DimserverError, StartError
+from dimserver.nowait import put_line
 from dimserver.run.announce import WAITING, say, served, summary, waiting
 from dimserver.run.autoreload import Watcher
 from dimserver.run.crew import AT_ONCE, Crew
 from dimserver.run.exits import last_words
 from dimserver.run.health import Health
 from dimserver.run.holdings import MOST_WORKERS, Holdings, workers_wanted
-from dimserver.run.logs import out
 from dimserver.run.renewal import Renewal
 from dimserver.run.scale import Scale
 from dimserver.run.signals import ECHO, Order, StopSignals
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Supervisor", "supervise"]
 
 EXIT_SIGNALLED = 128  # and the number of the signal, as a shell reports it
+PATIENCE = 1.0  # seconds for a reader of standard error that is slow to take a traceback
 
 # What each signal asks for.
 SIGNALS = {
@@ -124,7 +125,7 @@ class Supervisor:
         return self._code
 
     def _say(self, line: str) -> None:
-        say(f"dimserver: {line}", out(self._holdings.settings))
+        say(line, self._holdings.settings, self._holdings.log)
 
     def _take_signals(self) -> Callable[[], None]:
         descriptor = signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False)
@@ -350,9 +351,7 @@ class Supervisor:
             log.error(f"{what}: worker {process.pid} {end}")
             return
         _, _, text, traceback = process.failure
-        if traceback:
-            sys.stderr.write(str(traceback))
-        log.error(f"{what}: {text}")
+        log.write("error", f"{what}: {text}", detail=str(traceback))
 
     def _start_failed(self, process: Process, status: int) -> None:
         """The server cannot start: nothing is tried again."""
@@ -360,7 +359,7 @@ class Supervisor:
             return
         if process.failure is not None:
             _, code, text, traceback = process.failure
-            sys.stderr.write(str(traceback))
+            put_line(sys.stderr, str(traceback), PATIENCE)
             self._error = DimserverError(str(text))
             self._error.exit_code = int(code)  # type: ignore[call-overload]
         else:

@@ -12,38 +12,37 @@ from dimserver.gateway.errorstream import LONGEST, ErrorStream
 
 
 @pytest.fixture
-def entries() -> list[tuple[str, str]]:
+def entries() -> list[str]:
     return []
 
 
 @pytest.fixture
-def stream(entries: list[tuple[str, str]]) -> ErrorStream:
-    return ErrorStream(lambda *entry: entries.append(entry))
+def stream(entries: list[str]) -> ErrorStream:
+    return ErrorStream(entries.append)
 
 
-def test_a_line_is_an_entry(stream: ErrorStream, entries: Any) -> None:
+def test_a_line_is_passed_on_as_it_is(stream: ErrorStream, entries: Any) -> None:
     assert stream.write("one\n") == 4
-    stream.write("two\n")
-    assert entries == [("one", ""), ("two", "")]
+    stream.write("  two\x1b[0m \n")
+    stream.write("\n")
+    assert entries == ["one\n", "  two\x1b[0m \n", "\n"]
 
 
 def test_a_line_in_parts(stream: ErrorStream, entries: Any) -> None:
     for part in ("o", "n", "e", "\n", "two"):
         stream.write(part)
-    assert entries == [("one", "")]
+    assert entries == ["one\n"]
     stream.flush()
     stream.flush()
-    assert entries == [("one", ""), ("two", "")]
+    assert entries == ["one\n", "two\n"]
 
 
 def test_lines_that_come_together_stay_together(stream: ErrorStream, entries: Any) -> None:
     stream.writelines(["first\n", "  second\n", "third\nrest"])
-    assert entries == [("first", "  second\nthird")]
+    assert entries == ["first\n  second\nthird\n"]
 
 
-def test_empty_lines_are_none(stream: ErrorStream, entries: Any) -> None:
-    stream.write("\n")
-    stream.write("  \n")
+def test_nothing_is_nothing(stream: ErrorStream, entries: Any) -> None:
     stream.write("")
     stream.flush()
     assert entries == []
@@ -52,7 +51,7 @@ def test_empty_lines_are_none(stream: ErrorStream, entries: Any) -> None:
 def test_what_never_ends_is_cut(stream: ErrorStream, entries: Any) -> None:
     for _ in range(5):
         stream.write("x" * (LONGEST // 2))
-    assert [len(first) for first, _ in entries] == [3 * (LONGEST // 2)]
+    assert [len(text) for text in entries] == [3 * (LONGEST // 2) + 1]
 
 
 def test_a_traceback(stream: ErrorStream, entries: Any) -> None:
@@ -60,9 +59,8 @@ def test_a_traceback(stream: ErrorStream, entries: Any) -> None:
         raise ValueError("on purpose")
     except ValueError:
         traceback.print_exc(file=stream)
-    text = "\n".join(line for entry in entries for line in entry if line)
-    assert text.startswith("Traceback")
-    assert text.endswith("ValueError: on purpose")
+        expected = traceback.format_exc()
+    assert "".join(entries) == expected
 
 
 def test_text_alone(stream: ErrorStream) -> None:

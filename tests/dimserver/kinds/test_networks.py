@@ -58,3 +58,12 @@ def test_loopback() -> None:
     for address in ("", "localhost", "128.0.0.1", "127.1", "127.0.0.256", "0127.0.0.1", "::", "::2", "::ffff:1.0.0.1",
                     "[::1]", "::1%lo", "127.0.0.1\0", "127.0.0.1.example"):  # fmt: skip
         assert not is_loopback(address), address
+
+
+def test_what_to_write_instead() -> None:
+    kind = Networks()
+    assert "name the proxies" in kind.hint("*")
+    assert "0.0.0.0/0,::/0,unix" in kind.hint(["10.0.0.1", "*"])
+    kind.read("0.0.0.0/0,::/0,unix")
+    assert kind.hint("10.0.0.1/8") == "; did you mean 10.0.0.0/8?"
+    assert kind.hint("proxy.example") == kind.hint(7) == kind.hint([7]) == kind.hint("") == ""

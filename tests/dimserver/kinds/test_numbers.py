@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dimserver.kinds import Duration, Integer, KiB, Kind, MiB, Mode, Size, Threads, Workers
+from dimserver.kinds import HOUR, Duration, GiB, Integer, KiB, Kind, MiB, Mode, Size, Threads, Workers
 
 TAKEN: list[tuple[Kind, object, object]] = [
     (Integer(0, 65535), "8080", 8080),
@@ -124,3 +124,14 @@ def test_shown(kind: Kind, value: object, text: str) -> None:
 def test_what_is_shown_can_be_read(kind: Duration | Size) -> None:
     for value in (kind.low, kind.high):
         assert kind.read(kind.show(value)) == value
+
+
+def test_what_to_write_instead() -> None:
+    size = Size(0, GiB)
+    assert size.hint("5MB") == "; did you mean 5MiB?"
+    assert size.hint("5 kb") == "; did you mean 5KiB?"
+    assert size.hint("5TB") == size.hint("xMB") == size.hint(5) == ""
+    duration = Duration(0, HOUR)
+    assert duration.hint("5 min") == "; did you mean 5m?"
+    assert duration.hint("1.5 hours") == "; did you mean 1.5h?"
+    assert duration.hint("five minutes") == duration.hint(None) == ""

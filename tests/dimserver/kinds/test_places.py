@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from dimserver.kinds import MAX_SOCKET_PATH, Endpoint, Kind, Name, Path, SocketPath, UrlPath
+from dimserver.kinds import MAX_SOCKET_PATH, Endpoint, Kind, LogTarget, Name, Path, SocketPath, UrlPath
 
 TAKEN: list[tuple[Kind, object, object]] = [
     (Name(), "localhost", "localhost"),
@@ -105,3 +105,11 @@ def test_shown(kind: Kind, value: object, text: str) -> None:
 )
 def test_a_relative_path_is_resolved(kind: Kind, value: object, resolved: object) -> None:
     assert kind.resolve(value, "/srv") == resolved
+
+
+def test_a_dash_is_no_path() -> None:
+    kind = LogTarget()
+    assert kind.read("-") == kind.resolve("-", "/srv") == "-"
+    assert kind.resolve(kind.read("a/-"), "/srv") == "/srv/a/-"
+    assert kind.read("") is None
+    assert kind.allowed() == "a path, or - for standard output"

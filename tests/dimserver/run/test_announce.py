@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import pathlib
 from typing import Any
 
 import pytest
 
 from dimserver.config import Settings
+from dimserver.log import Log
 from dimserver.run.announce import say, served, summary, waiting
 
 COUNTS = {"requests": 2, "errors": 1, "connections": 2, "cut_off": 0}
@@ -23,6 +26,44 @@ def test_the_summary() -> None:
     assert summary(COUNTS, 1.25) == "2 requests (1 failed) on 2 connections in 1.2 s"
     cut = summary({**COUNTS, "cut_off": 3}, 2)
     assert cut == "2 requests (1 failed) on 2 connections, 3 cut off at the end in 2.0 s"
+
+
+@pytest.fixture
+def out(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    stream = io.StringIO()
+    monkeypatch.setattr("dimserver.run.announce.out", lambda settings: stream)
+    return stream
+
+
+def test_standard_output(out: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
+    say("a line", Settings(), Log())
+    assert out.getvalue() == "dimserver: a line\n"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_log_file_gets_it_too(out: io.StringIO, tmp_path: pathlib.Path) -> None:
+    for form in ("text", "json"):
+        path = tmp_path / form
+        say("a line", Settings(log_file=path, log_format=form), Log("info", str(path), form))
+        assert "a line" in path.read_text()
+    assert out.getvalue() == "dimserver: a line\n" * 2
+
+
+def test_a_stream_of_json_has_nothing_else(out: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
+    # Whatever the level: without a line it would be silent.
+    say("a line", Settings(log_format="json", log_level="error"), Log("error", 2, "json"))
+    assert json.loads(capfd.readouterr().err)["message"] == "a line"
+    assert out.getvalue() == ""
+
+
+def test_whoever_has_left_is_not_told(out: io.StringIO, tmp_path: pathlib.Path) -> None:
+    log = Log("info", str(tmp_path / "log"))
+    out.close()
+    say("a line", Settings(), log)
+    log.info("after")
+    note, last = (tmp_path / "log").read_text().splitlines()
+    assert note.endswith("1 messages were lost here")
+    assert last.endswith("after")
 
 
 class Figures:
@@ -57,11 +98,3 @@ def test_what_is_waited_for(stages: dict[int, int], sockets: int, number: int, t
 def test_a_handler_on_the_loop_is_waited_for() -> None:
     figures: Any = Figures({})
     assert waiting(figures, 2, 11.0) == "waiting for 1 request; Ctrl-C again ends them now"
-
-
-def test_whoever_has_left_is_not_told() -> None:
-    out = io.StringIO()
-    say("a line", out)
-    assert out.getvalue() == "a line\n"
-    out.close()
-    say("a line", out)

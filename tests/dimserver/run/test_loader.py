@@ -259,3 +259,61 @@ def test_a_current_directory_that_is_gone(tmp_path: pathlib.Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("the current directory cannot be read")
+
+
+def test_application_is_found_where_app_names_no_attribute(here: pathlib.Path) -> None:
+    write(here / "loader_site/__init__.py", "")
+    write(here / "loader_site/wsgi.py", "application = 'of Django'\n")
+    write(here / "loader_both.py", "app = 'first'\napplication = 'second'\n")
+    write(here / "loader_module.py", "import sys as app\napplication = 'no module'\n")
+    assert load_object("loader_site.wsgi") == "of Django"
+    assert load_object("loader_site/wsgi.py") == "of Django"
+    assert load_object("loader_both") == "first"
+    assert load_object("loader_module") == "no module"
+    with pytest.raises(LoadError, match="has no attribute 'app'"):
+        load_object("loader_site.wsgi:app")
+    write(here / "loader_neither.py", "xyz = 1\n")
+    with pytest.raises(LoadError, match="has no attribute 'app' and no 'application'"):
+        load_object("loader_neither")
+
+
+UNTOUCHABLE = """
+from unittest.mock import Mock, call
+class Proxy:
+    def _fail(self, *a):
+        raise RuntimeError("Working outside of request context.\\n\\nlong text")
+    __class__ = property(_fail)
+    __getattr__ = __dir__ = __call__ = _fail
+class Worse(Proxy):
+    def _end(self, *a):
+        raise SystemExit(3)
+    __class__ = property(_end)
+    __getattr__ = _end
+request, worse, mock = Proxy(), Worse(), Mock()
+"""
+
+
+def test_objects_that_cannot_be_looked_at_do_not_spoil_the_search(here: pathlib.Path) -> None:
+    write(here / "loader_proxies.py", UNTOUCHABLE + "def shop(environ, start_response): ...\n")
+    with pytest.raises(LoadError, match="has no attribute 'application'"):
+        load_object("loader_proxies:application")
+    with pytest.raises(LoadError, match="has no attribute 'app'"):
+        load_app("loader_proxies")
+
+
+@pytest.mark.parametrize("interface", ["auto", "wsgi", "asgi", "native"])
+def test_an_object_that_cannot_be_looked_at_is_no_app(here: pathlib.Path, interface: str) -> None:
+    write(here / "loader_proxy.py", UNTOUCHABLE)
+    with pytest.raises(LoadError) as caught:
+        load_app("loader_proxy:request", interface)
+    assert "'loader_proxy:request': a Proxy is no app: to look at it raises RuntimeError (Working" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises((LoadError, AppImportError)):
+        load_object("loader_proxy:request.nothing")
+
+
+def test_the_proxies_of_flask(here: pathlib.Path) -> None:
+    pytest.importorskip("flask")
+    write(here / "loader_flask.py", "from flask import Flask, request, g, session, current_app\nshop = Flask('x')\n")
+    with pytest.raises(LoadError, match=r"has no attribute 'application'; did you mean 'shop'\?$"):
+        load_object("loader_flask:application")

@@ -49,3 +49,15 @@ def test_where_to_speak() -> None:
     assert out(Settings()) is sys.stdout
     assert out(Settings(access_log="json")) is sys.stderr
     assert out(Settings(access_log="json", access_log_file="log")) is sys.stdout
+    assert out(Settings(access_log="json", access_log_file="-")) is sys.stderr
+
+
+def test_a_dash_is_standard_output(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(log_file="-", access_log="common", access_log_file="-")
+    open_log(settings).error("to the log")
+    assert "error: to the log" in capfd.readouterr().out
+    lines = ConnectionPoolManifold()
+    log = open_access_log(settings, lines, print)
+    assert log is not None
+    assert log._file.fd == 1
+    log.close()

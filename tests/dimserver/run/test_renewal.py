@@ -34,13 +34,13 @@ def test_a_new_app_that_fails_leaves_the_old_one_serving(
     worker = server.worker
     change(shop, "VERSION = 1", "def broken():\n    return {}['VERSION']\nVERSION = broken()")
     server.hint(signal.SIGHUP)
-    line = b""
-    while b"stays as it was" not in line:
-        line = server.process.stderr.readline()
-        assert line, "no word of the reload that failed"
-        if b"KeyError: 'VERSION'" in line:
-            line = server.process.stderr.readline()
-            assert b"error: reload: 'shop' raised KeyError while it was loaded" in line
+    lines = [b""]
+    while b"stays as it was" not in lines[-1]:
+        lines.append(server.process.stderr.readline())
+        assert lines[-1], "no word of the reload that failed"
+    text = b"".join(lines)
+    assert b"error: reload: 'shop' raised KeyError while it was loaded\n  Traceback (most recent call last):\n" in text
+    assert b"  KeyError: 'VERSION'\n" in text
     assert ask(server) == f"{worker} 1"
     change(shop, "return {}['VERSION']", "return 3")
     server.hint(signal.SIGHUP)
