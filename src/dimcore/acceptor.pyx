@@ -30,6 +30,7 @@ cdef enum:
     EVICTED = 16             # idle connections given up when descriptors run out
 
 cdef bytes NO_ROOM = b"too many connections"
+cdef tuple CAPS = ("max-http", "max-websocket", "max-api", "the cap of the admin pool")
 
 
 @cython.final
@@ -92,9 +93,11 @@ cdef class Acceptor:
         try:
             if not core.has_room(spiral):
                 core.pools.totals[spiral].refused += 1
+                core.turned_away("max-connections", peer)
                 return connection.turn_away(NO_ROOM)
             if self.site.trusts is not None:     # whom it is from is not known yet
                 if not core.pools.admit(connection, spiral, core.now_ns):
+                    core.turned_away(CAPS[spiral], peer)
                     return connection.turn_away(NO_ROOM)
                 connection.flags |= EXPECTED
                 connection.move(HANDSHAKE_BEGUN)
@@ -102,6 +105,7 @@ cdef class Acceptor:
             if core.max_per_address and spiral != POOL_ADMIN:
                 if not core.addresses.enter(peer, core.max_per_address):
                     core.pools.totals[spiral].refused += 1
+                    core.turned_away("max-per-address", peer)
                     return connection.turn_away(TOO_MANY)
                 connection.origin |= COUNTED
             if core.pools.admit(connection, spiral, core.now_ns):
@@ -109,6 +113,7 @@ cdef class Acceptor:
             if connection.origin & COUNTED:       # whoever waits at the door takes no place of its address either
                 connection.origin &= ~<uint8_t> COUNTED
                 core.addresses.leave(peer)
+            core.turned_away(CAPS[spiral], peer)
             return connection.turn_away(NO_ROOM)
         except Exception as error:       # out of memory, or the loop refused: the others are not to blame
             connection.fail(error)

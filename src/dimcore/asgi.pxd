@@ -1,3 +1,5 @@
+from libc.stdint cimport uint64_t
+
 from dimcore.asgianswer cimport AsgiAnswer
 from dimcore.asgiscope cimport ScopeMaker
 from dimcore.connection cimport Connection
@@ -29,10 +31,15 @@ cdef class BodyTaker(Taker):
 cdef class AsgiHttp(AsgiAnswer):
     cdef AsgiEntry entry
     cdef AsgiReceive receive
+    cdef dict scope                  # the app's, until it is through
+    cdef uint64_t number             # of the request
+    cdef str name                    # its id where proxies may give one
     cdef bint body_told              # the app has all of the request's body
     cdef bint peer_left              # it sends no more, or is gone
 
     cdef dict scope_of(self, Connection at)
     cdef object receive_now(self)
     cdef bint excuses(self, object error) except -1
+    cdef object asked(self)
     cdef int ended(self, object result, object error) except -1
+    cdef int settle(self, object result, object error, Intake intake) except -1

@@ -112,6 +112,8 @@ cdef class AsgiEntry(Conversant):
             http.spent = 0
             http.body_told = http.peer_left = http.knows_left = http.has_trailers = False
             http.intake = None
+            http.scope = None
+            http.name = None
         else:
             receive = AsgiReceive.__new__(AsgiReceive)
             receive.owner = http = AsgiHttp.__new__(AsgiHttp)
@@ -143,6 +145,22 @@ cdef class AsgiEntry(Conversant):
 cdef class BodyTaker(Taker):
     cdef int fed(self) except -1:
         return 0 if self.owner is None else self.owner.wake()
+
+
+@cython.final
+cdef class Asked:
+    """What a message says of a request that is over."""
+
+    cdef readonly str request_id
+    cdef readonly str method
+    cdef readonly str raw_target
+    cdef readonly object client_ip
+
+    def __init__(self, str request_id not None, str method not None, str raw_target not None, client_ip):
+        self.request_id = request_id
+        self.method = method
+        self.raw_target = raw_target
+        self.client_ip = client_ip
 
 
 @cython.final
@@ -202,7 +220,10 @@ cdef class AsgiHttp(AsgiAnswer):
         if runner is None:
             self.request = None
             raise UsageError(NO_LOOP)
-        scope = self.scope_of(at)
+        self.number = self.request.number
+        self.scope = scope = self.scope_of(at)
+        if at.site.core.forwarded is not None:
+            self.name = self.request.request_id          # a proxy may have given it
         if self.intake is not None:
             (<BodyTaker> self.intake.owner).owner = self
         self.core = at.site.core
@@ -221,6 +242,8 @@ cdef class AsgiHttp(AsgiAnswer):
                 raise
             self.ended(None, error)
             return 0
+        if errand is not None:
+            self.core.app_calls += 1
         if errand is None:
             runner.take_context()
             self.ended(runner.take_result(), None)
@@ -235,6 +258,7 @@ cdef class AsgiHttp(AsgiAnswer):
         """The coroutine ended; its Runner's call."""
         if self.connection is not None and self.must_wait():
             raise UsageError("a connection is being served already: this is for the loop to call")
+        self.core.app_calls -= 1
         self.ended(result, error)
 
     def close(self):
@@ -257,6 +281,23 @@ cdef class AsgiHttp(AsgiAnswer):
         self.stir()
 
     # --- what the app receives ------------------------------------------------------------------
+
+    cdef object asked(self):
+        """What was asked, for a message of a time when the request may be another one's by now."""
+        cdef dict scope = self.scope
+        if self.request is not None:
+            return self.request
+        if scope is None:
+            return None
+        try:
+            target = scope.get("raw_path") or b""
+            if scope.get("query_string"):
+                target += b"?" + scope["query_string"]
+            client = scope.get("client")
+            return Asked(self.name or format(self.number, "x"), scope.get("method", "GET"), target.decode("latin-1"),
+                         client and client[0])
+        except Exception:                # the scope is the app's to change
+            return None
 
     cdef dict scope_of(self, Connection at):
         return self.entry.scopes.make(at, self.request)
@@ -319,11 +360,17 @@ cdef class AsgiHttp(AsgiAnswer):
 
     cdef int ended(self, object result, object error) except -1:
         """The app's coroutine is through."""
-        cdef Connection at = self.connection
         cdef Intake intake = self.intake
+        self.intake = None
+        try:
+            return self.settle(result, error, intake)
+        finally:
+            self.scope = None
+
+    cdef int settle(self, object result, object error, Intake intake) except -1:
+        cdef Connection at = self.connection
         cdef Core core
         cdef bint entered
-        self.intake = None
         if error is None and result is not None:
             error = RuntimeError(f"ASGI callable should return None, but returned {result!r:.100}.")
         if at is None or at.flags & GONE:
@@ -332,7 +379,7 @@ cdef class AsgiHttp(AsgiAnswer):
             if intake is not None and intake.error and self.state != COMPLETE and self.state != SWALLOWS:
                 return 0     # what comes of a body that was refused, or whose client left, is no fault of the app's
             if not isinstance(error, ClientLeft):
-                self.core.tell("an ASGI app failed behind its answer", None, error)
+                self.core.tell("an ASGI app failed after its answer", self.asked(), error)
             return 0
         core = self.core
         entered = self.enter()

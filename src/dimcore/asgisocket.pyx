@@ -111,7 +111,7 @@ cdef class AsgiUpgrade(AsgiHttp):
         try:
             self.close_early()
         except BaseException as error:
-            self.core.tell("an ASGI app could not be woken", None, error)
+            self.core.tell("an ASGI app could not be woken", self.asked(), error)
 
     cdef int close_early(self) except -1:
         """There will be no socket."""
@@ -218,7 +218,7 @@ cdef class AsgiUpgrade(AsgiHttp):
         if error is None and result is not None:
             error = RuntimeError(f"ASGI callable should return None, but returned {result!r:.100}.")
         if error is not None and not (self.queue.over and tells_of_leaving(error)):
-            self.core.tell("an ASGI app's WebSocket failed", None, error)
+            self.core.tell("an ASGI app's WebSocket failed", self.asked(), error)
             return self.queue.stop(CODE_INTERNAL)
         return self.queue.stop(CODE_NORMAL)
 

@@ -66,6 +66,7 @@ cdef class Core:
     cdef int64_t admin_reserve
     cdef uint32_t max_per_address    # 0: nobody counts
     cdef readonly bint draining
+    cdef readonly int64_t app_calls  # of ASGI apps that wait for something; an answered one may be among them
     cdef readonly int farewell       # code that WebSockets are closed with when their connection is
     # What the shell does for the core.
     cdef object register
@@ -92,7 +93,8 @@ cdef class Core:
     cdef RequestPoint take_request(self)
     cdef int64_t clock(self) noexcept
     cdef bint has_room(self, int spiral) noexcept
-    cdef void tell(self, str message, RequestPoint request, object error) noexcept
+    cdef void tell(self, str message, object request, object error) noexcept
+    cdef int turned_away(self, str why, const Peer *peer) except -1
     cdef void log_access(self, RequestPoint request, const Peer *peer) noexcept
 
 

@@ -21,10 +21,10 @@ from dimcore.limits cimport (
 )
 from dimcore.logline cimport AccessLines
 from dimcore.points cimport ConnectionPoint
-from dimcore.stream cimport socket_transport
+from dimcore.stream cimport peer_address, socket_transport
 from dimcore.writer cimport LARGE_ROOM
 
-from dimcore.errors import InvalidCoordinate, UsageError
+from dimcore.errors import ClientRefused, InvalidCoordinate, UsageError
 from dimcore.index import Index as _Index
 from dimcore.spool import open_unnamed
 
@@ -35,6 +35,7 @@ cdef extern from "time.h" nogil:
     ctypedef long time_t
     time_t time(time_t *out)
 
+cdef str REFUSED = "clients are refused"
 cdef int64_t MAX_BYTES = 0x4000000000000000
 
 cdef enum:
@@ -342,9 +343,15 @@ cdef class Core:
             self.leave()
         return 0
 
-    cdef void tell(self, str message, RequestPoint request, object error) noexcept:
+    cdef void tell(self, str message, object request, object error) noexcept:
         """Report; what the reporter raises itself ends in ``sys.unraisablehook``."""
         self.report(message, request, error)
+
+    cdef int turned_away(self, str why, const Peer *peer) except -1:
+        """A client got no place; `why` names the setting."""
+        cdef object address = peer_address(peer)
+        self.tell(REFUSED, None, ClientRefused(why, address[0] if address else "a Unix socket"))
+        return 0
 
     cdef void log_access(self, RequestPoint request, const Peer *peer) noexcept:
         if type(self.access_log) is AccessLines:

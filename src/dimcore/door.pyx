@@ -75,6 +75,7 @@ cdef class Door(Charging):
         if core.max_per_address and self.spiral != POOL_ADMIN:
             if not core.addresses.enter(&self.peer, core.max_per_address):
                 core.pools.totals[self.spiral].refused += 1
+                core.turned_away("max-per-address", &self.peer)
                 return self.write_refusal(503, TOO_MANY, RETRY, False)
             self.origin |= COUNTED
         return 0

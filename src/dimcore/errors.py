@@ -43,6 +43,20 @@ class PeerError(DimcoreError):
         self.status = status
 
 
+class ClientRefused(PeerError):
+    """A client got no place; reported, never raised.
+
+    Attributes:
+        setting: the limit that is reached, for example ``"max-http"``.
+        client: its address.
+    """
+
+    def __init__(self, setting: str, client: str) -> None:
+        super().__init__(f"{setting} is reached", 503)
+        self.setting = setting
+        self.client = client
+
+
 class ClientLeft(DimcoreError, OSError):
     """An ASGI app goes on sending long after its client has left."""
 

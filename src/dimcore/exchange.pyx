@@ -452,6 +452,7 @@ cdef class Exchange(Channel):
         core.clock()
         if not core.pools.transfer(self, POOL_WEBSOCKET, core.now_ns):
             core.writer.size = written
+            core.turned_away("max-websocket", &self.peer)
             return False
         self.named = open_websocket(self, endpoint, handler, request, protocol, codec)
         self.flags |= UPGRADED | HAS_ANSWER

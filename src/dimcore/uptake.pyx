@@ -83,6 +83,7 @@ cdef class Uptake(Door):
         self.requests += 1
         if self.requests == 1 and self.site.splits_api and path_size >= 5 and memcmp(path, b"/api/", 5) == 0:
             if not core.pools.transfer(self, POOL_API, now):
+                core.turned_away("max-api", &self.peer)
                 self.refuse(503, b"the api pool is full", RETRY)
                 return length
         if head.info.flags & EXPECT_OTHER:

@@ -416,7 +416,7 @@ cdef class WebSocket(MessageReader):
             self.leave_topics()
             self.tell_close(CODE_LOST, "")
         except BaseException as error:
-            self.connection.site.core.tell("a WebSocket's handler failed", None, error)
+            self.connection.site.core.tell("a WebSocket's handler failed", self.asked, error)
         self.handler = None
         self.asked = None
         self.inflater = None

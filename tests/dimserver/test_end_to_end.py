@@ -812,3 +812,18 @@ def test_a_traceback_survives_a_full_disk(child: Any, tmp_path: pathlib.Path) ->
     err = server.end()[2]
     assert "cannot write the log '/dev/full': No space left on device" in err
     assert "ValueError: on purpose" in err
+
+
+@pytest.mark.parametrize(("words", "limit"), [
+    (("--max-per-address", "1"), "max-per-address (1)"),
+    (("--max-http", "1"), "max-http (1)"),
+    (("--max-connections", "1"), "max-connections (1)"),
+])  # fmt: skip
+def test_clients_without_a_place_are_in_the_log(child: Any, words: tuple[str, ...], limit: str) -> None:
+    server = child("run", "--port", "0", *words)
+    first = server.connect().get("/none")
+    assert first.answer()[0] == 404
+    for _ in range(3):
+        assert server.connect().answer()[0] == 503
+    err = server.end()[2]
+    assert err.count(f"clients are refused with 503: {limit} is reached, last by 127.0.0.1") == 1

@@ -15,9 +15,10 @@ __all__ = ["MAX_RANGES", "read_range"]
 # to make a server work (CVE-2011-3192); Apache allows 200, and viewers that fetch a document in parts ask for few.
 MAX_RANGES = 16
 
-# 14.1.1; 18 digits are an exabyte: more is not a position in a file.
+# 14.1.1: any number of digits, leading zeros too.
 _USUAL = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
-_SPEC = re.compile(r"([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18})")
+_SPEC = re.compile(r"([0-9]+)-([0-9]+)?|-([0-9]+)")
+_LONG = 18  # digits: an exabyte, which is no position in a file
 
 
 def read_range(value: str, size: int) -> list[tuple[int, int]] | None:
@@ -54,19 +55,31 @@ def read_range(value: str, size: int) -> list[tuple[int, int]] | None:
             return None
         first_text, last_text, suffix_text = match.groups()
         if suffix_text is not None:
-            suffix = int(suffix_text)
+            suffix = _number(suffix_text)
             if suffix:
                 count = min(suffix, size)
                 wanted.append((size - count, count))
             continue
-        first = int(first_text)
+        first = _number(first_text)
         last = size - 1
         if last_text is not None:
-            if int(last_text) < first:
+            if _is_less(last_text, first_text):
                 return None
-            last = min(last, int(last_text))
+            last = min(last, _number(last_text))
         if first < size:
             wanted.append((first, last + 1 - first))
     # Ranges that overlap are parts that overlap, which is what most servers make of them; but together they are
     # never more to send than the file.
     return None if sum(count for _, count in wanted) > size else wanted
+
+
+def _number(digits: str) -> int:
+    """The number, or one beyond the end of every file: Python reads no more than 4,300 digits at once."""
+    bare = digits.lstrip("0")
+    return int(bare or "0") if len(bare) <= _LONG else 10**_LONG
+
+
+def _is_less(one: str, other: str) -> bool:
+    """Whether one number is less than another, however many digits they have."""
+    one, other = one.lstrip("0"), other.lstrip("0")
+    return (len(one), one) < (len(other), other)

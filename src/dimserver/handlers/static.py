@@ -7,7 +7,7 @@ end is sent there (301).  Validators, preconditions and ranges are those of
 RFC 9110 sections 8.8, 13 and 14.
 
 What is not served, all of it as 404 so that nothing is learned from the answer:
-a name that begins with a dot, holds a slash or NUL once decoded or a backslash;
+a name that begins with a dot, but for ``/.well-known/``; one that holds a slash or NUL once decoded, or a backslash;
 an empty name (``//``); whatever a link leads to outside the directory (`rooted`);
 anything but a regular file.  Names are judged as they stand in the URL: a link
 the operator made may pass through a directory with a dot.  A file that is there
@@ -30,6 +30,7 @@ from dimserver.handlers.kept import Kept, KeptFile, stamp_of
 from dimserver.handlers.mediatypes import media_type
 from dimserver.handlers.ranges import read_range
 from dimserver.handlers.rooted import Root
+from dimserver.handlers.validators import Tags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ INLINE_BYTES = 16 * KiB
 # A request without any of these gets the whole file.
 CONDITIONS = ("if-none-match", "if-modified-since", "range", "if-match", "if-unmodified-since")
 
+WELL_KNOWN = b".well-known"  # at the root alone (RFC 8615 section 3)
 MAX_DEPTH = 64  # names in a path: each directory is a descriptor while the path is walked
 
 _CHARSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,39}")  # RFC 2978 2.3, of what is registered
@@ -105,7 +107,7 @@ class StaticFiles:
     Thread-safety: safe; nothing changes after construction.
     """
 
-    __slots__ = ("_index", "_kept", "_prefix", "_root", "_text", "directory")
+    __slots__ = ("_index", "_kept", "_prefix", "_root", "_tags", "_text", "directory")
 
     def __init__(
         self,
@@ -128,6 +130,7 @@ class StaticFiles:
         self._prefix = [part.encode() for part in prefix.split("/") if part]
         self._index = index.encode()
         self._kept = Kept()
+        self._tags = Tags()
 
     def __repr__(self) -> str:
         return f"StaticFiles({self.directory!r})"
@@ -164,7 +167,7 @@ class StaticFiles:
                 if stat.S_ISDIR(status.st_mode) and not raw_path.endswith("/"):
                     return _to_directory(request)
                 return _plain(404, "Not Found")
-            answer = _answer(request, status, names[-1], self._text)
+            answer = _answer(request, status, self._tags.of(fd, status), names[-1], self._text)
             if isinstance(answer, Plan):
                 if method == "HEAD":
                     answer.headers["Content-Length"] = str(status.st_size)
@@ -257,7 +260,9 @@ class StaticFiles:
             if not self._index:
                 return None
             names[-1] = self._index
-        for name in names:
+        for at, name in enumerate(names):
+            if name == WELL_KNOWN and at == 0 and not self._prefix and len(names) > 1:
+                continue
             if not name or name[0] == 0x2E or b"/" in name or b"\\" in name or b"\0" in name:
                 return None
         return names
@@ -275,15 +280,13 @@ class Plan:
         self.total = total  # bytes of the file
 
 
-def _answer(request: Request, status: os.stat_result, name: bytes, text: str) -> Plan | Answer:
+def _answer(request: Request, status: os.stat_result, etag: str, name: bytes, text: str) -> Plan | Answer:
     """What a request gets of a regular file; `text` goes behind the media type of one."""
     headers = request.headers
     size = status.st_size
     now = clock()
     # Never a date that is still to come (RFC 9110 8.8.2.1).
     modified = min(max(0, status.st_mtime_ns // 1_000_000_000), int(now))
-    # Strong: a change of content changes the size or the time, and a file moved into place the inode.
-    etag = f'"{status.st_mtime_ns:x}-{size:x}-{status.st_ino:x}"'
     fields = {"ETag": etag, "Last-Modified": format_date(modified)}
     decided = evaluate(headers, etag, modified)
     if decided == 304:

@@ -22,12 +22,16 @@ class Episode:
 
     Args:
         say: takes the line.
+        later: calls something after so many seconds, as `Loop.call_later`: what was only counted when the trouble
+            ends is said then.  Without it, with the next line.
 
     Thread-safety: one thread.
     """
 
-    def __init__(self, say: Callable[[str], object]) -> None:
+    def __init__(self, say: Callable[[str], object], later: Callable[..., object] | None = None) -> None:
         self._say = say
+        self._later = later
+        self._last = ""  # what was counted last
         self._told = float("-inf")
         self._unsaid = 0
 
@@ -36,7 +40,18 @@ class Episode:
         now = monotonic()
         if now - self._told <= QUIET:
             self._unsaid += 1
+            self._last = message
+            if self._unsaid == 1 and self._later is not None:
+                self._later(QUIET - (now - self._told), self._settle)
             return
+        self._tell(message, now)
+
+    def _settle(self) -> None:
+        if self._unsaid:
+            self._unsaid -= 1  # the last one has a line of its own
+            self._tell(self._last, monotonic())
+
+    def _tell(self, message: str, now: float) -> None:
         again = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
         self._told = now
         self._unsaid = 0

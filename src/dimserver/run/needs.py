@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from dimcore.errors import ClientRefused
 from dimcore.spool import open_unnamed
 from dimserver.net.episode import Episode
 
@@ -21,6 +22,7 @@ __all__ = ["Needs"]
 
 # As the core says it.
 NO_ROOM_FOR_BODY = "a request body could not be kept"
+REFUSED = "clients are refused"
 NOT_INTRODUCED = "a connection without a word of a trusted proxy was closed"
 
 
@@ -39,6 +41,7 @@ class Needs:
         self._log = log
         self._full = Episode(log.error)
         self._strangers = Episode(log.warning)
+        self._refused: dict[str, Episode] = {}  # by the setting that is reached
 
     def callables(self) -> dict[str, Any]:
         """As `Core.attach` takes them; without those of the access log and of the thread pool."""
@@ -86,7 +89,17 @@ class Needs:
         if message == NO_ROOM_FOR_BODY and isinstance(error, OSError):
             where = "" if request is None else f": {request.method} {request.raw_target}"
             self._full.tell(f"{message}{where}: {os.strerror(error.errno or 0)}; answered 503 until there is room")
+        elif isinstance(error, ClientRefused):
+            self._refuse(error.setting, error.client)
         elif message == NOT_INTRODUCED:
             self._strangers.tell(f"{message}: {error}")
         else:
             self._log.error(message, error, request)
+
+    def _refuse(self, setting: str, client: str) -> None:
+        episode = self._refused.get(setting)
+        if episode is None:
+            episode = self._refused[setting] = Episode(self._log.warning, self._loop.call_later)
+        most = getattr(self._settings, setting.replace("-", "_"), None)
+        limit = setting if most is None else f"{setting} ({most})"
+        episode.tell(f"{REFUSED} with 503: {limit} is reached, last by {client}")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "freeze"]
 
 GOING_AWAY, SERVICE_RESTART = 1001, 1012  # codes of RFC 6455 section 7.4 and its registry
+WEBSOCKETS = 1  # the pool
 BLOCKING_THREADS = 8  # for WSGI apps and routes marked blocking where `threads` gives no number
 THREADS_END = 1.0  # seconds
 HELD = 0.025  # seconds in one round of the loop after which another worker does not count as free
@@ -54,6 +55,7 @@ class Worker:
         doors: the sockets to listen on, which are the worker's from now on; opened as the settings say when None.
         workers: how many there are.
         place: of this one among them; alone when None.
+        on_answer: called with each answered request, its status, bytes and nanoseconds, where the access log is off.
 
     Attributes:
         urls: where it listens, the main listener first.
@@ -78,6 +80,7 @@ class Worker:
         doors: Sequence[Door] | None = None,
         workers: int = 1,
         place: Place | None = None,
+        on_answer: Callable[[RequestPoint, int, int, int], object] | None = None,
     ) -> None:
         from dimserver import __version__
 
@@ -107,6 +110,7 @@ class Worker:
         self._drain = Drain(self.pools, self.pipeline, self.loop, lambda: self._threads.in_flight, self.loop.jobs)
         self.reception = Reception(settings, self.log, doors or ())
         self._access_log: AccessLog | None = None
+        self._on_answer = on_answer
         self._watchdog: Watchdog | None = None
         try:
             self._core = make_core(self.app, settings, self.log, workers)
@@ -153,7 +157,7 @@ class Worker:
         )
         self._core.attach(
             offload=self.operations.offload(self._threads.submit),
-            access_log=None if self._access_log is None else self._access_log.lines,
+            access_log=self._on_answer if self._access_log is None else self._access_log.lines,
             from_thread=self.loop.call_from_thread,
             **Needs(self.settings, self.loop, self.log).callables(),
         )
@@ -298,6 +302,14 @@ class Worker:
             yield self.operations.close
         yield self.loop.close
         yield self.log.close
+
+    @property
+    def app_calls_behind(self) -> int:
+        """Calls of WSGI and ASGI apps that go on although their answers are out; any thread."""
+        calls = self._threads.in_flight + self._core.app_calls
+        sockets = sum(self.pools.index.count_at(WEBSOCKETS, layer) for layer in range(1, 7))
+        waiting = self.pipeline.index.total_connections() + sockets
+        return max(0, calls - waiting)
 
     def counts(self) -> dict[str, int]:
         """What was served: requests, errors, connections, and those cut_off in the middle of a request at the end."""

@@ -21,6 +21,7 @@ from collections import deque
 from functools import partial
 from importlib.util import find_spec
 from threading import Condition, Event, Lock, Thread
+from time import monotonic
 
 from dimserver.errors import ConfigError
 from dimserver.kinds import shown_url
@@ -45,6 +46,7 @@ PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before each further try; the 
 CONNECT = 5.0  # seconds for a connection, and for an answer
 LISTEN = 5.0  # seconds of silence until the connection is asked whether it lives
 HEALTH = 10  # seconds
+CHANGES = 10.0  # seconds between two reasons told of one absence: the first ones change from try to try
 AT_ONCE = 1000  # messages that are published with one round trip
 ENDING = 2.0  # seconds the threads have to end
 NAME_MOST = 255  # bytes of a topic's name
@@ -128,7 +130,8 @@ class PubSub:
         self._lock = Lock()  # of the figures and of what is told
         self._refused = Episode(log.error)
         self._progress = 0  # connections made and messages published
-        self._told = False  # that it is away
+        self._told = ""  # why it is away, as the log has it
+        self._tell_at = 0.0  # not earlier, if the reason changes
         self._missed = 0  # messages dropped since then
         self._closing = Event()
         self._filled = Condition()
@@ -281,7 +284,12 @@ class PubSub:
             if self._closing.is_set():
                 return
             self.connected = False
-            told, self._told = self._told, True
+            why = f"{type(error).__name__}: {error}"
+            told = self._told
+            again = told != "" and told != why and monotonic() >= self._tell_at
+            if not told or again:
+                self._told = why
+                self._tell_at = monotonic() + CHANGES
             if not told:
                 self._missed = 0
         with self._filled:
@@ -291,15 +299,16 @@ class PubSub:
         self._drop(waiting)
         if not told:
             self._log.error(
-                f"pubsub: {shown_url(self._url)} is away ({type(error).__name__}: {error}); "
-                "messages stay within this server until it is back"
+                f"pubsub: {shown_url(self._url)} is away ({why}); messages stay within this server until it is back"
             )
+        elif again:
+            self._log.error(f"pubsub: {shown_url(self._url)} cannot be reached yet, and by now the reason is {why}")
 
     def _restored(self) -> None:
         with self._lock:
             self.connected = True
             self._progress += 1
-            told, self._told = self._told, False
+            told, self._told = self._told, ""
             missed, self._missed = self._missed, 0
         if told:
             self._log.info(f"pubsub: {shown_url(self._url)} is back; {missed} messages were lost meanwhile")

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from threading import Event, Thread
+from time import monotonic, sleep
 
 from dimserver.app import App
 from dimserver.config import Settings, merge
@@ -21,6 +22,8 @@ __all__ = ["Server", "serve"]
 
 WHERE = ("port", "uds", "fd")
 DRAIN = 5.0  # seconds a request in flight has at the end, unless the settings say otherwise
+SETTLING = 2.0  # seconds that a look at the log waits for calls whose answers are out
+STEP = 0.002  # seconds between two looks at whether they are through
 SLACK = 15.0  # seconds beyond that before the thread is given up
 
 
@@ -76,6 +79,7 @@ class Server:
         self.settings = Settings(**merge({} if self._app is None else self._app.defaults, given))
         self.urls: list[str] = []
         self._log: list[dict[str, Any]] = []
+        self._failures: list[tuple[str, dict[str, Any]]] = []  # id of a request that was answered 5xx, and an entry
         self._looked_at = 0  # entries of the log that somebody has seen
         self._ready = Event()
         self._failed: BaseException | None = None
@@ -110,7 +114,7 @@ class Server:
 
     def _run(self, settings: Settings) -> None:
         try:
-            self.worker = Worker(self._app, settings)
+            self.worker = Worker(self._app, settings, on_answer=self._answered)
             self.urls = self.worker.urls
         except BaseException as error:
             self._failed = error
@@ -168,7 +172,12 @@ class Server:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The entries of the error log so far, as `log-format` json has them: time, level, message, traceback …"""
+        """The entries of the error log so far, as `log-format` json has them: time, level, message, traceback …
+
+        Calls of an app whose answers are out are waited for, two seconds at most.  An answer with a status of 500 and
+        above that the log says nothing of has an entry, too, unless there is an access log.
+        """
+        self._settle()
         self._read_log()
         self._looked_at = len(self._log)
         return list(self._log)
@@ -178,10 +187,31 @@ class Server:
         """The messages of level error and above, with the last line of the traceback where there is one."""
         return [_one_line(entry) for entry in self.log if entry["level"] in ("error", "critical")]
 
+    def _answered(self, request: Any, status: int, size: int, duration: int) -> None:  # noqa: ARG002 - the core's call
+        if status >= 500:
+            named = {"id": request.request_id, "method": request.method, "target": request.raw_target}
+            message = f"answered {status}: {request.method} {request.raw_target} (request {request.request_id})"
+            self._failures.append((request.request_id, {"level": "error", "message": message, "request": named}))
+
+    def _settle(self) -> None:
+        """Wait for what follows answers that are out: the rest of a round of the loop, and of calls of the app."""
+        end = monotonic() + SETTLING
+        while self._thread is not None and self._thread.is_alive() and monotonic() < end:
+            calls = self.worker.app_calls_behind
+            passed = Event()
+            self.worker.loop.call_from_thread(passed.set)
+            if not passed.wait(max(0.0, end - monotonic())) or calls == self.worker.app_calls_behind == 0:
+                return
+            sleep(STEP)
+
     def _read_log(self) -> None:
-        if not self._log_path:
-            return
-        with open(self._log_path, encoding="utf-8") as file:
+        if self._log_path:
+            self._read_file(self._log_path)
+        known = {entry["request"]["id"] for entry in self._log if "request" in entry}
+        self._log += [entry for name, entry in list(self._failures) if name not in known]
+
+    def _read_file(self, path: str) -> None:
+        with open(path, encoding="utf-8") as file:
             text = file.read()
         # The last line may be half written.
         self._log = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import mimetypes
+import pathlib
 
 import pytest
 
@@ -56,3 +57,31 @@ def test_the_table_is_well_formed() -> None:
         assert not extension.startswith(".")
         assert kind.count("/") == 1
         assert kind == kind.lower()
+
+
+def test_every_name_that_nginx_knows_has_a_type() -> None:
+    table = pathlib.Path("/etc/nginx/mime.types")
+    if not table.exists():
+        pytest.skip("nginx is not installed")
+    rows = [line.split() for line in table.read_text().partition("{")[2].rpartition("}")[0].split(";")]
+    theirs = {name: kind for kind, *names in filter(None, rows) for name in names}
+    assert len(theirs) > 80
+    ours = {name: media_type(b"x." + name.encode()) for name in theirs}
+    # Registered since, or the registered name of the same thing.
+    better = {
+        "application/javascript": "text/javascript",
+        "image/x-icon": "image/vnd.microsoft.icon",
+        "image/x-ms-bmp": "image/bmp",
+        "application/x-rar-compressed": "application/vnd.rar",
+        "audio/x-m4a": "audio/mp4",
+        "video/x-m4v": "video/mp4",
+    }
+    assert ours == {name: better.get(kind, kind) for name, kind in theirs.items()}
+
+
+@pytest.mark.parametrize(
+    "name", ["avif", "css", "gif", "htm", "html", "jpeg", "jpg", "js", "json", "mjs", "pdf", "png", "svg", "wasm",
+             "webp", "xml", "mkv", "mov", "avi", "docx", "m3u8", "heic", "geojson"],
+)  # fmt: skip
+def test_what_browsers_ask_for_is_no_unknown(name: str) -> None:
+    assert media_type(b"x." + name.encode()) != OCTETS

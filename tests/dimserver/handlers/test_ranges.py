@@ -24,6 +24,13 @@ from dimserver.handlers.ranges import MAX_RANGES, read_range
         ("bytes=9500-999999", [(9500, 500)]),
         ("bytes=0-999999999999999999", [(0, 10000)]),
         ("BYTES=0-1", [(0, 2)]),
+        ("bytes=0-" + "9" * 19, [(0, 10000)]),
+        ("bytes=0-9223372036854775808", [(0, 10000)]),
+        ("bytes=0-18446744073709551616", [(0, 10000)]),
+        ("bytes=-" + "9" * 5000, [(0, 10000)]),
+        ("bytes=1-" + "9" * 5000, [(1, 9999)]),
+        ("bytes=" + "0" * 5000 + "1-" + "0" * 30 + "2", [(1, 2)]),
+        ("bytes=-" + "0" * 5000 + "1", [(9999, 1)]),
         ("bytes=00-01", [(0, 2)]),
         ("bytes=0-0,-1", [(0, 1), (9999, 1)]),
         ("bytes=-1,0-0", [(9999, 1), (0, 1)]),
@@ -42,7 +49,14 @@ def test_ranges_that_are_in_the_file(value: str, expected: list[tuple[int, int]]
     assert read_range(value, 10000) == expected
 
 
-@pytest.mark.parametrize("value", ["bytes=10000-", "bytes=10000-10001", "bytes=-0", "bytes=99999-,-0,10000-"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "bytes=10000-", "bytes=10000-10001", "bytes=-0", "bytes=-" + "0" * 5000, "bytes=99999-,-0,10000-",
+        "bytes=9223372036854775807-", "bytes=18446744073709551616-18446744073709551617", "bytes=" + "9" * 5000 + "-",
+        "bytes=" + "9" * 30 + "-" + "9" * 30,
+    ],
+)  # fmt: skip
 def test_none_in_the_file_is_unsatisfiable(value: str) -> None:
     assert read_range(value, 10000) == []
 
@@ -53,7 +67,7 @@ def test_none_in_the_file_is_unsatisfiable(value: str) -> None:
         "", "bytes", "bytes=", "bytes=,", "bytes= ", "bytes=-", "bytes=a", "bytes=1", "bytes=0-a", "bytes=a-0",
         "bytes=5-4", "bytes=0-0,5-4", "bytes=0-0,x", "bytes=--1", "bytes=0--1", "bytes=+0-1", "bytes=0 - 1",
         "bytes=0x0-1", "bytes=0-1;2-3", "bytes =0-1", " bytes=0-1", "lines=0-1", "byte=0-1", "bytes:0-1",
-        "bytes=٠-١", "bytes=1_0-20", "bytes=0-" + "9" * 19, "bytes=" + "9" * 5000 + "-", "bytes=-" + "9" * 5000,
+        "bytes=٠-١", "bytes=1_0-20", "bytes=" + "9" * 5000 + "-1", "bytes=" + "9" * 20 + "-" + "9" * 19 + "8",
         "none", "bytes=0-0\x00",
     ],
 )  # fmt: skip

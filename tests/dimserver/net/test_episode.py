@@ -33,3 +33,20 @@ def test_the_clock_of_a_machine_that_has_just_started(monkeypatch: pytest.Monkey
     said: list[str] = []
     Episode(said.append).tell("full")
     assert said == ["full"]
+
+
+def test_what_was_only_counted_is_said_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(episode, "monotonic", lambda: now[0])
+    said: list[str] = []
+    calls: list[tuple[float, object]] = []
+    trouble = Episode(said.append, lambda delay, call: calls.append((delay, call)))
+    for number in range(5):
+        trouble.tell(f"full {number}")
+    ((delay, call),) = calls
+    assert delay == QUIET
+    now[0] += QUIET
+    call()  # type: ignore[operator]
+    assert said == ["full 0", "full 4 (3 more since the last such line)"]
+    call()  # type: ignore[operator]
+    assert len(said) == 2

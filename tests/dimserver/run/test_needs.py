@@ -9,10 +9,11 @@ import pathlib
 import pytest
 
 from dimcore import PeerError
+from dimcore.errors import ClientRefused
 from dimserver.config import Settings
 from dimserver.log import Log
 from dimserver.net.loop import Loop
-from dimserver.run.needs import NO_ROOM_FOR_BODY, NOT_INTRODUCED, Needs
+from dimserver.run.needs import NO_ROOM_FOR_BODY, NOT_INTRODUCED, REFUSED, Needs
 
 
 def test_files_for_bodies_have_no_name(tmp_path: pathlib.Path) -> None:
@@ -54,3 +55,17 @@ def test_what_may_come_a_thousand_times_a_second_is_told_of_once(capfd: pytest.C
     assert err.count("a request body could not be kept: No space left on device; answered 503 until there is room") == 1
     assert err.count("warning: a connection without a word of a trusted proxy was closed: 192.0.2.7 is no trusted") == 1
     assert err.count("something else") == 1
+
+
+def test_clients_without_a_place_are_told_of_by_limit(capfd: pytest.CaptureFixture[str]) -> None:
+    log, loop = Log("info", 2), Loop(lambda error: None)
+    report = Needs(Settings(max_http=7), loop, log).callables()["report"]
+    for number in range(3):
+        report(REFUSED, None, ClientRefused("max-http", f"192.0.2.{number}"))
+    report(REFUSED, None, ClientRefused("max-per-address", "192.0.2.9"))
+    loop.close()
+    log.close()
+    first, second = capfd.readouterr().err.splitlines()
+    assert first.endswith("warning: clients are refused with 503: max-http (7) is reached, last by 192.0.2.0")
+    assert "max-per-address (" in second
+    assert second.endswith("last by 192.0.2.9")

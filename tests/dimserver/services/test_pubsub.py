@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -252,6 +253,34 @@ def test_the_server_goes_and_comes_back(server: Server, exchange: Any) -> None:
     assert kinds == ["error", "info", "error", "info"]
     assert f"valkey://127.0.0.1:{server.port}/0 is away" in one.log.lines[0][1]
     assert "is back; 100 messages were lost meanwhile" in one.log.lines[1][1]
+
+
+def test_the_reason_told_is_the_present_one(exchange: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHANGES", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    one = exchange(f"valkey://127.0.0.1:{port}/0")
+    until(lambda: one.log.lines)
+    assert "refused" in one.log.lines[0][1]
+
+    def deny() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                client.recv(4096)
+                client.sendall(b"-NOAUTH Authentication required.\r\n" * 4)
+
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        threading.Thread(target=deny, daemon=True).start()
+        until(lambda: len(one.log.lines) > 1)
+        assert "by now the reason is" in one.log.lines[1][1]
+        assert "refused" not in one.log.lines[1][1]
+        time.sleep(0.6)
+        assert len(one.log.lines) <= 3
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 @NEEDS_SERVER

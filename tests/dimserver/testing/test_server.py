@@ -116,14 +116,14 @@ def test_errors_that_nobody_looked_at_are_shown(capfd: pytest.CaptureFixture[str
 def test_the_log_may_go_elsewhere(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     with serve(wsgi, log_file=tmp_path / "log") as server:
         get(server, "/fails")
-        assert server.errors == []
+        assert [error.partition(" (")[0] for error in server.errors] == ["answered 500: GET /fails"]
     assert "no database" in (tmp_path / "log").read_text()
     logger = logging.getLogger("dimserver")
     logger.addHandler(caplog.handler)
     try:
         with serve(wsgi) as server:
             get(server, "/fails")
-        assert server.errors == []
+        assert len(server.errors) == 1  # the answer of 500 alone
         assert caplog.messages[0].startswith("a handler failed: GET /fails")
     finally:
         logger.removeHandler(caplog.handler)
@@ -199,3 +199,80 @@ def test_one_that_cannot_be_stopped_is_told_of(monkeypatch: pytest.MonkeyPatch) 
     go_on.set()
     server.stop()
     asking.join()
+
+
+# --- what is wrong is seen ------------------------------------------------------------------------
+
+
+def fails_late(environ: Any, start_response: Any) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Length", "2")])
+    yield b"ok"
+    time.sleep(0.2)
+    raise ValueError("after the answer")
+
+
+async def answers_then_raises(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+    await asyncio.sleep(0.2)
+    raise ValueError("after the answer")
+
+
+@pytest.mark.parametrize("app", [fails_late, answers_then_raises])
+def test_what_follows_an_answer_is_waited_for(app: Any) -> None:
+    with serve(app) as server:
+        assert get(server, "/late?x=1") == (200, b"ok")
+        (error,) = server.errors
+        assert "after the answer" in error
+        (request,) = [entry["request"] for entry in server.log if entry["level"] == "error"]
+        assert (request["method"], request["target"], request["client"]) == ("GET", "/late?x=1", "127.0.0.1")
+        assert request["id"]
+
+
+def test_an_answer_of_500_is_an_error_however_it_was_made() -> None:
+    def quiet(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response(environ["PATH_INFO"][1:] + " X", [("Content-Length", "0")])
+        return []
+
+    with serve(quiet) as server:
+        for status in (200, 404, 499, 500, 503):
+            assert get(server, f"/{status}")[0] == status
+        first, second = server.errors
+        assert first.startswith("answered 500: GET /500 (request ")
+        assert second.startswith("answered 503: GET /503 (request ")
+        assert server.errors == [first, second]
+
+
+def test_one_failure_is_one_error(app: App) -> None:
+    app.get("/fails")(lambda request: 1 / 0)
+    with serve(app) as server:
+        assert get(server, "/fails")[0] == 500
+        assert server.errors == ["a handler failed: ZeroDivisionError: division by zero"]
+
+
+def test_an_app_that_goes_on_for_long_is_not_waited_for() -> None:
+    async def goes_on(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+        await asyncio.sleep(30)
+
+    with serve(goes_on, lifespan="off", drain=0.1) as server:
+        assert get(server)[0] == 200
+        began = time.monotonic()
+        assert server.errors == []
+        assert 1 < time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("turn", range(10))
+def test_flask_and_fastapi(turn: int) -> None:
+    flask, fastapi = pytest.importorskip("flask"), pytest.importorskip("fastapi")
+    one, two = flask.Flask("one"), fastapi.FastAPI()
+    fail = lambda: 1 / 0  # noqa: E731 - a route of both
+    one.add_url_rule("/", "fail", fail)
+    two.get("/")(fail)
+    for app in (one, two):
+        with serve(app) as server:
+            assert get(server)[0] == 500
+            assert server.errors != []
