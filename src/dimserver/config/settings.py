@@ -31,6 +31,7 @@ def read_values(
     spell: Callable[[Setting], str],
     where: str = "",
     rows: Iterable[Setting] = SETTINGS,
+    mistakes: list[str] | None = None,
 ) -> dict[str, object]:
     """Check the values of one source.
 
@@ -39,6 +40,7 @@ def read_values(
         spell: how the source spells the name of a setting.
         where: what messages write before such a name, for example ``"site.toml:"``.
         rows: the settings it may have.
+        mistakes: gets the message of each value that is not right, which is then left out; None raises the first.
 
     Returns:
         Typed values by attribute name, ready for `Settings(**values)`.  Sources
@@ -51,13 +53,22 @@ def read_values(
     read: dict[str, object] = {}
     for spelled, value in values.items():
         setting = known.get(spelled)
-        if setting is None:
-            raise ConfigError(unknown_setting(spelled, known, where))
-        read[setting.attribute] = setting.read(value, where + spelled)
+        try:
+            if setting is None:
+                raise ConfigError(unknown_setting(spelled, known, where))
+            read[setting.attribute] = setting.read(value, where + spelled)
+        except ConfigError as error:
+            if mistakes is None:
+                raise
+            mistakes.append(str(error))
     for one, other, because in EXCLUSIVE:
         if read.get(one) is not None and read.get(other) is not None:
             first, second = (where + spell(BY_ATTRIBUTE[name]) for name in (one, other))
-            raise ConfigError(f"{first} and {second} exclude each other: {because}; give one of them")
+            message = f"{first} and {second} exclude each other: {because}; give one of them"
+            if mistakes is None:
+                raise ConfigError(message)
+            mistakes.append(message)
+            del read[other]
     return read
 
 

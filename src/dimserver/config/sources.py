@@ -105,16 +105,19 @@ class Sources:
         """The absolute path of the file of settings, or None."""
         return None if self._config is None else str(CONFIG.kind.resolve(self._config, self._directory))
 
-    def load(self) -> Loaded:
+    def load(self, mistakes: list[str] | None = None) -> Loaded:
         """Read all sources, the file anew.
+
+        Args:
+            mistakes: gets a message of each value that is not right, which is then left out; None raises the first.
 
         Raises:
             ConfigError: an unknown name or a bad value; nothing has changed then.
         """
         values: dict[str, object] = {}
         origins: dict[str, str] = {}
-        for raw, spell, where, rows in self._by_strength():
-            read = read_values(raw, spell, where, rows)
+        for raw, spell, where, rows in self._by_strength(mistakes):
+            read = read_values(raw, spell, where, rows, mistakes)
             for name in read.keys() & BY_ATTRIBUTE.keys():
                 setting = BY_ATTRIBUTE[name]
                 read[name] = setting.kind.resolve(read[name], self._directory)
@@ -124,12 +127,14 @@ class Sources:
         app = values.pop(APP.attribute, None)
         return Loaded(values, origins, None if app is None else str(app))
 
-    def _by_strength(self) -> Iterator[tuple[Mapping[str, object], Spell, str, tuple[Setting, ...]]]:
+    def _by_strength(
+        self, mistakes: list[str] | None
+    ) -> Iterator[tuple[Mapping[str, object], Spell, str, tuple[Setting, ...]]]:
         """What `read_values` is to read of each source, the weakest first."""
         if self._config is not None and self.file is not None:
             from dimserver.config.tomlfile import read_toml
 
-            raw = read_toml(self.file, FILE_ROWS, shown=self._config, origin=self._config_origin)
+            raw = read_toml(self.file, FILE_ROWS, shown=self._config, origin=self._config_origin, mistakes=mistakes)
             yield raw, _key, f"{self._config}:", FILE_ROWS
         yield self._environ, _variable, PREFIX, ROWS
         yield self._line, _option, "", ROWS
@@ -147,15 +152,19 @@ def _option(setting: Setting) -> str:
     return "APP" if setting is APP else setting.option
 
 
-def check_file(path: str, directory: str | None = None) -> Loaded:
+def check_file(path: str, directory: str | None = None, mistakes: list[str] | None = None) -> Loaded:
     """Read a file as `dimserver run --config` would, with no other source; for `dimserver config --check`.
+
+    Args:
+        path, directory: of the file; as for `Sources`.
+        mistakes: as for `Sources.load`.
 
     Raises:
         ConfigError: as for `Sources.load`.
     """
     sources = Sources({CONFIG.option: path}, {}, directory)
     sources._config_origin = "--check"
-    return sources.load()
+    return sources.load(mistakes)
 
 
 def _current_directory() -> str:

@@ -15,7 +15,7 @@ from dimserver.kinds import MiB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from dimserver.config.setting import Setting
@@ -36,7 +36,14 @@ TYPES: dict[type, str] = {
 }
 
 
-def read_toml(path: str, rows: Iterable[Setting], *, shown: str = "", origin: str = "--config") -> dict[str, Any]:
+def read_toml(
+    path: str,
+    rows: Iterable[Setting],
+    *,
+    shown: str = "",
+    origin: str = "--config",
+    mistakes: list[str] | None = None,
+) -> dict[str, Any]:
     """The values of a file, by their keys, each of a type its setting takes; not yet read by its kind.
 
     Args:
@@ -44,6 +51,7 @@ def read_toml(path: str, rows: Iterable[Setting], *, shown: str = "", origin: st
         rows: the settings it may have.
         shown: what messages call the file; `path` when empty.
         origin: what named the file, for a message that it cannot be opened.
+        mistakes: gets the message of each key that is not right, which is then left out; None raises the first.
 
     Raises:
         ConfigError: the file cannot be read, is no TOML, or has a key or a type that is not allowed.
@@ -51,16 +59,27 @@ def read_toml(path: str, rows: Iterable[Setting], *, shown: str = "", origin: st
     shown = shown or path
     values = _parse(_contents(path, shown, origin), shown)
     known = {setting.name: setting for setting in rows}
+    right: dict[str, Any] = {}
     for key, value in values.items():
-        setting = known.get(key)
-        if setting is None:
-            if isinstance(value, dict):
-                raise ConfigError(
-                    f"{shown}: unknown table '{key:.80}'; settings are keys of the top level, without tables"
-                )
-            raise ConfigError(unknown_setting(key, known, f"{shown}:"))
+        try:
+            _check_key(key, value, known, shown)
+        except ConfigError as error:
+            if mistakes is None:
+                raise
+            mistakes.append(str(error))
+        else:
+            right[key] = value
+    return right
+
+
+def _check_key(key: str, value: object, known: Mapping[str, Setting], shown: str) -> None:
+    setting = known.get(key)
+    if setting is not None:
         _check_type(setting, value, f"{shown}:{key}")
-    return values
+    elif isinstance(value, dict):
+        raise ConfigError(f"{shown}: unknown table '{key:.80}'; settings are keys of the top level, without tables")
+    else:
+        raise ConfigError(unknown_setting(key, known, f"{shown}:"))
 
 
 def _contents(path: str, shown: str, origin: str) -> bytes:

@@ -28,6 +28,7 @@ __all__ = [
     "listens_on_loopback",
     "open_beside",
     "open_descriptor",
+    "open_others",
     "open_tcp",
     "open_unix",
 ]
@@ -58,18 +59,7 @@ def open_tcp(host: str, port: int, backlog: int, *, grouped: bool = False) -> so
         StartError: the address is unknown, in use, or not allowed.
     """
     where = f"{host or '*'}:{port}"
-    every = host in ("", "*")
-    try:
-        found = socket.getaddrinfo(
-            # As bytes: of a str the IDNA codec is asked, whose import costs more than all else here.
-            None if every else host.encode("ascii") if host.isascii() else host,
-            port,
-            socket.AF_INET if every else 0,
-            socket.SOCK_STREAM,
-            flags=socket.AI_PASSIVE,
-        )
-    except (socket.gaierror, UnicodeError) as error:
-        raise StartError(f"cannot listen on {where}: unknown address '{host}' ({_reason(error)})") from None
+    found = _resolved(host, port)
     for at, (family, kind, protocol, _, address) in enumerate(found, 1):
         try:
             return _listening(family, kind, protocol, address, backlog, grouped)
@@ -79,6 +69,51 @@ def open_tcp(host: str, port: int, backlog: int, *, grouped: bool = False) -> so
                 hint = PRIVILEGED if error.errno == errno.EACCES and 0 < port < 1024 else ""
                 raise StartError(f"cannot listen on {where}: {_reason(error)}{hint}") from None
     raise StartError(f"cannot listen on {where}: no address")
+
+
+def open_others(host: str, first: socket.socket, backlog: int) -> list[socket.socket]:
+    """Listening sockets at the other addresses that a name stands for: `localhost` is 127.0.0.1 and ::1.
+
+    Args:
+        host: as for `open_tcp`, which made `first`.
+        first: whose port is theirs, too.
+        backlog: as for `open_tcp`.
+
+    Raises:
+        StartError: one of them is in use, or not allowed; none is left open.
+    """
+    taken, port = first.getsockname()[:2]
+    done = {taken}
+    others: list[socket.socket] = []
+    for family, kind, protocol, _, address in _resolved(host, port):
+        if address[0] in done:
+            continue
+        done.add(address[0])
+        try:
+            others.append(_listening(family, kind, protocol, address, backlog, False))
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # a machine without IPv6
+                continue
+            for sock in others:
+                sock.close()
+            raise StartError(f"cannot listen on {address[0]}:{port} ({host}): {_reason(error)}") from None
+    return others
+
+
+def _resolved(host: str, port: int) -> list[Any]:
+    every = host in ("", "*")
+    try:
+        return socket.getaddrinfo(
+            # As bytes: of a str the IDNA codec is asked, whose import costs more than all else here.
+            None if every else host.encode("ascii") if host.isascii() else host,
+            port,
+            socket.AF_INET if every else 0,
+            socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        where = f"{host or '*'}:{port}"
+        raise StartError(f"cannot listen on {where}: unknown address '{host}' ({_reason(error)})") from None
 
 
 def open_beside(first: socket.socket, backlog: int) -> socket.socket:

@@ -14,7 +14,7 @@ import socket
 import struct
 
 from dimserver.errors import StartError
-from dimserver.net.listener import GROUPS, describe, open_beside, open_descriptor, open_tcp, open_unix
+from dimserver.net.listener import GROUPS, describe, open_beside, open_descriptor, open_others, open_tcp, open_unix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,8 +91,13 @@ class Sockets:
             self._shared.append(self._unix(settings.uds, settings.uds_mode))
         elif grouped:
             self._slots[0] = open_tcp(settings.host, settings.port, settings.backlog, grouped=True)
+            self._open_others(settings, self._slots[0])
         else:
             self._shared.append(Door(open_tcp(settings.host, settings.port, settings.backlog)))
+            self._open_others(settings, self._shared[0].sock)
+
+    def _open_others(self, settings: Settings, first: socket.socket) -> None:
+        self._shared.extend(Door(sock) for sock in open_others(settings.host, first, settings.backlog))
 
     def _open_admin(self, settings: Settings, passed: Iterable[int]) -> None:
         descriptors = list(passed)

@@ -263,9 +263,22 @@ def _config(words: list[str]) -> int:
         return 0
     if not file:
         raise ConfigError(f"--check: '' is not allowed; allowed: {CONFIG.kind.allowed()}")
-    loaded = check_file(file)
-    check_paths(loaded.settings, loaded.origins)
-    check_admin(loaded.settings, loaded.origins)
+    mistakes: list[str] = []
+    loaded = check_file(file, mistakes=mistakes)
+    settings = loaded.settings
+    for check, part in (
+        (check_paths, settings.replace(spool_dir=None)),
+        (check_paths, settings.replace(static=None)),
+        (check_admin, settings),
+    ):
+        try:
+            check(part, loaded.origins)
+        except ConfigError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        for mistake in mistakes[:-1]:
+            _fail(ConfigError(mistake))
+        raise ConfigError(mistakes[-1])
     count = len(loaded.values)
     sys.stdout.write(f"{file}: {count} setting{'s' if count != 1 else ''}, all of them right\n")
     return 0

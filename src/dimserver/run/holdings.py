@@ -106,6 +106,8 @@ class Holdings:
         if self.sockets is not None:
             self.sockets.forget()
         self.directory.forget()
+        if self._pidfile is not None:
+            self._pidfile.forget()
         self.loop.close()
         self.notifier.close()
         self.log.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import stat
 
 from dimserver.errors import StartError
 
@@ -11,50 +13,91 @@ __all__ = ["PidFile", "hang_up", "read_pid"]
 
 
 class PidFile:
-    """Holds the id of this process from `write` to `remove`.
+    """Holds the id of this process from `write` to `remove`, and a lock on the file.
+
+    The lock (flock(2)) says whether a server runs, not the number: that of one which was killed may be anybody's by
+    now.  It ends with its process, however that ends.
 
     Args:
         path: of the file.
-
-    Raises:
-        StartError: the process it names is alive.
 
     Thread-safety: one thread.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._written = False
-        other = _content(path)
-        if other and other != os.getpid() and is_alive(other):
-            raise StartError(f"--pidfile: '{path}' names a process that runs (pid {other})")
+        self._fd = -1
 
     def write(self) -> None:
-        """Put the file in its place, whole: nobody reads half a number.
+        """Lock the file and write the number.
 
         Raises:
-            StartError: the system refused.
+            StartError: another server holds the lock, or the system refused.
         """
-        temporary = f"{self._path}.{os.getpid()}"
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            try:
-                os.write(descriptor, b"%d\n" % os.getpid())
-            finally:
-                os.close(descriptor)
-            os.rename(temporary, self._path)
+            while not self._lock():
+                pass
+        except BlockingIOError:
+            other = _content(self._path)
+            raise StartError(f"--pidfile: '{self._path}' is held by a server that runs (pid {other})") from None
         except OSError as error:
             raise StartError(f"--pidfile: cannot write '{self._path}': {error.strerror}") from None
-        self._written = True
+
+    def _lock(self) -> bool:
+        """False where the file was removed meanwhile, as by the server that held it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = os.open(self._path, flags, 0o644)
+        try:
+            _take_lock(fd)
+            ours = os.fstat(fd)
+            if not stat.S_ISREG(ours.st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
+            try:
+                named = os.stat(self._path, follow_symlinks=False)
+            except FileNotFoundError:
+                os.close(fd)
+                return False
+            if (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
+                os.close(fd)
+                return False
+            # The longest number and a line end in one write: nobody reads half of one.
+            line = b"%d\n" % os.getpid()
+            os.pwrite(fd, line, 0)
+            os.ftruncate(fd, len(line))
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        return True
+
+    def forget(self) -> None:
+        """In a process forked from this one: the lock is not its."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def remove(self) -> None:
-        """Remove the file, if it still names this process; again is fine."""
-        if self._written and _content(self._path) == os.getpid():
+        """Remove the file, if it still names this process, and give up the lock; again is fine."""
+        if self._fd < 0:
+            return
+        if _content(self._path) == os.getpid():
             try:
                 os.unlink(self._path)
             except OSError:
                 pass  # the directory may not be ours to write to any more
-        self._written = False
+        self.forget()
+
+
+def _take_lock(fd: int) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # a file system without locks
+            raise
 
 
 def read_pid(path: str) -> int:

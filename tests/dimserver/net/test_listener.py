@@ -18,7 +18,7 @@ from tests.rights import ordinary
 from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Router, Site
 from dimserver.errors import StartError
 from dimserver.net import listener as module
-from dimserver.net.listener import UNSENT_BYTES, Listener, describe, open_descriptor, open_tcp, open_unix
+from dimserver.net.listener import UNSENT_BYTES, Listener, describe, open_descriptor, open_others, open_tcp, open_unix
 from dimserver.net.loop import Loop
 
 
@@ -361,3 +361,32 @@ def test_what_the_kernel_holds_of_an_answer_is_bounded_on_accepted_sockets() -> 
         accepted, _ = listening.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_BYTES
+
+
+# --- a name with several addresses ----------------------------------------------------------------
+
+
+def two_addresses(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[int, str]) -> None:
+    def resolve(host: Any, port: int, *more: Any, **named: Any) -> list[Any]:
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+def test_every_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    four = socket.AF_INET
+    two_addresses(monkeypatch, (four, "127.0.0.1"), (four, "127.0.0.2"), (four, "127.0.0.1"), (four, "192.0.2.1"))
+    with open_tcp("both", 0, 5) as first:
+        (other,) = open_others("both", first, 5)  # the last one is not this machine's
+        assert other.getsockname() == ("127.0.0.2", first.getsockname()[1])
+        with pytest.raises(StartError, match=r"127\.0\.0\.2:\d+ \(both\): the address is already in use"):
+            open_others("both", first, 5)
+        other.close()
+
+
+def test_localhost_is_both() -> None:
+    with open_tcp("localhost", 0, 5) as first:
+        others = open_others("localhost", first, 5)
+        for sock in (first, *others):
+            socket.create_connection(sock.getsockname()[:2], 5).close()
+            sock.close()

@@ -421,3 +421,22 @@ def test_a_usage_error_costs_no_heavy_import() -> None:
         "ssl",
     }
     assert not heavy & set(done.stdout.split())
+
+
+def test_config_names_every_mistake(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site.toml").write_text(
+        'prot = 1\nport = "x"\nlimit-body = "5MB"\nssl-keyfile = "k"\nuds = "s"\nfd = 3\n'
+        'static = "nowhere"\nspool-dir = "nowhere"\n[table]\nx = 1\n'
+    )
+    assert cli.main(["config", "--check", "site.toml"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 8
+    for part in ("'site.toml:prot'", "site.toml:port:", "'5MB'", "ssl-keyfile", "uds and site.toml:fd exclude",
+                 "site.toml:static: no such", "site.toml:spool-dir: no such", "unknown table 'table'"):  # fmt: skip
+        assert sum(part in line for line in lines) == 1, part
+    assert all(line.startswith("dimserver: ") for line in lines)

@@ -34,16 +34,54 @@ def test_it_holds_the_process_while_it_runs(tmp_path: pathlib.Path) -> None:
     assert not path.exists()
 
 
-def test_one_left_behind_is_replaced_and_a_live_one_is_not(tmp_path: pathlib.Path) -> None:
+def test_one_left_behind_is_replaced_whomever_it_names(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "pid"
-    for text in (str(ended()), "nonsense", ""):
+    for text in (str(ended()), str(os.getppid()), "1", "nonsense" * 9, ""):
         path.write_text(text)
         file = PidFile(str(path))
         file.write()
+        assert path.read_text() == f"{os.getpid()}\n"
         file.remove()
-    path.write_text(f"{os.getppid()}\n")
-    with pytest.raises(StartError, match=rf"--pidfile: '{path}' names a process that runs \(pid {os.getppid()}\)"):
-        PidFile(str(path))
+        assert not path.exists()
+
+
+def test_one_that_is_held_refuses(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "pid"
+    script = f"from dimserver.run.pidfile import PidFile; PidFile({str(path)!r}).write(); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(StartError, match=rf"'{path}' is held by a server that runs \(pid {process.pid}\)"):
+            PidFile(str(path)).write()
+        assert path.read_text() == f"{process.pid}\n"
+        process.kill()
+        process.wait()
+    file = PidFile(str(path))
+    file.write()  # the lock ended with its process
+    file.remove()
+
+
+def test_a_forked_process_does_not_keep_the_lock(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "pid")
+    file = PidFile(path)
+    file.write()
+    copy = os.dup(file._fd)  # as a child has it
+    file.forget()
+    with pytest.raises(StartError, match="is held"):
+        PidFile(path).write()
+    os.close(copy)
+    again = PidFile(path)
+    again.write()
+    again.remove()
+
+
+def test_what_is_no_file(tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "else")
+    for name in ("fifo", "link", "."):
+        with pytest.raises(StartError, match="--pidfile: cannot write"):
+            PidFile(str(tmp_path / name)).write()
+    assert not (tmp_path / "else").exists()
 
 
 def test_somebody_elses_stays(tmp_path: pathlib.Path) -> None:
