@@ -6,7 +6,7 @@ the other hand a reproducible build gives all its files one time, whatever they 
 `DIGEST_BYTES` is a digest of its content and of nothing else.
 
 To read a larger one whole would hold up everybody else.  Its tag has size, time of the last change in nanoseconds,
-and a digest of some stretches: hosts agree where the copy kept the time (`rsync --times`, `cp -p`, tar, images).
+and a digest of some stretches: hosts agree where the copy kept the time (`rsync -t`, `cp -p`, tar, images).
 """
 
 from __future__ import annotations
