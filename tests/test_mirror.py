@@ -35,6 +35,7 @@ WHOLE = {
     "dimserver/test_local": "who is taken for the operator, directly and through real proxies",
     "dimserver/test_mounts": "apps of all interfaces in one server, from the command line to the wire",
     "dimserver/test_operations": "several processes, and what an operator sees of them and does to them",
+    "dimserver/test_paths": "one rule for every spelling of a path, whoever answers",
     "dimserver/test_proxies": "real proxies, the header they send, and what is seen of their clients",
     "dimserver/test_reconfigured": "a file of settings that changes under a running server, over SIGHUP",
     "dimserver/test_reload": "supervisor, workers and clients together",

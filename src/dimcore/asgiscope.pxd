@@ -11,5 +11,4 @@ cdef class ScopeMaker:
     cdef bint takes_trailers     # said by the request of the last scope
 
     cdef dict make(self, Channel connection, RequestPoint request)
-    cdef bint is_below(self, const char *path, Py_ssize_t size) noexcept
     cdef list fields(self, RequestPoint request, object host)

@@ -6,7 +6,7 @@ once the client has left, and stop looking at `receive`; so an event stream that
 waits for its next event would not learn that nobody reads it any more.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_Copy
 from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject
@@ -17,6 +17,7 @@ from libc.string cimport memcmp
 
 from dimcore.fieldnames cimport field_name
 from dimcore.limits cimport OTHER
+from dimcore.request cimport host_and_port
 from dimcore.parser cimport ABSOLUTE_FORM, Field
 from dimcore.stream cimport local_address, peer_address
 
@@ -52,6 +53,19 @@ cdef Ends *_ends_of(Channel connection) except NULL:
     return ends
 
 
+cdef bint is_below(str path, str root) except -1:
+    """Whether a decoded path begins with the root's, however it was spelled: a proxy took nothing off then."""
+    return path.startswith(root) and (len(path) == len(root) or path[len(root)] == "/")
+
+
+cdef bytes quoted_path(str path):
+    """A decoded path as it stands in a target: what is no character of a path is percent-encoded (RFC 3986 3.3)."""
+    if path.isascii() and path.replace("/", "").isalnum():       # without the import
+        return path.encode()
+    from urllib.parse import quote
+    return quote(path, "/!$&'()*+,;=:@~").encode()
+
+
 cdef class ScopeMaker:
     """Makes the scopes of one app.
 
@@ -66,7 +80,7 @@ cdef class ScopeMaker:
     def __cinit__(self, str root_path not None="", str prefix not None="", bint pathsend=False):
         self.pathsend = pathsend
         self.before = root_path
-        self.raw_before = root_path.encode()
+        self.raw_before = quoted_path(root_path)
         self.state = {}
         self.http = {
             "type": "http",
@@ -91,11 +105,12 @@ cdef class ScopeMaker:
         scope["method"] = method if request.info.method != OTHER else method.upper()
         path = request.path_bytes(&size)
         raw = PyBytes_FromStringAndSize(path, size)
-        if self.before and not self.is_below(path, size):
-            scope["path"] = self.before + request.path
+        decoded = request.path
+        if self.before and not is_below(decoded, self.before):
+            scope["path"] = self.before + decoded
             scope["raw_path"] = self.raw_before + raw
         else:
-            scope["path"] = request.path
+            scope["path"] = decoded
             scope["raw_path"] = raw
         scope["query_string"] = PyBytes_FromStringAndSize(request.base + request.info.query_at,
                                                           request.info.query_length)
@@ -107,6 +122,8 @@ cdef class ScopeMaker:
                 scope["scheme"] = origin[1]
             if origin[2] is not None:
                 host = (<str> origin[2]).encode("latin-1")
+                name, port = host_and_port(origin[2], origin[1])
+                scope["server"] = (name.strip("[]"), int(port))
             if client is None or (<tuple> client)[0] != origin[0]:
                 client = None if origin[0] is None else (origin[0], 0)
         scope["client"] = client
@@ -123,13 +140,6 @@ cdef class ScopeMaker:
             if self.takes_trailers:
                 extensions["http.response.trailers"] = {}
         return scope
-
-    cdef bint is_below(self, const char *path, Py_ssize_t size) noexcept:
-        """Whether the path begins with the root's, as behind a proxy that takes nothing off."""
-        cdef Py_ssize_t root = PyBytes_GET_SIZE(self.raw_before)
-        return size >= root and memcmp(path, PyBytes_AS_STRING(self.raw_before), root) == 0 and (
-            size == root or path[root] == c"/"
-        )
 
     cdef list fields(self, RequestPoint request, object host):
         """Names in lower case and values, in order; several Cookie lines are one, joined with ``; `` (RFC 9113 8.2.3).

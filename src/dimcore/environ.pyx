@@ -18,7 +18,7 @@ from dimcore.channel cimport Channel
 from dimcore.limits cimport GET, OTHER
 from dimcore.parser cimport ABSOLUTE_FORM, CHUNKED, ESCAPED_PATH, Field
 from dimcore.percent cimport percent_decode
-from dimcore.request cimport RequestPoint
+from dimcore.request cimport RequestPoint, host_and_port
 from dimcore.scan cimport scan_name_is, scan_setup
 from dimcore.spool cimport Spool
 from dimcore.stream cimport peer_address
@@ -74,6 +74,8 @@ cdef str QUERY_STRING = "QUERY_STRING"
 cdef str RAW_URI = "RAW_URI"
 cdef str REQUEST_URI = "REQUEST_URI"
 cdef str SCRIPT_NAME = "SCRIPT_NAME"
+cdef str SERVER_NAME = "SERVER_NAME"
+cdef str SERVER_PORT = "SERVER_PORT"
 cdef str SERVER_PROTOCOL = "SERVER_PROTOCOL"
 cdef str URL_SCHEME = "wsgi.url_scheme"
 cdef str INPUT = "wsgi.input"
@@ -212,11 +214,8 @@ cdef class EnvironMaker:
                     room = <char *> PyMem_Malloc(size)
                     if room == NULL:
                         raise MemoryError
-                # A routed path holds no broken sequence; one given by hand is shown as it is.
-                decoded = percent_decode(path, size, room, c"/")
-                if decoded >= 0:
-                    path = room
-                    size = decoded
+                size = percent_decode(path, size, room, c"/")
+                path = room
             if root and size >= root and memcmp(path, <const char *> self.root_bytes, root) == 0 and (
                 size == root or path[root] == c"/"
             ):
@@ -248,6 +247,11 @@ cdef class EnvironMaker:
             PyDict_SetItem(environ, REMOTE_ADDR, origin[0] or "")
             if origin[1] is not None:
                 PyDict_SetItem(environ, URL_SCHEME, origin[1])
+            if origin[2] is not None:
+                name, port = host_and_port(origin[2], origin[1])
+                PyDict_SetItem(environ, HTTP_HOST, origin[2])
+                PyDict_SetItem(environ, SERVER_NAME, name)
+                PyDict_SetItem(environ, SERVER_PORT, port)
             return 0
         if channel.peer.family == 0:
             return PyDict_SetItem(environ, REMOTE_ADDR, "") if self.has_peer else 0

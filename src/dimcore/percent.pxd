@@ -12,10 +12,10 @@ cdef inline int hex_digit(char c) noexcept nogil:
 
 
 cdef inline Py_ssize_t percent_decode(const char *text, Py_ssize_t length, char *out, char slash) noexcept nogil:
-    """Decode into `out` (room for `length` bytes; may be `text` itself), an encoded '/' as `slash`.
+    """Decode into `out` (room for `length` bytes; may be `text` itself), an encoded '/' as `slash`; returns the size.
 
-    Returns the size, or -1 for a broken sequence or an encoded NUL: no name of
-    anything holds a NUL, and C interfaces further on would be cut short by it.
+    A '%' that begins no sequence stands for itself: browsers and clients send it (``/100%``), and whoever reads a path
+    reads it the same way, wherever that is.
     """
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t size = 0
@@ -23,17 +23,14 @@ cdef inline Py_ssize_t percent_decode(const char *text, Py_ssize_t length, char 
     cdef char c
     while at < length:
         c = text[at]
-        if c == c'%':
-            if at + 2 >= length:
-                return -1
+        if c == c'%' and at + 2 < length:
             high = hex_digit(text[at + 1])
             low = hex_digit(text[at + 2])
-            if high < 0 or low < 0 or high + low == 0:
-                return -1
-            c = <char>(high << 4 | low)
-            if c == c'/':
-                c = slash
-            at += 2
+            if high >= 0 and low >= 0:
+                c = <char>(high << 4 | low)
+                if c == c'/':
+                    c = slash
+                at += 2
         out[size] = c
         size += 1
         at += 1

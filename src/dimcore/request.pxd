@@ -47,3 +47,6 @@ cdef class RequestPoint(HeadPoint):
 
 
 cdef bint is_http_method(int spiral) noexcept
+
+
+cdef tuple host_and_port(str host, object scheme)      # as text; the scheme's port where none is named

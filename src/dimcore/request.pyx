@@ -49,6 +49,13 @@ def _no_constant(name):
     raise ValueError(f"{name} is no JSON value")
 
 
+cdef tuple host_and_port(str host, object scheme):
+    name, colon, port = host.rpartition(":")
+    if not colon or "]" in port:         # an IPv6 address alone
+        name, port = host, ""
+    return name, port or ("443" if scheme == "https" else "80")
+
+
 cdef bint is_http_method(int spiral) noexcept:
     return 0 <= spiral < METHODS
 

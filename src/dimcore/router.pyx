@@ -16,9 +16,9 @@ path.
 
 A path is split first and decoded after, once.  ``%2F`` is data inside a segment
 and becomes NUL while paths are compared, so it equals no ``/`` of a pattern;
-parameters give it back as ``/``.  NUL itself (raw or encoded) and a broken
-``%`` sequence are in no path that has a route.  ``.`` and ``..`` are segments
-like any other: what they mean is for the handler of a prefix to say.
+parameters give it back as ``/``.  A ``%`` that begins no sequence stands for
+itself, and ``%00`` is a character like any other; both, and ``.`` and ``..``,
+are for the handler of a prefix or a parameter to judge.
 
 Cost.  An exact path is one look-up, whatever the number of routes.  Else the
 walk looks at no more segments than the deepest pattern has.  Backtracking
@@ -78,8 +78,7 @@ cdef str value_of(const char *text, Py_ssize_t length):
     if memchr(text, c'%', length) != NULL:
         decoded = PyBytes_FromStringAndSize(NULL, length)
         size = percent_decode(text, length, PyBytes_AS_STRING(decoded), c'/')
-        if size >= 0:       # else no path that has a route: shown as it is
-            return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(decoded), size, "replace")
+        return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(decoded), size, "replace")
     return PyUnicode_DecodeUTF8(text, length, "replace")
 
 
@@ -431,8 +430,6 @@ cdef class Router:
                 raise MemoryError
         try:
             size = percent_decode(path, length, room, 0)
-            if size < 0:
-                return NULL
             if size <= self.longest_fixed:
                 entry = span_find(&self.fixed, 0, room, size)
                 if entry != NULL:

@@ -52,6 +52,7 @@ cdef class FileBody:
     cdef readonly int64_t length     # bytes still to send
     cdef bint owned
     cdef bint claimed
+    cdef FileBody whole              # whose descriptor it uses, or None: its own
 
     cdef int64_t claim(self) except -1      # its length, for the one answer that may send it
     cdef Py_ssize_t send(self, const Transport *transport, int end) noexcept

@@ -366,15 +366,34 @@ cdef class FileBody:
         self.length = count
         self.owned = True
 
+    def stretch(self, int64_t offset, int64_t count):
+        """Another stretch of the same file, which uses the same descriptor: closed with the last of them.
+
+        Args:
+            offset: first byte of the file, not of this stretch.
+            count: bytes.
+
+        Raises:
+            ResponseError: as for the class; or this one is closed, part of an answer, or a stretch itself.
+        """
+        cdef FileBody part
+        if self.whole is not None or self.claimed or not self.owned:
+            raise ResponseError(f"{self!r} gives no stretches: it is one, or was sent or closed")
+        part = FileBody(self.fd, offset, count)
+        part.whole = self
+        return part
+
     def close(self):
-        """Close the descriptor; again is fine."""
+        """Close the descriptor; again is fine.  That of a stretch goes on for the others."""
         if self.owned:
             self.owned = False
-            close(self.fd)
+            if self.whole is None:
+                close(self.fd)
+            self.whole = None
             self.fd = -1
 
     def __dealloc__(self):
-        if self.owned:                   # not after a failed construction, when `fd` is 0: standard input
+        if self.owned and self.whole is None:    # not after a failed construction, when `fd` is 0: standard input
             close(self.fd)
 
     cdef int64_t claim(self) except -1:
@@ -390,7 +409,7 @@ cdef class FileBody:
         """Move a step of the file into a connection; bytes moved or a StreamResult."""
         cdef Py_ssize_t moved
         cdef size_t count = <size_t> min(self.length, <int64_t> SENDFILE_STEP)
-        cdef int source = self.fd
+        cdef int source = self.fd if self.whole is None else self.whole.fd
         cdef int64_t offset = self.offset
         with nogil:
             moved = transport.write_file(end, source, offset, count)

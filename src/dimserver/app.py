@@ -190,7 +190,8 @@ class App:
                 an instance, or an object for all; with any of ``on_open(ws)``, ``on_message(ws, message)``,
                 ``on_close(ws, code, reason)``, ``on_drain(ws)``, all called on the loop with a `dimcore.WebSocket`,
                 and ``on_request(request)``, as below.
-            origins: values of the Origin field that are let in, for example ``https://example.org``; None for all.
+            origins: values of the Origin field that are let in, for example ``https://example.org``; ``*`` for all.
+                None: the pages of the host that the request is for.
             subprotocols: names of those spoken.
             on_request: called with the request before the handshake is answered: None accepts, anything else is
                 the answer, as any handler would return it.

@@ -11,21 +11,15 @@ import re
 from dimcore.router import Route
 
 
-def model_segment(raw: bytes) -> bytes | None:
-    if re.search(rb"%(?![0-9A-Fa-f]{2})", raw):
-        return None
-    decoded = re.sub(rb"%(..)", lambda match: bytes([int(match[1], 16)]), raw, flags=re.DOTALL)
-    return None if b"\x00" in decoded else decoded
+def model_segment(raw: bytes) -> bytes:
+    return re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), raw)
 
 
 def model_candidates(routes: list[Route], path: bytes) -> list[tuple[tuple[object, ...], Route]]:
     """Every route whose pattern fits, best first."""
-    if not path.startswith(b"/"):
+    if not path.startswith(b"/") or b"\x00" in path:
         return []
-    decoded = [model_segment(segment) for segment in path[1:].split(b"/")]
-    segments = [segment for segment in decoded if segment is not None]
-    if len(segments) != len(decoded):
-        return []
+    segments = [model_segment(segment) for segment in path[1:].split(b"/")]
     fitting: list[tuple[tuple[object, ...], Route]] = []
     for route in routes:
         parts = route.pattern[1:].split("/")
@@ -62,7 +56,7 @@ def model_params(route: Route, path: bytes) -> dict[str, str]:
     segments = path[1:].split(b"/")
     parts = route.pattern[1:].split("/")
     return {
-        part[1:-1]: (model_segment(segment) or b"").decode(errors="replace")
+        part[1:-1]: model_segment(segment).decode(errors="replace")
         for part, segment in zip(parts, segments, strict=False)
         if part.startswith("{")
     }

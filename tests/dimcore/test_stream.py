@@ -56,6 +56,28 @@ def test_one_that_was_never_made_owns_nothing(arguments: tuple[Any, ...]) -> Non
     assert is_open(0)
 
 
+def test_stretches_share_a_descriptor_until_the_last_is_closed() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    whole = FileBody(writer, 0, 10)
+    parts = [whole.stretch(0, 4), whole.stretch(2, 8)]
+    assert [part.length for part in parts] == [4, 8]
+    with pytest.raises(ResponseError):
+        parts[0].stretch(0, 1)
+    with pytest.raises(ResponseError):
+        whole.stretch(-1, 1)
+    del whole
+    parts[0].close()
+    os.fstat(writer)
+    parts[1].close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(writer)
+    closed = FileBody(os.dup(1), 0, 1)
+    closed.close()
+    with pytest.raises(ResponseError):
+        closed.stretch(0, 1)
+
+
 def test_a_composite_is_the_sum_of_its_parts() -> None:
     fds = [opened(), opened()]
     body = Composite([b"abc", FileBody(fds[0], 0, 10), b"", FileBody(fds[1], 5, 5)])

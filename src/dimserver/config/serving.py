@@ -134,7 +134,7 @@ SERVING: tuple[Setting, ...] = (
     ),
     Setting(
         PROXIES, "trusted-proxies", Networks(), (),
-        "Proxies whose word on the client's address, scheme, host and request id counts; unix: through a Unix socket.",
+        "Proxies whose word on the client's address, scheme and request id counts; unix: through a Unix socket.",
         "None: what a client writes into these headers is not to be believed.",
     ),
     Setting(
@@ -147,6 +147,12 @@ SERVING: tuple[Setting, ...] = (
         PROXIES, "forwarded-headers", Choice("x-forwarded", "forwarded"), "x-forwarded",
         "What trusted proxies set: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239); the other is ignored.",
         "Most proxies set X-Forwarded and let a client's Forwarded pass: to read both would be to believe the client.",
+    ),
+    Setting(
+        PROXIES, "forwarded-host", Flag(), False,
+        "Take the host a request is for from X-Forwarded-Host, or host of Forwarded, of a trusted proxy: request.host, "
+        "HTTP_HOST and SERVER_NAME (WSGI), the host field and server (ASGI).",
+        "Off: many proxies let a client's own X-Forwarded-Host pass, and apps make links of it, in mails too.",
     ),
     Setting(
         PROXIES, "request-id-header", FieldName(), None,

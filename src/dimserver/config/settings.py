@@ -137,6 +137,7 @@ class Settings:
     trusted_proxies: tuple[str, ...]
     proxy_protocol: bool
     forwarded_headers: str
+    forwarded_host: bool
     request_id_header: str | None
     max_connections: int
     max_http: int

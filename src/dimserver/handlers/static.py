@@ -49,6 +49,8 @@ if TYPE_CHECKING:
         @property
         def method(self) -> str: ...
         @property
+        def path(self) -> str: ...
+        @property
         def raw_path(self) -> str: ...
         @property
         def query_string(self) -> str: ...
@@ -72,7 +74,7 @@ WELL_KNOWN = b".well-known"  # at the root alone (RFC 8615 section 3)
 MAX_DEPTH = 64  # names in a path: each directory is a descriptor while the path is walked
 
 _CHARSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,39}")  # RFC 2978 2.3, of what is registered
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")  # any other % stands for itself, as for every handler
 
 _NOT_THERE = frozenset(
     {
@@ -107,7 +109,7 @@ class StaticFiles:
     Thread-safety: safe; nothing changes after construction.
     """
 
-    __slots__ = ("_index", "_kept", "_prefix", "_root", "_tags", "_text", "directory")
+    __slots__ = ("_index", "_kept", "_prefix", "_root", "_root_path", "_tags", "_text", "_under", "directory")
 
     def __init__(
         self,
@@ -125,6 +127,7 @@ class StaticFiles:
             raise ConfigError(f"index {index!r}: expected the name of a file, or '' for none")
         if charset is not None and not _CHARSET.fullmatch(charset):
             raise ConfigError(f"charset {charset!r}: expected the name of one, like 'utf-8', or None")
+        self._root_path = self._under = ""
         self._text = "" if charset is None else f"; charset={charset}"
         self._root = Root(directory)
         self._prefix = [part.encode() for part in prefix.split("/") if part]
@@ -155,7 +158,7 @@ class StaticFiles:
         if names is None:
             return _plain(404, "Not Found")
         if not names:
-            return _to_directory(request)
+            return self._to_directory(request)
         try:
             fd = self._root.open(names)
         except OSError as error:
@@ -165,7 +168,7 @@ class StaticFiles:
             if not stat.S_ISREG(status.st_mode):
                 # With its slash it was the index that was opened: a directory of that name is no file.
                 if stat.S_ISDIR(status.st_mode) and not raw_path.endswith("/"):
-                    return _to_directory(request)
+                    return self._to_directory(request)
                 return _plain(404, "Not Found")
             answer = _answer(request, status, self._tags.of(fd, status), names[-1], self._text)
             if isinstance(answer, Plan):
@@ -242,16 +245,28 @@ class StaticFiles:
         file = KeptFile(path, names, status, fields["ETag"], modified, fields.copy(), content)
         self._kept.keep(raw_path, file, status)
 
+    def configure_root_path(self, root_path: str) -> None:
+        """Take over the path below which a proxy has the server, decoded; ``""`` for none."""
+        from urllib.parse import quote
+
+        self._root_path = root_path
+        self._under = quote(root_path, "/!$&'()*+,;=:@~") if root_path else ""
+
+    def _to_directory(self, request: Request) -> Answer:
+        # The path as it came: it begins with one slash (an empty name is no file), so it cannot name another host.
+        query = request.query_string
+        location = request.raw_path + "/"
+        if self._under and not (request.path + "/").startswith(self._root_path + "/"):
+            location = self._under + location  # a proxy took it off
+        return _plain(301, "Moved Permanently", {"Location": f"{location}?{query}" if query else location})
+
     def _names(self, raw_path: str) -> list[bytes] | None:
         """The steps from the directory to the file; none: the directory without its slash; ``None``: no such file."""
         path = raw_path.encode("utf-8", "surrogateescape")
         names = path.split(b"/")
         if b"%" in path:
             # Split first, decoded after, once: an encoded slash stays inside its name and is refused there.
-            try:
-                names = [_ESCAPE.sub(_unescape, name) for name in names]
-            except ValueError:
-                return None
+            names = [_ESCAPE.sub(_unescape, name) for name in names]
         depth = len(self._prefix) + 1
         if names[0] or len(names) == 1 or names[1:depth] != self._prefix or len(names) - depth > MAX_DEPTH:
             return None
@@ -321,14 +336,16 @@ def _body(plan: Plan, fd: int) -> tuple[Body, int]:
     plan.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
     parts: list[bytes | FileBody] = []
     line_end = ""
+    whole: FileBody | None = None  # one descriptor for all of them
     for span in plan.ranges:
         head = f"{line_end}--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: "
         parts.append(f"{head}{_content_range(span, plan.total)}\r\n\r\n".encode("ascii"))
         if span[1] <= INLINE_BYTES:
             parts.append(_read(fd, *span))
         else:
-            copy = os.dup(fd)
-            parts.append(FileBody(copy, *span))
+            if whole is None:
+                whole = FileBody(os.dup(fd), 0, plan.total)
+            parts.append(whole.stretch(*span))
         line_end = "\r\n"
     parts.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
     return Composite(parts), fd
@@ -372,13 +389,6 @@ def _content_range(span: tuple[int, int], total: int) -> str:
     return f"bytes {span[0]}-{span[0] + span[1] - 1}/{total}"
 
 
-def _to_directory(request: Request) -> Answer:
-    # The path as it came: it begins with one slash (an empty name is no file), so it cannot name another host.
-    query = request.query_string
-    location = f"{request.raw_path}/?{query}" if query else f"{request.raw_path}/"
-    return _plain(301, "Moved Permanently", {"Location": location})
-
-
 def _refused(error: OSError) -> Answer:
     if error.errno in _NOT_THERE:
         return _plain(404, "Not Found")
@@ -394,8 +404,6 @@ def _plain(status: int, text: str, fields: dict[str, str] | None = None) -> Answ
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
-    if match[1] is None:
-        raise ValueError
     return bytes((int(match[1], 16),))
 
 

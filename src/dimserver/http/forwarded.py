@@ -56,6 +56,8 @@ class Forwarding:
             Unix socket.
         header: one of `HEADERS`: what the proxies set.
         id_header: name of a header with the request's id, or None.
+        host: whether what they say of the host counts too.  Many let a client's own X-Forwarded-Host pass, so that
+            has to be known.
 
     Raises:
         ValueError: no such network or header.
@@ -63,10 +65,18 @@ class Forwarding:
     Thread-safety: any thread.
     """
 
-    def __init__(self, trusted: Iterable[str], header: str = "x-forwarded", id_header: str | None = None) -> None:
+    def __init__(
+        self,
+        trusted: Iterable[str],
+        header: str = "x-forwarded",
+        id_header: str | None = None,
+        *,
+        host: bool = False,
+    ) -> None:
         names = tuple(trusted)
         self._walk = (self._by_forwarded, self._by_x)[HEADERS.index(header) == 0]
         self._id_header = id_header
+        self._host = host
         self._unix = "unix" in names
         self._networks = tuple(ip_network(name) for name in names if name != "unix")
         self._is_trusted = lru_cache(REMEMBERED)(self._look_up)
@@ -81,7 +91,7 @@ class Forwarding:
         if not self.trusts(address):
             return (peer if _address(peer or "") else None), None, None, None
         client, scheme, host = self._walk(peer, headers)
-        return client, scheme, host, self._request_id(headers)
+        return client, scheme, host if self._host else None, self._request_id(headers)
 
     def trusts(self, address: tuple[str, int] | None) -> bool:
         """Whether a peer is one of the proxies."""

@@ -24,25 +24,29 @@ class Episode:
         say: takes the line.
         later: calls something after so many seconds, as `Loop.call_later`: what was only counted when the trouble
             ends is said then.  Without it, with the next line.
+        quiet: seconds between two lines.
 
     Thread-safety: one thread.
     """
 
-    def __init__(self, say: Callable[[str], object], later: Callable[..., object] | None = None) -> None:
+    def __init__(
+        self, say: Callable[[str], object], later: Callable[..., object] | None = None, quiet: float = QUIET
+    ) -> None:
         self._say = say
         self._later = later
+        self._quiet = quiet
         self._last = ""  # what was counted last
         self._told = float("-inf")
         self._unsaid = 0
 
     def tell(self, message: str) -> None:
-        """It happened; said at once, unless it was within the last `QUIET` seconds: then counted for the next line."""
+        """It happened; said at once, unless it was a moment ago: then counted for the next line."""
         now = monotonic()
-        if now - self._told <= QUIET:
+        if now - self._told <= self._quiet:
             self._unsaid += 1
             self._last = message
             if self._unsaid == 1 and self._later is not None:
-                self._later(QUIET - (now - self._told), self._settle)
+                self._later(self._quiet - (now - self._told), self._settle)
             return
         self._tell(message, now)
 

@@ -71,7 +71,12 @@ class Needs:
             return None
         from dimserver.http.forwarded import Forwarding
 
-        return Forwarding(settings.trusted_proxies, settings.forwarded_headers, settings.request_id_header)
+        return Forwarding(
+            settings.trusted_proxies,
+            settings.forwarded_headers,
+            settings.request_id_header,
+            host=settings.forwarded_host,
+        )
 
     def _coroutines(self) -> dict[str, Any]:
         loop = self._loop

@@ -12,6 +12,8 @@ from dimserver.config import check_admin
 from dimserver.errors import ConfigError
 from dimserver.gateway.contract import is_gateway
 from dimserver.http.deferred import Deferred
+from dimserver.kinds import MINUTE
+from dimserver.net.episode import Episode
 from dimserver.net.listener import Listener, describe, listens_on_loopback
 from dimserver.net.sockets import Sockets
 
@@ -130,6 +132,7 @@ class Reception:
                 files = StaticFiles(settings.static, charset=settings.static_charset)
             except ValueError as error:
                 raise ConfigError(f"--static: {error}") from None
+            files.configure_root_path(settings.root_path)
             api.add("GET", "/", files, exact=False)
         if builtin_only or settings.api:
             _add_api(api, operations, admin=False)
@@ -149,11 +152,15 @@ class Reception:
         return Forwarding(settings.trusted_proxies).trusts
 
     def _configure(self, router: Router) -> None:
+        refused = Episode(self._log.warning, quiet=MINUTE)
         for route in router.routes():
-            # Not by its type: who has no WebSocket does not pay for the import.
+            # Not by their types: who has no WebSocket or files does not pay for the import.
+            place = getattr(route.handler, "configure_root_path", None)
+            if place is not None:
+                place(self._settings.root_path)
             configure = getattr(route.handler, "configure_websocket", None)
             if configure is not None:
-                configure(self._settings)
+                configure(self._settings, refused.tell)
             elif is_gateway(route.handler):
                 continue  # how it is run is its own affair
             elif self._settings.threads:

@@ -14,11 +14,19 @@ if TYPE_CHECKING:
 
     from dimcore import RequestPoint
 
-__all__ = ["HandshakeRefused", "accept_key", "check_handshake", "choose_subprotocol", "is_websocket"]
+__all__ = [
+    "HandshakeRefused",
+    "accept_key",
+    "check_handshake",
+    "choose_subprotocol",
+    "is_same_origin",
+    "is_websocket",
+]
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 VERSION = "13"
 MOST_SUBPROTOCOLS = 64
+PORTS = {"http": "80", "https": "443"}
 
 
 class HandshakeRefused(Exception):
@@ -91,6 +99,29 @@ def choose_subprotocol(offered: str, spoken: Sequence[str]) -> str | None:
     if len(names) > MOST_SUBPROTOCOLS:
         raise HandshakeRefused(f"more than {MOST_SUBPROTOCOLS} subprotocols are offered")
     return next((name for name in names if name in spoken), None)
+
+
+def is_same_origin(origin: str, host: str | None, scheme: str = "http") -> bool:
+    """Whether an origin (RFC 6454 6.2) names the host and port that a request is for.
+
+    Args:
+        origin: value of the Origin field.
+        host: the host the request is for, with its port unless that is the scheme's; None: nobody says.
+        scheme: ``"https"`` where it is known that the client came so; else the scheme of the origin is taken for it,
+            since a proxy need not say.
+    """
+    own, found, place = origin.lower().partition("://")
+    if not found or own not in PORTS or not host:
+        return False
+    usual = PORTS["https"] if scheme == "https" else PORTS[own]
+    return _host_and_port(place, PORTS[own]) == _host_and_port(host.lower(), usual)
+
+
+def _host_and_port(text: str, usual: str) -> tuple[str, str]:
+    host, colon, port = text.rpartition(":")
+    if not colon or "]" in port:
+        return text, usual
+    return host, port.lstrip("0") or usual
 
 
 def _has_token(value: str, token: str) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 from dimcore import AsyncSocket, Endpoint, UsageError
 from dimserver.ws.deflate import DeflateOptions, accept_deflate
 from dimserver.ws.extensions import parse_offers
-from dimserver.ws.handshake import HandshakeRefused, check_handshake, choose_subprotocol, is_websocket
+from dimserver.ws.handshake import HandshakeRefused, check_handshake, choose_subprotocol, is_same_origin, is_websocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ class WebSocketRoute:
         asynchronous: `handler` is a function of a socket that returns a coroutine, see `dimcore.AsyncSocket`.
         on_request: called with the request before the handshake is answered: None accepts, anything else is the
             answer, as any handler would return it.
-        origins: values of the Origin field that are let in, for example ``https://example.org``; None for all.
-            A request without that field, as programs other than browsers send, is let in.
+        origins: values of the Origin field that are let in, for example ``https://example.org``; ``*`` for all.  None:
+            the pages of the host that the request is for.  A request without that field, as programs other than
+            browsers send, is let in.
         subprotocols: names of those spoken here.
 
     Raises:
@@ -63,6 +64,8 @@ class WebSocketRoute:
                 raise UsageError(f"{name} is one text, {given!r:.80}; give a list of them")
         self.handler = handler
         self.origins = None if origins is None else frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._any_origin = self.origins is not None and "*" in self.origins
+        self._say: Callable[[str], object] | None = None
         self.subprotocols = tuple(subprotocols)
         self.asynchronous = asynchronous
         self._kind: Any = AsyncSocket if asynchronous else handler
@@ -72,8 +75,13 @@ class WebSocketRoute:
         self._asks = callable(getattr(handler, "on_request", None)) and not asynchronous
         self._deflate: DeflateOptions | None = None
 
-    def configure_websocket(self, limits: Limits) -> None:
-        """Take the settings over; sockets that are open keep theirs."""
+    def configure_websocket(self, limits: Limits, say: Callable[[str], object] | None = None) -> None:
+        """Take the settings over; sockets that are open keep theirs.
+
+        Args:
+            say: told of origins that are refused.
+        """
+        self._say = say
         self._endpoint = Endpoint(
             self._kind,
             max_message=limits.ws_max_message,
@@ -130,11 +138,24 @@ class WebSocketRoute:
         return headers, self._agree(request, headers)
 
     def _check_origin(self, request: RequestPoint) -> None:
-        if self.origins is None:
+        given = request.headers.getall("origin")
+        if not given or self._any_origin:
             return
-        for origin in request.headers.getall("origin"):
-            if origin.lower() not in self.origins:
-                raise HandshakeRefused("this origin is not let in", 403)
+        if self.origins is not None:
+            refused = any(origin.lower() not in self.origins for origin in given)
+        else:
+            # What the client asked for, and what a trusted proxy says that it did.
+            hosts = {request.headers.get("host"), request.host}
+            refused = len(given) > 1 or not any(is_same_origin(given[0], host, request.scheme) for host in hosts)
+        if not refused:
+            return
+        if self._say is not None:
+            self._say(
+                f"a WebSocket at {request.raw_path:.200} was refused: Origin is {', '.join(given)!r:.200} and Host "
+                f"{request.host!r:.200}; where both are yours, name the first in origins=[...], or let the proxy keep "
+                "Host (nginx: proxy_set_header Host $http_host; Apache: ProxyPreserveHost On)"
+            )
+        raise HandshakeRefused("this origin is not let in", 403)
 
     def _choose_subprotocol(self, request: RequestPoint) -> str | None:
         if not self.subprotocols:

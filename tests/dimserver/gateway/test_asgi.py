@@ -143,11 +143,17 @@ def test_scope_on_a_unix_socket(start: Serve, tmp_path: pathlib.Path) -> None:
 
 
 def test_scope_behind_a_trusted_proxy(start: Serve) -> None:
-    wire = start(show, trusted_proxies=("127.0.0.1",)).connect()
     fields = ("X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example")
+    wire = start(show, trusted_proxies=("127.0.0.1",)).connect()
+    scope = scope_of(wire.get("/", *fields))
+    assert scope["headers"][0] == ["host", "localhost"]
+    assert scope["server"] == list(wire.sock.getpeername())
+    wire = start(show, trusted_proxies=("127.0.0.1",), forwarded_host=True).connect()
+    scope = scope_of(wire.get("/", *fields[:2], "X-Forwarded-Host: [::1]:8443"))
+    assert (scope["headers"][0], scope["server"]) == (["host", "[::1]:8443"], ["::1", 8443])
     scope = scope_of(wire.get("/", *fields))
     assert (scope["client"], scope["scheme"]) == (["192.0.2.7", 0], "https")
-    assert scope["headers"][0] == ["host", "shop.example"]
+    assert (scope["headers"][0], scope["server"]) == (["host", "shop.example"], ["shop.example", 443])
     scope = scope_of(wire.get())
     assert (scope["client"], scope["scheme"]) == (list(wire.sock.getsockname()), "http")
 

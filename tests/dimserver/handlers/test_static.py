@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -48,6 +48,7 @@ class Request:
     def __init__(self, method: str, target: str, **fields: str | list[str]) -> None:
         self.method = method
         self.raw_path, _, self.query_string = target.partition("?")
+        self.path = unquote(self.raw_path)
         self.headers = Headers({name.replace("_", "-"): value for name, value in fields.items()})
 
 
@@ -213,7 +214,7 @@ NOT_FOUND = [
     "/out-dir/index.html", "/out-absolute", "/loop", "/loop/", "/loop/a",
     # NUL, broken escapes
     "/index.html%00", "/%00", "/index.html%00.txt", "/docs/%00/a", "/index.html\0", "/%", "/%4", "/%zz", "/index.html%",
-    "/100%.txt", "/%%32%65", "/% 41",
+    "/%%32%65", "/% 41",
     # hidden
     "/.hidden", "/.git/config", "/.git", "/.git/", "/%2egit/config", "/%2Ehidden", "/docs/.x", "/...",
     # not a path
@@ -502,17 +503,40 @@ def test_if_range(files: StaticFiles) -> None:
     assert get(files, "/large.bin", range="bytes=999999-", if_range='"other"')[0] == 200
 
 
-def test_a_part_that_cannot_be_had_closes_the_others(files: StaticFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.dup
-    calls = iter([True, True, False])
+def test_all_parts_share_one_descriptor(files: StaticFiles) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    value = "bytes=" + ",".join(f"{at * 20_000}-{at * 20_000 + 17_000}" for at in range(len(LARGE) // 20_000))
+    status, _, body = files(Request("GET", "/large.bin", range=value))
+    assert status == 206
+    assert isinstance(body, Composite)
+    assert sum(isinstance(part, FileBody) for part in body.parts) > 1
+    assert len(list(Path("/dev/fd").iterdir())) == before + 1
+    body.close()
+    del body
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
+
+def test_a_part_that_cannot_be_had(files: StaticFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     def dup(fd: int) -> int:
-        if next(calls):
-            return real(fd)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr("dimserver.handlers.static.os.dup", dup)
     assert get(files, "/large.bin", range="bytes=0-19999,30000-49999,60000-79999")[0] == 503
+
+
+def test_a_percent_sign_that_begins_no_sequence_stands_for_itself(files: StaticFiles) -> None:
+    assert get(files, "/100%.txt")[2] == get(files, "/100%25.txt")[2] == b"percent"
+
+
+def test_a_directory_below_a_path_that_a_proxy_takes_off(folder: Path) -> None:
+    files = StaticFiles(folder)
+    files.configure_root_path("/café/a b")
+    for target, location in (
+        ("/docs", "/caf%C3%A9/a%20b/docs/"),
+        ("/d%6Fcs?x", "/caf%C3%A9/a%20b/d%6Fcs/?x"),
+    ):
+        status, headers, _ = get(files, target)
+        assert (status, headers["Location"]) == (301, location)
 
 
 # ---------------------------------------------------------------------------

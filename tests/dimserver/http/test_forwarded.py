@@ -29,11 +29,11 @@ class Fields:
 
 def by_x(value: str, peer: Any = PEER, **more: str) -> tuple[str | None, ...]:
     pairs = [("X-Forwarded-For", value)] + [(name.replace("_", "-"), text) for name, text in more.items()]
-    return Forwarding(PROXIES)(peer, Fields(*pairs))[:3]
+    return Forwarding(PROXIES, host=True)(peer, Fields(*pairs))[:3]
 
 
 def by_forwarded(*values: str, peer: Any = PEER) -> tuple[str | None, ...]:
-    return Forwarding(PROXIES, "forwarded")(peer, Fields(*(("Forwarded", value) for value in values)))[:3]
+    return Forwarding(PROXIES, "forwarded", host=True)(peer, Fields(*(("Forwarded", value) for value in values)))[:3]
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,9 @@ def test_a_request(serve: Callable[..., Any], tmp_path: pathlib.Path) -> None:
 
     log = tmp_path / "log"
     server = serve(
-        app, trusted_proxies="127.0.0.1", request_id_header="X-Request-Id", access_log="json", access_log_file=log
-    )
+        app, trusted_proxies="127.0.0.1", forwarded_host=True, request_id_header="X-Request-Id", access_log="json",
+        access_log_file=log,
+    )  # fmt: skip
     wire = server.connect()
     fields = ("X-Forwarded-For: 9.9.9.9, 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: example.com")
     told = json.loads(wire.get("/", *fields, "X-Request-Id: abc").answer()[2])
@@ -229,6 +230,36 @@ def test_a_request(serve: Callable[..., Any], tmp_path: pathlib.Path) -> None:
     assert (first["client"], first["peer"], first["request_id"]) == (CLIENT, "127.0.0.1", "abc")
     assert (second["client"], second["peer"], second["request_id"]) == ("127.0.0.1", "127.0.0.1", plain["id"])
     assert (third["client"], third["peer"]) == (None, "127.0.0.1")
+
+
+@pytest.mark.parametrize("header", ["x-forwarded", "forwarded"])
+def test_the_host_counts_only_where_that_is_asked_for(header: str) -> None:
+    fields = Fields(("X-Forwarded-Host", "evil.example"), ("Forwarded", f"for={CLIENT};host=evil.example"))
+    assert Forwarding(PROXIES, header)(PEER, fields)[2] is None
+    assert Forwarding(PROXIES, header, host=True)(PEER, fields)[2] == "evil.example"
+
+
+@pytest.mark.parametrize(
+    ("proto", "host", "expected"),
+    [
+        ("https", "shop.example", ["shop.example", "shop.example", "443"]),
+        ("http", "shop.example:8000", ["shop.example:8000", "shop.example", "8000"]),
+        ("https", "[::1]", ["[::1]", "[::1]", "443"]),
+    ],
+)
+def test_the_host_a_wsgi_app_sees(serve: Callable[..., Any], proto: str, host: str, expected: list[str]) -> None:
+    def names(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [])
+        return [json.dumps([environ[name] for name in ("HTTP_HOST", "SERVER_NAME", "SERVER_PORT")]).encode()]
+
+    app = App()
+    app.mount("/", names)
+    fields = (f"X-Forwarded-Proto: {proto}", f"X-Forwarded-Host: {host}")
+    wire = serve(app, trusted_proxies="127.0.0.1", forwarded_host=True).connect()
+    assert json.loads(wire.get("/", *fields).answer()[2]) == expected
+    own = serve(app, trusted_proxies="127.0.0.1").connect()
+    port = str(own.sock.getpeername()[1])
+    assert json.loads(own.get("/", *fields).answer()[2]) == ["localhost", "127.0.0.1", port]
 
 
 def test_nobody_is_trusted_unless_said(serve: Callable[..., Any]) -> None:

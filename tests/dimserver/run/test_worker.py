@@ -218,6 +218,13 @@ def set_local_hosts(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) 
         assert wire.answer()[0] == status
 
 
+def set_forwarded_host(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    app.route("/host", lambda request: request.host)
+    for told, expected in ((False, b"localhost"), (True, b"shop.example")):
+        wire = serve(app, trusted_proxies="127.0.0.1", forwarded_host=told).connect()
+        assert wire.get("/host", "X-Forwarded-Host: shop.example").answer()[2] == expected
+
+
 def set_workers(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     words = [sys.executable, "-m", "dimserver", "run", "--port", "0", "--workers", "3"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dimcore import Endpoint, UsageError, parse_request
+from dimserver.ws.handshake import is_same_origin
 from dimserver.ws.route import WebSocketRoute
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -90,7 +91,45 @@ def test_origins() -> None:
     for origin in ("https://example.org.evil.test", "http://example.org", "null", "https://example.org:8443"):
         (status, _, text), upgraded = ask(route, f"Origin: {origin}")
         assert (status, text, upgraded) == (403, "this origin is not let in\n", {})
-    assert ask(WebSocketRoute(Silent), "Origin: https://anywhere.test")[0] is None
+    assert ask(WebSocketRoute(Silent, origins=["*"]), "Origin: https://anywhere.test")[0] is None
+    assert ask(WebSocketRoute(Silent, origins=["*"]), "Origin: null", "Origin: a")[0] is None
+
+
+def test_unless_said_otherwise_the_origin_is_that_of_the_host() -> None:
+    lines: list[str] = []
+    route = WebSocketRoute(Silent)
+    route.configure_websocket(Settings(), lines.append)
+    for origin in ("http://h", "https://h", "HTTPS://H", "http://h:80", "https://h:443"):
+        assert ask(route, f"Origin: {origin}")[0] is None, origin
+    assert ask(route)[0] is None  # no browser
+    assert lines == []
+    others = ["https://evil.test", "null", "http://h:8080", "http://h.evil.test", "http://hh", "", "h", "ftp://h"]
+    for origins in (*([origin] for origin in others), ["http://h", "http://h"]):
+        (status, _, text), upgraded = ask(route, *(f"Origin: {origin}" for origin in origins))
+        assert (status, text, upgraded) == (403, "this origin is not let in\n", {})
+        assert origins[0] in lines[-1]
+    for word in ("Origin", "Host 'h'", "origins=", "proxy_set_header Host $http_host"):
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "same", "other"),
+    [
+        ("h:8080", ["http://h:8080", "https://h:8080"], ["http://h", "http://h:80"]),
+        ("h:443", ["https://h"], ["http://h"]),
+        ("[::1]:8080", ["http://[::1]:8080"], ["http://[::1]", "http://[::2]:8080"]),
+        ("[::1]", ["http://[::1]", "https://[::1]:443"], ["http://[::1]:8080"]),
+    ],
+)
+def test_ports(host: str, same: list[str], other: list[str]) -> None:
+    assert all(is_same_origin(origin, host) for origin in same)
+    assert not any(is_same_origin(origin, host) for origin in other)
+
+
+def test_where_the_client_is_known_to_come_over_tls() -> None:
+    assert is_same_origin("https://h", "h", "https")
+    assert not is_same_origin("http://h", "h", "https")
+    assert not is_same_origin("https://h", None)
 
 
 def test_subprotocols() -> None:
