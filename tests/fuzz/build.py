@@ -37,13 +37,18 @@ def build(directory: Path, root: Path = ROOT) -> Path:
     stamp.unlink(missing_ok=True)
     for old in (library, base):
         shutil.rmtree(old, ignore_errors=True)
+    compile_changed(directory, root)
+    stamp.write_text(sources, "ascii")
+    return library
+
+
+def compile_changed(directory: Path, root: Path) -> None:
+    """Build what is newer in `root` than in `directory`, by dates; see `build`."""
     environment = os.environ | {"CC": os.environ.get("CC", "clang"), "DIMCORE_CFLAGS": FLAGS}
-    places = ["--build-base", base, "--build-lib", library]
+    places = ["--build-base", directory / "base", "--build-lib", directory / "lib"]
     for script in ([root / "setup.py"], ["-m", "tests.fuzz.build"]):
         command = [sys.executable, *script, "-q", "build", "--parallel", str(os.cpu_count() or 1), *places]
         subprocess.run([str(word) for word in command], cwd=root, env=environment, check=True)
-    stamp.write_text(sources, "ascii")
-    return library
 
 
 def _digest(root: Path) -> str:
