@@ -26,7 +26,7 @@ MOST_BYTES = 32 * 1024  # of fields: no request has more
 LAST_MODIFIED = 784111777  # "Sun, 06 Nov 1994 08:49:37 GMT", the RFC's own example
 ETAG = '"v1"'
 
-SPEC = re.compile(r"[ \t]*(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))[ \t]*", re.ASCII)
+SPEC = re.compile(r"[ \t]*(?:(\d+)-(\d+)?|-(\d+))[ \t]*", re.ASCII)
 FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
 
 

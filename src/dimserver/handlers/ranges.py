@@ -18,7 +18,7 @@ MAX_RANGES = 16
 # 14.1.1: any number of digits, leading zeros too.
 _USUAL = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 _SPEC = re.compile(r"([0-9]+)-([0-9]+)?|-([0-9]+)")
-_LONG = 18  # digits: an exabyte, which is no position in a file
+_LONG = 19  # digits: as many as the longest file has, 63 bits; what has more lies beyond its end
 
 
 def read_range(value: str, size: int) -> list[tuple[int, int]] | None:

@@ -118,3 +118,9 @@ def test_each_range_as_it_was_asked_for(size: int, specs: list[tuple[int, int] |
         assert ranges is None
     else:
         assert ranges == [(part.start, len(part)) for part in parts]
+
+
+def test_positions_have_as_many_digits_as_the_longest_file() -> None:
+    most = (1 << 63) - 1
+    assert read_range(f"bytes=1-2,{most - 2}-{most}", most) == [(1, 2), (most - 2, 2)]
+    assert read_range(f"bytes=-{most - 1}", most) == [(1, most - 1)]
