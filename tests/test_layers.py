@@ -24,7 +24,7 @@ BEGIN, END = f"<!-- layers:begin, written by `{COMMAND}` -->", "<!-- layers:end 
 
 # Modules of one row know nothing of each other.
 CORE = (
-    ("limits", "errors", "clock", "scan", "percent", "utf8", "pieces", "parent"),
+    ("limits", "errors", "forked", "clock", "scan", "percent", "utf8", "pieces", "parent"),
     ("budget", "spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell", "fieldnames"),
     ("index", "parser", "stream", "writer", "messages", "errand", "waits", "conversation", "intake", "gathering"),
     (
@@ -221,6 +221,7 @@ SYSTEM = {
     "core": "the time of day",
     "deadlines": "the time of day",
     "logline": "the time zone; addresses as text",
+    "forked": "the end of a process that an app forked",
     "parent": "the signal at a parent's end",
     "proxyhead": "addresses from text",
     "spool": "the temporary file of a body",

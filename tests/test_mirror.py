@@ -12,6 +12,8 @@ TESTS = ROOT / "tests"
 
 # Modules without tests of their own, each with the reason.
 UNTESTED = {
+    "dimcore/forked": "ends the process; dimserver/test_forks looks at how",
+    "dimserver/net/forks": "what forked children give up; dimserver/test_forks looks at all of it",
     "dimserver/handlers/status/types": "types alone, which the type checker checks",
     "dimserver/__main__": "three lines; every test that starts a server runs them",
     "dimserver/config/limits": "rows of the table, each looked at in test_settings",
@@ -23,6 +25,7 @@ UNTESTED = {
 WHOLE = {
     "dimserver/test_configured": "settings from every source, from the start of a process to what it serves",
     "dimserver/test_documents": "the programs in README.md and docs, served as they stand there",
+    "dimserver/test_forks": "processes and programs that an app starts",
     "dimserver/test_end_to_end": "the command line, the sockets and the signals together",
     "dimserver/gateway/test_asgi_answers": "what an app sends, from its `send` to the wire",
     "dimserver/gateway/test_asgi_faults": "every way an app can fail, and what its client sees",

@@ -8,9 +8,10 @@ was, and for no more than a turn's worth at a time.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from posix.unistd cimport close as close_descriptor
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 
-from dimcore.core cimport Core, detach_request
+from dimcore.core cimport Core, leave_process, detach_request
 from dimcore.errand cimport Errand
 from dimcore.limits cimport KIB
 from dimcore.outflow cimport Outflow, Push
@@ -76,11 +77,21 @@ cdef class Channel(ConnectionPoint):
     cdef void drop(self) noexcept:
         """Close now; `Connection` does what there is to do."""
 
+    cdef void disown(self) noexcept:
+        # The kernel's own call, whatever the transport: nothing is to be sent, and the loop is not to be told.
+        self.flags |= GONE
+        self.events = 0
+        if self.fd >= 0:
+            close_descriptor(self.fd)
+            self.fd = -1
+
     cdef void bury(self) noexcept:
         """Give back what a closed connection still held; `Connection` does."""
 
     cdef void through(self) noexcept:
         """An event is served: what it left behind is counted, and what closed meanwhile can be given back."""
+        if self.site.core.forked:
+            leave_process()
         self.recount()
         self.flags &= ~<uint16_t> WORKING
         if self.flags & GONE:

@@ -83,6 +83,7 @@ cdef class Core:
     cdef object access_log
     cdef object from_thread          # makes a call on the loop's thread, or None
     cdef unsigned long thread        # the loop's; 0 before its first round
+    cdef bint forked                 # this is a process that an app forked: nothing here is its own
     cdef object forwarded            # resolves what trusted proxies say, or None
 
     cdef bint is_foreign(self) noexcept
@@ -96,6 +97,10 @@ cdef class Core:
     cdef void tell(self, str message, object request, object error) noexcept
     cdef int turned_away(self, str why, const Peer *peer) except -1
     cdef void log_access(self, RequestPoint request, const Peer *peer) noexcept
+
+
+# End a process that an app forked; see `forked.leave`.
+cdef int leave_process(object error=*) except -1
 
 
 # Own what lies in a buffer of the worker's, or, without memory, become an empty request.

@@ -16,8 +16,8 @@ from dimcore.clock cimport monotonic_ns
 from dimcore.gathering cimport Gathering
 from dimcore.index cimport Index, Point
 from dimcore.limits cimport (
-    ACTIVE, CLOSING, HANDSHAKE, IDLE, KIB, MAX_FIELDS, MAX_HEAD_BYTES, MAX_SPIRALS, MIB, NEW, PARSED, POOL_ADMIN,
-    POOL_HTTP, RECEIVED, RECEIVE_BYTES, RESPONSE_READY, ROUTED,
+    ACTIVE, CLOSING, HANDSHAKE, IDLE, KIB, LAYERS, MAX_FIELDS, MAX_HEAD_BYTES, MAX_SPIRALS, MIB, NEW, PARSED,
+    POOL_ADMIN, POOL_HTTP, RECEIVED, RECEIVE_BYTES, RESPONSE_READY, ROUTED,
 )
 from dimcore.logline cimport AccessLines
 from dimcore.points cimport ConnectionPoint
@@ -47,6 +47,10 @@ cdef enum:
 
 def _refuse_offload(connection, request, handler):
     raise UsageError("no thread pool: this core was made without `offload`")
+
+
+def _to_nobody(*given):
+    """In the place of the loop, in a process that has none."""
 
 
 def _refuse_stream(connection):
@@ -308,6 +312,31 @@ cdef class Core:
             raise UsageError(FOREIGN)
         return 0
 
+    def disown(self):
+        """To be called in a process that was forked from the worker: give up its connections, and tell nobody.
+
+        They are their clients' as long as the parent has them, and end when that closes them.  From now on nothing is
+        sent, and the process ends when control comes back from the app's code.
+        """
+        cdef Index index
+        cdef PyObject *at
+        cdef int spiral, layer
+        self.forked = True
+        self.register = self.modify = self.unregister = _to_nobody
+        self.mute = None
+        if self.runner is not None:
+            self.runner.forked = True
+        for index in (self.connection_index, self.doorway):
+            for spiral in range(index.spirals):
+                if index.rows[spiral] == NULL:
+                    continue
+                for layer in range(1, LAYERS + 1):
+                    at = index.rows[spiral][layer].first
+                    while at != NULL:
+                        if isinstance(<object> at, ConnectionPoint):
+                            (<ConnectionPoint> at).disown()
+                        at = (<Point> at).next
+
     cdef int enter(self) except -1:
         """Take the scratch memory, until `leave`."""
         self.check_thread()
@@ -319,6 +348,8 @@ cdef class Core:
         return 0
 
     cdef void leave(self) noexcept:
+        if self.forked:
+            leave_process()
         # What was written is sent by now; what is not, after a fault, must not reach the next connection.
         self.writer.size = 0
         if self.writer.room > LARGE_ROOM:
@@ -392,6 +423,11 @@ cdef class Core:
         elif spiral == POOL_ADMIN and admins < self.admin_reserve:
             return True
         return self.connection_index.total - admins < self.max_connections
+
+
+cdef int leave_process(object error=None) except -1:
+    from dimcore.forked import leave
+    leave(error)
 
 
 cdef void detach_request(RequestPoint request) noexcept:

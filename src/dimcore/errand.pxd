@@ -38,6 +38,7 @@ cdef class Runner:
     cdef object context          # of the coroutine that just ended
     cdef object result           # what it returned
     cdef bint closed
+    cdef bint forked             # see `Core.forked`
 
     cdef Errand begin(self, object owner, object request, object awaitable, object context)
     cdef Errand take_spare(self)

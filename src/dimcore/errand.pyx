@@ -33,6 +33,7 @@ from cpython.object cimport PyObject
 from dimcore.bell cimport Bell, Sleeper
 
 from dimcore.errors import UsageError
+from dimcore.forked import leave
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -220,6 +221,8 @@ cdef class Errand(Sleeper):
             if error is not None:
                 try:
                     result = self.coroutine.throw(error)
+                    if self.runner.forked:
+                        leave()
                     if type(result) is not Bell:
                         return result
                     self.listen(<Bell> result)
@@ -233,6 +236,8 @@ cdef class Errand(Sleeper):
                 result = <object> value
                 Py_DECREF(value)
                 if how == PYGEN_NEXT:
+                    if self.runner.forked:
+                        leave()
                     if type(result) is not Bell:
                         return result
                     self.listen(<Bell> result)
@@ -242,6 +247,8 @@ cdef class Errand(Sleeper):
         finally:
             self.running = False
             PyContext_Exit(self.context)
+        if self.runner.forked:
+            leave(failure)
         self.finish(result, failure)
         if failure is not None and isinstance(failure, (CancelledError, KeyboardInterrupt)):
             raise failure
@@ -290,6 +297,8 @@ cdef class Errand(Sleeper):
                 PyContext_Exit(self.context)
         finally:
             _swap(self.runner.loop, before)
+        if self.runner.forked:
+            leave(failure)
         if how == PYGEN_NEXT:
             if type(result) is Bell:
                 self.listen(<Bell> result)
@@ -435,6 +444,8 @@ cdef class Runner:
                 PyContext_Exit(context)
         finally:
             _swap(self.loop, before)
+        if self.forked:
+            leave(failure)
         if how == PYGEN_NEXT:
             self.spare = None
             self.alive.add(errand)

@@ -20,7 +20,7 @@ from dimcore.channel cimport (
     UPGRADED, WORKING, Channel,
 )
 from dimcore.conversation cimport Conversation
-from dimcore.core cimport Core, detach_request
+from dimcore.core cimport Core, detach_request, leave_process
 from dimcore.errand cimport Errand, Runner, is_awaitable
 from dimcore.gathering cimport FROM_NS
 from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OPTIONS, OTHER, POOL_WEBSOCKET, RECEIVED
@@ -154,6 +154,8 @@ cdef class Exchange(Channel):
                     if self.flags & BUSY:
                         return 0
         except BaseException as error:
+            if core.forked:
+                leave_process(error)
             if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
                 raise
             self.flags &= ~<uint16_t> BUSY               # or no thread was to be had

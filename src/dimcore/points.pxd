@@ -14,5 +14,6 @@ cdef class ConnectionPoint(Point):
     cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept
     cdef void release(self) noexcept     # close the descriptor; called again it does nothing
     cdef void recount(self) noexcept     # tell the budgets what it holds
+    cdef void disown(self) noexcept      # in a forked child: give up what is the parent's, without a word
     cdef object forwarding(self)         # who resolves what proxies say of its requests, or None
     cdef str host(self)

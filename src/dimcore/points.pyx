@@ -81,6 +81,9 @@ cdef class ConnectionPoint(Point):
         bytes_in[0] = 0
         bytes_out[0] = 0
 
+    cdef void disown(self) noexcept:
+        """A point that a program made holds nothing that a forked child could disturb."""
+
     cdef void release(self) noexcept:
         cdef object socket
         if type(self.named) is not tuple:

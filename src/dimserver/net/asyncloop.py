@@ -9,10 +9,12 @@ than before.  One timer keeps the time limits.
 from __future__ import annotations
 
 import asyncio
+from _thread import get_ident
 from time import monotonic
 from weakref import WeakSet
 
 from dimcore import Runner
+from dimcore.forked import leave
 from dimserver.errors import ConfigError, StartError
 from dimserver.net.loop import BATCH, ROUND, TROUBLE, Loop
 
@@ -92,6 +94,7 @@ class AsyncLoop(Loop):
         self._quiet: Callable[[], bool] = bool
         self._ended: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._thread = 0  # the one that runs it
         self._busy = False  # events came since the timer was set
         self._main: asyncio.Task[None] | None = None
         # Tasks that a stop does not wait for: of the start, and those that were there at the last look but one.
@@ -108,6 +111,7 @@ class AsyncLoop(Loop):
         """Serve events until `stop`; see `Loop.run`."""
         if self._stopping:
             return
+        self._thread = get_ident()
         self._tick, self._settle, self._quiet = tick, settle, quiet
         # In a Task of its own, so that libraries that look for the main one (anyio does) find it.
         self.asyncio.run_until_complete(self._serve())
@@ -229,6 +233,12 @@ class AsyncLoop(Loop):
                 # uvloop remembers the stop of a run that an interrupt ended, and stops the next one too.
                 if task.done():
                     raise
+
+    def disown(self) -> None:
+        """See `Loop.disown`.  A task that forked comes back to asyncio, which then ends the process."""
+        super().disown()
+        if get_ident() == self._thread:
+            self.asyncio.call_soon(leave)
 
     # --- the end --------------------------------------------------------------------------------
 

@@ -274,6 +274,19 @@ class Loop:
         self._calls.clear()
         self._later.clear()
 
+    def disown(self) -> None:
+        """In a forked child: watch nothing and call nothing any more; see `dimserver.net.forks`."""
+        from dimserver.net.forks import cut_off
+
+        descriptors = [*self.selector.keys, self.wake_descriptor]
+        self._stopping = self._closed = True  # nobody is woken either
+        self._wake_lock = RLock()  # another thread may have held it
+        self.selector.close()  # not by unregistering: the table in the kernel is also that of the parent
+        self._soon.clear()
+        self._calls.clear()
+        self._later.clear()
+        cut_off(descriptors)
+
     def _wake(self) -> None:
         # One byte is enough for any number of calls; a full pipe wakes just as well.
         if self._awake:

@@ -19,6 +19,7 @@ from functools import partial
 from time import monotonic, monotonic_ns
 
 from dimcore import stream_source
+from dimcore.forked import leave
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class ThreadPool:
         self._due = False  # the loop looks by itself in a moment
         self._told = False  # ... or was told to
         self._ending = False
+        self.disowned = False  # in a forked child: who comes back from a handler ends the process
 
     # --- on the loop's thread -------------------------------------------------------------------
 
@@ -254,6 +256,8 @@ class ThreadPool:
             except BaseException as raised:
                 result, error = None, raised
             finally:
+                if self.disowned:
+                    leave(error)
                 source = perform = None
                 if running is not None:
                     running.pop(get_ident(), None)

@@ -23,6 +23,9 @@ import os
 import select
 import socket
 import struct
+from array import array
+
+from dimserver.net.forks import cut_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ __all__ = ["Channel"]
 HEADER = struct.Struct("!I")
 MOST = 1 << 20  # bytes of a message; a traceback is cut long before
 MOST_DESCRIPTORS = 64  # of one message; the kernel takes 253 (SCM_MAX_FD)
+# Without it a received descriptor is inherited by whatever an app starts; macOS has no such flag.
+CLOSED_BY_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 PATIENCE = 5.0  # seconds to wait for room in the socket's buffer, which holds a hundred messages
 
 
@@ -104,17 +109,29 @@ class Channel:
         messages, self._ready = self._ready, []
         while True:
             try:
-                data, descriptors, _, _ = socket.recv_fds(self._sock, 65536, MOST_DESCRIPTORS)
+                data, descriptors = self._receive()
             except BlockingIOError:
                 return messages, True
             except OSError:
                 return messages, False
+            for descriptor in () if CLOSED_BY_EXEC else descriptors:
+                os.set_inheritable(descriptor, False)
             self._descriptors += descriptors
             if not data:
                 return messages, False
             self._pending += data
             while (message := self._take()) is not None:
                 messages.append(message)
+
+    def _receive(self) -> tuple[bytes, list[int]]:
+        # Not `socket.recv_fds`, which does not pass its flags on.
+        room = socket.CMSG_SPACE(MOST_DESCRIPTORS * array("i").itemsize)
+        data, parts, _, _ = self._sock.recvmsg(65536, room, CLOSED_BY_EXEC)
+        descriptors = array("i")
+        for level, kind, part in parts:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(part[: len(part) - len(part) % descriptors.itemsize])
+        return data, descriptors.tolist()
 
     def wait(self) -> Message | None:
         """The next message, however long it takes; None at the end of the stream.  What comes with it is kept."""
@@ -141,6 +158,10 @@ class Channel:
         del self._pending[: HEADER.size + size]
         message: Message = marshal.loads(data)  # noqa: S302 - of a process of our own
         return message
+
+    def disown(self) -> None:
+        """In a forked child: the other side must learn when this process ends; see `dimserver.net.forks`."""
+        cut_off([self._sock.fileno(), *self._descriptors])
 
     def close(self) -> None:
         """Close this end; again is fine."""

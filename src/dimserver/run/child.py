@@ -16,6 +16,7 @@ from functools import partial
 from dimcore import tell_at_parents_end
 from dimserver.config import Settings, check_admin, check_paths, merge
 from dimserver.errors import AppImportError, AppStartError, DimserverError
+from dimserver.net.forks import watch
 from dimserver.net.sockets import Door
 from dimserver.run.loader import how_to_load, load_app
 from dimserver.run.recycle import Recycling
@@ -98,6 +99,7 @@ def work(channel: Channel, target: str, values: dict[str, object], place: Place 
     # stopped serving must not cut its last words.
     _pass_signals()
     tell_at_parents_end(signal.SIGTERM)
+    watch(channel)
     Link(channel, worker)
     freeze()
     worker.run(signals=True)

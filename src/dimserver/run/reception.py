@@ -14,6 +14,7 @@ from dimserver.gateway.contract import is_gateway
 from dimserver.http.deferred import Deferred
 from dimserver.kinds import MINUTE
 from dimserver.net.episode import Episode
+from dimserver.net.forks import cut_off
 from dimserver.net.listener import Listener, describe, listens_on_loopback
 from dimserver.net.sockets import Sockets
 
@@ -212,6 +213,10 @@ class Reception:
             if last and not listener.inherited:  # else its queue is somebody else's to serve
                 listener.accept_all()
             listener.close()
+
+    def disown(self) -> None:
+        """In a forked child: none of the sockets is its own; see `dimserver.net.forks`."""
+        cut_off(door.sock.fileno() for door in self._doors)
 
     def close(self) -> None:
         """Close all that is open; again is fine."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from functools import partial
 from time import monotonic
 
 from dimcore import tick
+from dimcore.forked import leave
 from dimserver.app import App
+from dimserver.net import forks
 from dimserver.net.threads import ThreadPool
 from dimserver.run.announce import WAITING, waiting
 from dimserver.run.assembly import make_core, make_loop
@@ -112,6 +115,8 @@ class Worker:
         self._access_log: AccessLog | None = None
         self._on_answer = on_answer
         self._watchdog: Watchdog | None = None
+        self._disowned = False  # in a process that the app forked
+        forks.watch(self)
         try:
             self._core = make_core(self.app, settings, self.log, workers)
             self.operations = self._join(place)
@@ -182,6 +187,8 @@ class Worker:
             if not self._interrupted:
                 raise
         finally:
+            if self._disowned:
+                leave(sys.exc_info()[1])
             self.app.left_by(self._end_server)
             if restore is not None:
                 signal.set_wakeup_fd(-1)  # the descriptor it writes to is closed with the loop
@@ -258,6 +265,20 @@ class Worker:
             self._access_log.reopen()
         self.log.reopen()
 
+    def disown(self) -> None:
+        """In a process that the app forked: give up all that is the worker's; see `dimserver.net.forks`."""
+        self._disowned = self._threads.disowned = True
+        if hasattr(self, "_core"):
+            self._core.disown()
+        self.loop.disown()
+        self.reception.disown()
+        # What a signal means is the child's to say: here it would wake a loop that is nobody's.
+        signal.set_wakeup_fd(-1)
+        for number in signal.valid_signals():
+            handler = signal.getsignal(number)
+            if str(getattr(handler, "__module__", "")).startswith("dimserver."):
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
     # --- the end --------------------------------------------------------------------------------
 
     def stop(self, linger: float = LAST_REQUEST, last: bool = True) -> None:
@@ -302,6 +323,7 @@ class Worker:
             yield self.operations.close
         yield self.loop.close
         yield self.log.close
+        yield partial(forks.forget, self)
 
     @property
     def app_calls_behind(self) -> int:
