@@ -41,6 +41,7 @@ cdef class MessageReader:
     cdef uint32_t max_frames
     cdef readonly uint16_t close_code    # of the close frame that came; 0 before, 1005 where it named none
     cdef uint8_t event           # MessageEvent of what `next` returned
+    cdef bint inflating          # the inflater's code runs, in the middle of a message
     cdef bint from_client
     cdef Partial *partial
 

@@ -89,6 +89,7 @@ cdef class MessageReader:
 
         Raises:
             WebSocketError: with the code to close with; what came before the fault is in its `events`.
+            UsageError: called by its own inflater.
         """
         cdef bytearray copy = bytearray(data)        # the mask is taken off in place
         cdef char *at = copy
@@ -121,9 +122,12 @@ cdef class MessageReader:
         of them are dealt with.  `event` says what is returned; with EVENT_NONE all of them are.
         """
         cdef FrameHead frame
-        cdef Partial *partial = self.partial
+        cdef Partial *partial
         cdef size_t at = 0, take
         cdef int head_size
+        if self.inflating:
+            raise UsageError("this reader is in the middle of a message: its inflater cannot feed it")
+        partial = self.partial
         self.event = EVENT_NONE
         if partial == NULL:
             if size == 0:
@@ -330,10 +334,17 @@ cdef class MessageReader:
 
     cdef bytes _inflate(self, const char *data, size_t size, size_t held, bint final):
         cdef bytes inflated
+        cdef object inflater = self.inflater     # which may be taken from it meanwhile
         cdef size_t room = <size_t> self.max_message - held
-        if self.inflater is None:
+        if inflater is None:
             raise WebSocketError(frame_fault(1).decode(), CODE_PROTOCOL)
-        inflated = self.inflater.inflate(PyBytes_FromStringAndSize(data, size), room, final)
+        self.inflating = True            # what is half done lies in buffers that `next` would move or free
+        try:
+            inflated = <bytes?> inflater.inflate(PyBytes_FromStringAndSize(data, size), room, final)
+        finally:
+            self.inflating = False
+        if inflated is None:
+            raise UsageError("an inflater returns bytes, not None")
         if <size_t> PyBytes_GET_SIZE(inflated) > room:
             raise WebSocketError("the message is too long", CODE_LARGE)
         return inflated

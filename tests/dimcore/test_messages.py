@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -338,3 +339,47 @@ def test_compressed_text_that_is_no_text() -> None:
 
 def test_a_message_that_is_not_compressed_although_it_might_be() -> None:
     assert read(client(1, "plain"), inflater=Zlib())[0] == [(1, "plain")]
+
+
+@pytest.mark.parametrize("size", [3, 5000])
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+def test_an_inflater_cannot_feed_its_own_reader(size: int, pieces: int) -> None:
+    """What is half done would be moved and freed below it."""
+    refused = []
+
+    class Again:
+        threshold = 0
+
+        def inflate(self, data: bytes, *_: Any) -> bytes:
+            for more in (b"", b"\x02\x7e\x40\x00" + bytes(0x4000), b"\x80\x00", b"\x88\x00", b"\x89\x00"):
+                try:
+                    reader.feed(more)
+                except UsageError as error:
+                    refused.append(str(error))
+            return data
+
+    reader = MessageReader(from_client=False, inflater=Again())
+    payload = b"x" * size
+    head = b"\xc2" + (bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big"))
+    data = head + payload
+    events = []
+    step = -(-len(data) // pieces)
+    for at in range(0, len(data), step):
+        events += reader.feed(data[at : at + step])
+    assert events == [(2, payload)]
+    assert len(refused) % 5 == 0
+    assert refused
+    assert all("its inflater cannot feed it" in text for text in refused)
+    assert reader.pending == 0
+    assert reader.feed(b"\x89\x01a") == [(9, b"a")]
+
+
+@pytest.mark.parametrize("returned", [None, "text", 5, bytearray(b"a")])
+def test_an_inflater_returns_bytes(returned: Any) -> None:
+    class Wrong:
+        def inflate(self, *_: Any) -> Any:
+            return returned
+
+    reader = MessageReader(from_client=False, inflater=Wrong())
+    with pytest.raises((TypeError, UsageError)):
+        reader.feed(b"\xc2\x01a")

@@ -103,7 +103,7 @@ def test_a_child_that_comes_back_leaves(run: Run, kind: str, what: str) -> None:
     for prefix in ("", "late-", "task-") if "asgi" in kind else ("",):
         wire = server.connect()
         child, code = map(int, wire.get(f"/{prefix}{what}").answer()[2].split())
-        assert code == expected
+        assert code == expected or (prefix == "task-" and code == 0)  # what a task raised, asyncio keeps
         assert wire.left == b""
         assert int(wire.get("/pid").answer()[2]) == server.worker  # one answer, and the connection is as it was
         assert not pathlib.Path(f"/proc/{child}").exists()

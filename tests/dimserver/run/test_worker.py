@@ -181,6 +181,16 @@ def set_lifespan(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> 
     assert mounted(serve, lifespan="on")["lifespan"] == "on"
 
 
+def set_asgi_pathsend(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    async def extensions(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": ",".join(scope["extensions"]).encode()})
+
+    app.mount("/", extensions, interface="asgi")
+    wire = serve(app, asgi_pathsend=True, lifespan="off").connect()
+    assert b"http.response.pathsend" in wire.get("/asgi").answer()[2]
+
+
 def set_static(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     (tmp_path / "a.txt").write_text("a")
     assert serve(app, static=str(tmp_path)).connect().get("/a.txt").answer()[2] == b"a"
