@@ -1,3 +1,5 @@
+# cython: nonecheck=True
+# What `__new__` alone makes has None for each of its parts: that is an exception, not a crash.
 """ASGI 3 over the compiled connection: `scope`, `receive` and `send` without a Task where nothing waits.
 
     AsgiEntry, a handler ──► AsgiHttp, one request: AsgiReceive is its `receive`, itself its `send` (`asgianswer.pyx`)

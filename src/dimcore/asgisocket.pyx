@@ -1,3 +1,5 @@
+# cython: nonecheck=True
+# What `__new__` alone makes has None for each of its parts: that is an exception, not a crash.
 """The websocket scope of ASGI: an app's coroutine from the handshake on, over a compiled WebSocket.
 
     ASKED ─┬─ websocket.accept ─► OPEN ─ websocket.close, or its end ─► CLOSED

@@ -1,3 +1,5 @@
+# cython: nonecheck=True
+# What `__new__` alone makes has None for each of its parts: that is an exception, not a crash.
 """The coroutine form of a WebSocket's handler: ``async for message in ws``.
 
 The coroutine is begun when the handshake is answered, with its first step in the

@@ -1,3 +1,5 @@
+# cython: nonecheck=True
+# What `__new__` alone makes has None for each of its parts: that is an exception, not a crash.
 """Coroutines run for requests: the first step at once, the others in an asyncio Task.
 
 A coroutine that ends without waiting should cost no Task, yet its code may ask

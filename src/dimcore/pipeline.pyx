@@ -1,3 +1,5 @@
+# cython: nonecheck=True
+# What `__new__` alone makes has None for each of its parts: that is an exception, not a crash.
 """The request pipeline: where every request stands, and what became of all of them.
 
 `RequestSubstrate` keeps the points and the totals; `RequestResponseManifold`

@@ -1,3 +1,5 @@
+# cython: nonecheck=True
+# What `__new__` alone makes has None for each of its parts: that is an exception, not a crash.
 """A WebSocket for a coroutine: messages wait in a queue, and the socket is not read while that is full.
 
     socket -> heard -> [ queue ] -> await receive

@@ -1,3 +1,5 @@
+# cython: nonecheck=True
+# What `__new__` alone makes has None for each of its parts: that is an exception, not a crash.
 """A connection that became a WebSocket: messages to the program's handler, and its messages to the peer.
 
     receive -> frames, unmasked in place -> on_message -> send -> one send for all of it
