@@ -8,6 +8,7 @@ from dimserver.kinds import GiB, MiB
 from dimserver.net.descriptors import raise_limit
 from dimserver.net.loop import Loop
 from dimserver.run.cgroup import usable_memory
+from dimserver.run.monkeypatch import GREEN, refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def make_loop(app: App, settings: Settings, trouble: Callable[[Exception], objec
         is_async(route.handler) or getattr(route.handler, "asynchronous", False) for route in routes
     ):
         return Loop(trouble)
+    refuse("asyncio (an ASGI app, async handlers)", f"serve it without {GREEN}")
     from dimserver.net.asyncloop import AsyncLoop
 
     return AsyncLoop(settings.loop, trouble, log.error)

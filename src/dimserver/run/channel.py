@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import marshal
 import os
-import select
 import socket
 import struct
 from array import array
+from select import POLLIN, POLLOUT, poll  # by name: an app that patches the module (eventlet) takes it from there
 
 from dimserver.net.forks import cut_off
 
@@ -89,16 +89,16 @@ class Channel:
                 try:
                     data = data[self._sock.send(data) :]
                 except BlockingIOError:
-                    if not self._wait(select.POLLOUT, PATIENCE):
+                    if not self._wait(POLLOUT, PATIENCE):
                         return False
         except OSError:  # the other end is closed, or its reader stands still while a socket is to be passed
             return False
         return True
 
     def _wait(self, event: int, seconds: float | None) -> bool:
-        poll = select.poll()  # `select.select` knows small descriptors alone
-        poll.register(self._sock, event)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
+        waiting = poll()  # `select.select` knows small descriptors alone
+        waiting.register(self._sock, event)
+        return bool(waiting.poll(None if seconds is None else seconds * 1000))
 
     def receive(self) -> tuple[list[Message], bool]:
         """What has come, without waiting.
@@ -136,7 +136,7 @@ class Channel:
     def wait(self) -> Message | None:
         """The next message, however long it takes; None at the end of the stream.  What comes with it is kept."""
         while not self._ready:
-            self._wait(select.POLLIN, None)
+            self._wait(POLLIN, None)
             messages, more = self.receive()
             self._ready += messages
             if not more and not messages:

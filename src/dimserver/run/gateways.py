@@ -6,6 +6,7 @@ from time import monotonic
 
 from dimserver.errors import AppStartError, DimserverError
 from dimserver.gateway.contract import Facts, is_gateway
+from dimserver.run.monkeypatch import GREEN, refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Gateways:
         for route in self._routes:
             route.handler.configure(settings, facts)
             route.blocking = route.handler.blocking
+            if route.blocking:
+                refuse("an app on threads", f"use --threads 0, or serve it without {GREEN}")
             route.streaming = route.handler.streaming
 
     def start(self) -> None:
