@@ -247,10 +247,12 @@ class StaticFiles:
 
     def configure_root_path(self, root_path: str) -> None:
         """Take over the path below which a proxy has the server, decoded; ``""`` for none."""
-        from urllib.parse import quote
-
         self._root_path = root_path
-        self._under = quote(root_path, "/!$&'()*+,;=:@~") if root_path else ""
+        self._under = ""
+        if root_path:
+            from urllib.parse import quote
+
+            self._under = quote(root_path, "/!$&'()*+,;=:@~")
 
     def _to_directory(self, request: Request) -> Answer:
         # The path as it came: it begins with one slash (an empty name is no file), so it cannot name another host.
