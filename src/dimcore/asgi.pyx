@@ -183,7 +183,7 @@ cdef class AsgiReceive:
         return coroutine_mark()
 
     @property
-    def _is_coroutine_mark(self):
+    def _is_coroutine_marker(self):
         return coroutine_mark()
 
 
@@ -206,7 +206,7 @@ cdef class AsgiHttp(AsgiAnswer):
         return coroutine_mark()
 
     @property
-    def _is_coroutine_mark(self):
+    def _is_coroutine_marker(self):
         return coroutine_mark()
 
     # --- the server -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 import os
 import pathlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -130,6 +131,7 @@ def test_a_task_of_the_apps_that_fails_is_reported(loop: AsyncLoop, told: Told) 
 
 def test_closing_ends_what_still_runs(loop: AsyncLoop, told: Told) -> None:
     seen: list[str] = []
+    ending = threading.Event()
 
     async def pieces() -> Any:
         try:
@@ -144,6 +146,7 @@ def test_closing_ends_what_still_runs(loop: AsyncLoop, told: Told) -> None:
         try:
             await loop.asyncio.create_future()
         finally:
+            ending.set()
             await asyncio.sleep(0.01)
             seen.append(name)
             if name == "b":
@@ -151,7 +154,7 @@ def test_closing_ends_what_still_runs(loop: AsyncLoop, told: Told) -> None:
 
     def begin() -> None:
         seen.extend(str(loop.asyncio.create_task(work(name)) and "begun") for name in "ab")
-        loop.asyncio.run_in_executor(None, lambda: (time.sleep(0.05), seen.append("executor")))
+        loop.asyncio.run_in_executor(None, lambda: (ending.wait(5), time.sleep(0.05), seen.append("executor")))
         loop.call_later(0.01, loop.stop)
 
     loop.call_from_thread(begin)
