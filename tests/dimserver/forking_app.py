@@ -17,6 +17,7 @@ from typing import Any
 
 from dimserver import App
 
+FD = os.environ.get("FORKING_APP_FD")  # where to listen, said by the app itself
 NOTES = os.environ["FORKING_APP_LOG"]
 
 
@@ -92,7 +93,7 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
     return [body]
 
 
-native = App()
+native = App(**({} if FD is None else {"fd": int(FD)}))
 
 
 @native.get("/{what}")

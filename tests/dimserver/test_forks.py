@@ -36,11 +36,17 @@ def run(tmp_path: pathlib.Path) -> Iterator[Run]:
     notes.touch()
     servers: list[Any] = []
 
-    def start(kind: str, *words: str, **options: Any) -> Child:
+    def start(
+        kind: str,
+        *words: str,
+        at: tuple[str, ...] = ("--port", "0"),
+        variables: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Child:
         # Forking beside threads is what is tested: the newest Pythons warn of it.
         server: Any = Child(
-            "run", *SERVERS[kind], "--port", "0", *words,
-            cwd=HERE, python=(), variables={"FORKING_APP_LOG": str(notes)}, **options,
+            "run", *SERVERS[kind], *at, *words,
+            cwd=HERE, python=(), variables={"FORKING_APP_LOG": str(notes), **(variables or {})}, **options,
         )  # fmt: skip
         server.notes = lambda: notes.read_text().split("\n")[:-1]
         servers.append(server)
@@ -147,6 +153,17 @@ def test_a_child_can_be_terminated(run: Run, kind: str) -> None:
     assert stop(server) == 0
 
 
+# What a service manager does: the socket is descriptor 3.
+ACTIVATED = """
+import os, sys
+number = int(sys.argv.pop(1))
+os.dup2(number, 3)
+os.set_inheritable(3, True)
+if number != 3:
+    os.close(number)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "dimserver", *sys.argv[1:]])
+"""
 LISTENING: dict[str, tuple[str, ...]] = {
     "one worker": ("--workers", "1"),
     "two workers": ("--workers", "2", "--admin", "127.0.0.1:0"),
@@ -167,6 +184,28 @@ def test_no_descriptor_is_inherited(run: Run, tmp_path: pathlib.Path, kind: str,
     time.sleep(0.1)
     for pid in {server.pid, *server.workers}:
         assert inherited(pid) == []
+
+
+@pytest.mark.parametrize("words", [("--workers", "1"), ("--workers", "2"), ("--reload",)], ids=" ".join)
+@pytest.mark.parametrize("by", ["option", "service manager", "app"])
+def test_a_socket_that_was_passed_is_not_inherited(run: Run, words: tuple[str, ...], by: str) -> None:
+    """Also by the first worker, which is there before the socket is taken: an app may start a program at its import."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        module = ("-c", ACTIVATED, str(sock.fileno())) if by == "service manager" else ("-m", "dimserver")
+        at = ("--fd", str(sock.fileno())) if by == "option" else ()
+        variables = {"FORKING_APP_FD": str(sock.fileno())} if by == "app" else {}
+        server = run("native", *words, at=at, module=module, variables=variables, pass_fds=[sock.fileno()])
+    assert server.urls == [url]
+    for pid in {server.pid, *server.workers}:
+        assert inherited(pid) == []
+    assert ask(server, "pid").isdigit()
+    child = int(ask(server, "stay"))
+    try:
+        assert stop(server) == 0
+        assert port_is_free(url)
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("what", ["start", "spawn", "preexec"])

@@ -25,6 +25,7 @@ __all__ = [
     "GROUPS",
     "Listener",
     "describe",
+    "hide_descriptor",
     "listens_on_loopback",
     "open_beside",
     "open_descriptor",
@@ -245,6 +246,27 @@ def open_descriptor(fd: int, backlog: int) -> socket.socket:
         sock.detach()
         raise StartError(f"cannot listen on descriptor {fd}: {_reason(error)}") from None
     return sock
+
+
+def hide_descriptor(fd: int) -> bool:
+    """Keep the socket a parent process left at descriptor `fd` from the programs that are started from here.
+
+    Returns:
+        Whether there is one that `open_descriptor` might take; anything else stays as it is.
+    """
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:
+        return False
+    try:
+        if sock.type != socket.SOCK_STREAM or not sock.getsockname():
+            return False
+        sock.set_inheritable(False)
+    except OSError:
+        return False
+    finally:
+        sock.detach()
+    return True
 
 
 def _reason(error: OSError | UnicodeError) -> str:

@@ -17,6 +17,7 @@ from dimcore import tell_at_parents_end
 from dimserver.config import Settings, check_admin, check_paths, merge
 from dimserver.errors import AppImportError, AppStartError, DimserverError
 from dimserver.net.forks import watch
+from dimserver.net.listener import hide_descriptor
 from dimserver.net.sockets import Door
 from dimserver.run.loader import how_to_load, load_app
 from dimserver.run.recycle import Recycling
@@ -148,6 +149,9 @@ def _open(channel: Channel, target: str, values: dict[str, object], place: Place
     # One for bodies that went away since is told with each body that does not get there.
     check_paths(settings.replace(spool_dir=None) if place is not None and place.again else settings)
     check_admin(settings)
+    given = settings.fd
+    if place is not None and place.first and given is not None and values.get("fd") is None and hide_descriptor(given):
+        os.close(given)  # the app has named it: the supervisor, which takes it now, has it as well
     if not channel.send("loaded", {name: _plain(value) for name, value in defaults.items()}):
         return None
     answer = channel.wait()

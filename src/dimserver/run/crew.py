@@ -111,9 +111,10 @@ class Crew:
         ours.close()
         for leave in self.leave_behind:
             leave()
+        first = self._holdings.sockets is None
         self.forget(pass_signal)
         again = generation.settings is not None
-        place = Place(self._holdings.board, record, self._holdings.directory.path, again)
+        place = Place(self._holdings.board, record, self._holdings.directory.path, again, first)
         return work(theirs, generation.target, generation.values, place)
 
     def forget(self, handler: Callable[[int, FrameType | None], object] | None = None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from dimcore import Board
 from dimserver.config import BY_ATTRIBUTE
 from dimserver.errors import StartError
+from dimserver.net.listener import hide_descriptor
 from dimserver.net.loop import Loop
 from dimserver.net.privatedir import PrivateDirectory
 from dimserver.net.sockets import Sockets
@@ -52,6 +55,11 @@ class Holdings:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        # Before anything is opened here, which might get a number that was left free.
+        self._passed = passed_sockets()
+        self._given = {fd for fd, _ in self._passed}
+        if settings.fd is not None and hide_descriptor(settings.fd):
+            self._given.add(settings.fd)
         self.log = open_log(settings)
         self.loop = Loop(self._trouble)
         self.notifier = Notifier()
@@ -60,7 +68,6 @@ class Holdings:
         self.sockets: Sockets | None = None
         self.announced = False
         self.stopping = False
-        self._passed = passed_sockets()
         self._pidfile: PidFile | None = None
 
     def _trouble(self, error: Exception) -> None:
@@ -105,6 +112,9 @@ class Holdings:
         """In a process forked from this one: give up what is the supervisor's."""
         if self.sockets is not None:
             self.sockets.forget()
+        else:
+            for fd in self._given:  # the first worker is there before they are taken
+                os.close(fd)
         self.directory.forget()
         if self._pidfile is not None:
             self._pidfile.forget()

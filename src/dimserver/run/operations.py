@@ -35,12 +35,18 @@ class Place:
         directory: where the workers have their private sockets; None for one that is alone.
         again: whether a worker has served with the same settings before.  A directory for logs or bodies that is not
             there any more is then no mistake of whoever starts the server, and no reason to serve less.
+        first: whether the server has opened no sockets yet.
     """
 
-    __slots__ = ("again", "board", "directory", "record")
+    __slots__ = ("again", "board", "directory", "first", "record")
 
     def __init__(
-        self, board: Board | None = None, record: int = 0, directory: str | None = None, again: bool = False
+        self,
+        board: Board | None = None,
+        record: int = 0,
+        directory: str | None = None,
+        again: bool = False,
+        first: bool = False,
     ) -> None:
         if board is None:
             board = Board(1)
@@ -49,6 +55,7 @@ class Place:
         self.record = record
         self.directory = directory
         self.again = again
+        self.first = first
 
 
 class Operations:

@@ -18,7 +18,16 @@ from tests.rights import ordinary
 from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Router, Site
 from dimserver.errors import StartError
 from dimserver.net import listener as module
-from dimserver.net.listener import UNSENT_BYTES, Listener, describe, open_descriptor, open_others, open_tcp, open_unix
+from dimserver.net.listener import (
+    UNSENT_BYTES,
+    Listener,
+    describe,
+    hide_descriptor,
+    open_descriptor,
+    open_others,
+    open_tcp,
+    open_unix,
+)
 from dimserver.net.loop import Loop
 
 
@@ -247,6 +256,28 @@ def test_a_directory_that_is_not_there(tmp_path: pathlib.Path) -> None:
 
 
 # --- descriptors
+
+
+def test_a_descriptor_that_was_passed_is_hidden_from_programs(tmp_path: pathlib.Path) -> None:
+    for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, str(tmp_path / "s"))):
+        with socket.socket(family) as sock:
+            sock.bind(address)
+            sock.set_inheritable(True)
+            assert hide_descriptor(sock.fileno())
+            assert not sock.get_inheritable()
+    # What cannot be listened on is somebody else's: standard error as a stream socket, for example.
+    assert not hide_descriptor(999)
+    for family, kind in ((socket.AF_UNIX, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_DGRAM)):
+        with socket.socket(family, kind) as sock:
+            sock.set_inheritable(True)
+            assert not hide_descriptor(sock.fileno())
+            assert sock.get_inheritable()
+    reader, writer = os.pipe()
+    os.set_inheritable(reader, True)
+    assert not hide_descriptor(reader)
+    assert os.get_inheritable(reader)
+    os.close(reader)
+    os.close(writer)
 
 
 def test_open_descriptor(tmp_path: pathlib.Path) -> None:

@@ -148,8 +148,8 @@ def test_no_thread_to_be_had(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Non
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
         pool.submit(connection, 3, str)  # waits for the one there is
-    gate.set()
-    run_until(loop, connection, 2)
+        gate.set()
+        run_until(loop, connection, 2)  # meanwhile the loop tries for a second one again
     assert [answer[0] for answer in connection.answers] == [2, 3]
     assert pool.close(5) == 0
 
