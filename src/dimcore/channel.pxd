@@ -67,6 +67,8 @@ cdef class Channel(ConnectionPoint):
     cdef int count_later(self) except -1
     cdef int hold(self) except -1
     cdef int64_t delivered(self) noexcept
+    cdef int64_t credit_left(self, int64_t now_ns, int64_t *moved) noexcept
+    cdef int spend_credit(self) except -1
     cdef int send_pieces(self, list pieces, Py_ssize_t total, bytes tail) except -1
     cdef int send_apart(self, object body) except -1
     # a body that is made while it is sent

@@ -13,7 +13,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 
 from dimcore.core cimport Core, leave_process, detach_request
 from dimcore.errand cimport Errand
-from dimcore.limits cimport KIB
+from dimcore.limits cimport KIB, PARSED, RESPONSE_READY
+from dimcore.request cimport RequestPoint
 from dimcore.outflow cimport Outflow, Push
 from dimcore.states cimport STAGE_PROGRESS, connection_next
 from dimcore.stream cimport (
@@ -25,6 +26,8 @@ cdef enum:
     TURN_BYTES = 1024 * KIB      # of a body that is pulled, before the other connections get their turn
     APART_FLAGS = BUSY | CLOSE | GONE | PEER_DONE | STREAMING | UPGRADED     # whose answers leave by themselves
     PIECE_COST = 2 * KIB         # what a piece counts for beside its bytes: a million of one byte are many turns
+
+cdef double SECOND_NS = 1e9
 
 cdef bytes LINE_END = b"\r\n"
 cdef bytes LAST_END = b"\r\n0\r\n\r\n"
@@ -207,18 +210,61 @@ cdef class Channel(ConnectionPoint):
             self.current.own()
             self.current.marked_bytes = self.delivered()
             if self.outbox.flow is not None:
-                # The time before was the source's: the peer's grace period begins now.
+                # The time before was the source's: the peer's begins now.
                 core.requests.step(self.current, STAGE_PROGRESS, core.clock())
         # A WebSocket is read on where it was read: its own mark for what may wait is further away.
         if self.flags & UPGRADED:
             return self.watch(WRITABLE | self.events & READABLE)
         self.flags |= UNREAD
+        if self.flags & (LINGER | PEER_DONE) == LINGER and self.outbox.flow is None:
+            # It may be sending a body that is thrown away, and read nothing before that is out.
+            return self.watch(WRITABLE | READABLE)
         return self.watch(WRITABLE)
 
     cdef int64_t delivered(self) noexcept:
         """Bytes the peer has.  Not those the kernel took: it takes megabytes at once, and then none for as long as a
         slow peer needs for a good part of them."""
         return self.bytes_out - self.site.transport.unsent(self.fd)
+
+    # --- whether the peer keeps its rate ----------------------------------------------------------
+
+    cdef int64_t credit_left(self, int64_t now_ns, int64_t *moved) noexcept:
+        """Nanoseconds for which the peer of the request in flight may still move nothing; 0 or less: it has to go.
+
+        Time spends the credit, each byte moved earns a part of a second, and more than `stage_credit_ns` is never
+        had: so a peer that was quick may pause for that long, and one that is slow for good is found out.
+
+        Args:
+            now_ns: the moment.
+            moved: set to the bytes it has moved, which the next look begins at.
+        """
+        cdef Core core = self.site.core
+        cdef RequestPoint request = self.current
+        cdef int64_t most = core.stage_credit_ns[request.layer]
+        cdef int64_t rate = core.body_rate, gained
+        cdef double credit
+        moved[0] = request.reader.body.total if request.reader is not None else 0
+        if request.layer != PARSED:
+            if not self.waits_for_source():
+                rate = core.send_rate
+            moved[0] += self.delivered()
+        credit = <double> (request.credit_ns - (now_ns - request.entered_ns))
+        gained = moved[0] - request.marked_bytes
+        if gained > 0:
+            credit += <double> gained * SECOND_NS / <double> max(rate, <int64_t> 1)
+        return most if credit >= <double> most else <int64_t> credit
+
+    cdef int spend_credit(self) except -1:
+        """The peer has all there is: what comes next is its source's time."""
+        cdef Core core = self.site.core
+        cdef RequestPoint request = self.current
+        cdef int64_t moved = 0
+        if request is None or request.layer != RESPONSE_READY or core.stage_credit_ns[<int> RESPONSE_READY] == 0:
+            return 0
+        request.credit_ns = self.credit_left(core.clock(), &moved)
+        request.marked_bytes = moved
+        core.requests.step(request, STAGE_PROGRESS, core.now_ns)
+        return 0
 
     cdef int send_pieces(self, list pieces, Py_ssize_t total, bytes tail) except -1:
         """Send what is written, then bytes from where they lie, then `tail`; what the socket does not take goes to

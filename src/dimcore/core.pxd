@@ -60,6 +60,9 @@ cdef class Core:
     cdef int64_t socket_limit_ns[LAYERS + 1]     # the layers of the pool of WebSockets
     cdef int64_t message_limit_ns    # of a WebSocket's message that has begun
     cdef int64_t stage_limit_ns[LAYERS + 1]
+    cdef int64_t stage_credit_ns[LAYERS + 1]     # how long a peer may be below its rate in that stage
+    cdef int64_t linger_ns           # of which the limit of *closing* is the part that may be silent
+    cdef int64_t silence_ns
     cdef int64_t body_rate           # bytes a second
     cdef int64_t send_rate
     cdef int64_t max_connections

@@ -40,7 +40,9 @@ cdef int64_t MAX_BYTES = 0x4000000000000000
 
 cdef enum:
     SECOND = 1000000000      # in nanoseconds
-    CREDIT = 5               # seconds, where there is no grace period for rates
+    CREDIT = 5               # seconds at most that a holder is paid for in advance, where there is no room for all
+    CREDIT_LOOKS = 60        # at what a peer has moved, in the time its credit lasts at most
+    DRAIN_LINGER = 2         # seconds, once the server is to stop
     MAX_COUNT = 1 << 24      # points an index holds
     LONGEST = 1000000000     # seconds a time limit may have: 30 years, and in nanoseconds it fits 63 bits
 
@@ -71,11 +73,15 @@ cdef list NOBODY = []
 
 # names of `Core.configure`'s time limits: what cell or stage each belongs to
 cdef dict LAYER_LIMITS = {
-    "connect": NEW, "handshake": HANDSHAKE, "half_closed": ACTIVE, "idle": IDLE, "linger": CLOSING,
+    "connect": NEW, "handshake": HANDSHAKE, "half_closed": ACTIVE, "idle": IDLE,
 }
 cdef dict SOCKET_LIMITS = {"ws_ping": IDLE, "ws_timeout": ACTIVE, "ws_close": CLOSING}
 cdef str MESSAGE_LIMIT = "ws_message"
-cdef dict STAGE_LIMITS = {"head": RECEIVED, "body_grace": PARSED, "handler": ROUTED, "send_grace": RESPONSE_READY}
+cdef dict STAGE_LIMITS = {"head": RECEIVED, "handler": ROUTED}
+# ... and those that ask for a rate: the stage is looked at so many times in each.
+cdef dict CREDITS = {"body_credit": PARSED, "send_credit": RESPONSE_READY}
+cdef dict LINGERS = {"linger": CLOSING, "linger_silence": CLOSING}
+cdef tuple TIME_LIMITS = (LAYER_LIMITS, SOCKET_LIMITS, STAGE_LIMITS, CREDITS, LINGERS, (MESSAGE_LIMIT,))
 
 
 @cython.final
@@ -211,9 +217,11 @@ cdef class Core:
                 as it comes to a handler whose route is `streaming`.
             max_body, request_line, head, field: bytes; a head has at most 65,535.
             fields: header fields, at most 100.
-            body_rate, send_rate: bytes a second that must move in each grace period.
+            body_rate, send_rate: bytes a second that must move on the average, see `body_credit`.
             seconds: time limits by name, 0 for none: connect, handshake, idle,
-                linger, head, body_grace, send_grace, handler; half_closed (of a peer that sends no more:
+                head, handler; body_credit, send_credit (for how long a peer may have moved less than its rate asks
+                for: what it moves beyond that counts for so long at most); linger (all in all) and linger_silence
+                (after the last bytes that came at `body_rate`); half_closed (of a peer that sends no more:
                 how long a coroutine or the source of a body may send nothing); of WebSockets ws_ping
                 (nothing came for so long: ask), ws_timeout (no sign of life after that), ws_close, ws_message
                 (a message that has begun is complete, or has come at `body_rate`).
@@ -252,10 +260,8 @@ cdef class Core:
         for name, value in (seconds or {}).items():
             if not 0 <= value <= LONGEST:
                 raise UsageError(f"limit {name} is {value} seconds; 0 to {LONGEST} is allowed")
-            if name not in LAYER_LIMITS and name not in SOCKET_LIMITS and name not in STAGE_LIMITS and (
-                name != MESSAGE_LIMIT
-            ):
-                known = ", ".join([*LAYER_LIMITS, *SOCKET_LIMITS, *STAGE_LIMITS, MESSAGE_LIMIT])
+            if not any(name in table for table in TIME_LIMITS):
+                known = ", ".join(name for table in TIME_LIMITS for name in table)
                 raise UsageError(f"no time limit is called {name!r}; there are {known}")
         if memory is not None:
             _between("memory", memory, 1, MAX_BYTES >> 2)
@@ -278,9 +284,17 @@ cdef class Core:
                 self.message_limit_ns = <int64_t> (value * SECOND)
             elif name in SOCKET_LIMITS:
                 self.socket_limit_ns[<int> SOCKET_LIMITS[name]] = <int64_t> (value * SECOND)
-            else:
+            elif name in STAGE_LIMITS:
                 self.stage_limit_ns[<int> STAGE_LIMITS[name]] = <int64_t> (value * SECOND)
-        self.credit_ns = self.stage_limit_ns[<int> PARSED] or <int64_t> CREDIT * SECOND
+            elif name in CREDITS:
+                self.stage_credit_ns[<int> CREDITS[name]] = <int64_t> (value * SECOND)
+                self.stage_limit_ns[<int> CREDITS[name]] = <int64_t> (value * SECOND) // CREDIT_LOOKS
+            elif name == "linger":
+                self.linger_ns = <int64_t> (value * SECOND)
+            else:
+                self.silence_ns = <int64_t> (value * SECOND)
+        self.credit_ns = min(self.stage_credit_ns[<int> PARSED] or MAX_BYTES, <int64_t> CREDIT * SECOND)
+        self.layer_limit_ns[<int> CLOSING] = min(self.silence_ns or MAX_BYTES, self.linger_ns)
 
     @property
     def turned_away(self):
@@ -299,6 +313,9 @@ cdef class Core:
         self.check_thread()
         self.draining = True
         self.farewell = farewell
+        if self.layer_limit_ns[<int> CLOSING]:
+            self.layer_limit_ns[<int> CLOSING] = min(
+                self.layer_limit_ns[<int> CLOSING], <int64_t> DRAIN_LINGER * SECOND)
         while self.doorway.total:
             (<ConnectionPoint> self.doorway.first(0, CLOSING)).release()
 

@@ -4,9 +4,9 @@ A sweep looks at the head of each cell that has a limit and stops at the first
 point that still has time: O(expired), no timer a connection, no scan.  Points
 that a program keeps in the same pools are passed over: they are its own affair.
 
-Limits that ask for progress (a body arriving, an answer being read) are grace
-periods: when one ends, the bytes moved since it began decide between another
-period and the end.
+Limits that ask for a rate (a body arriving, an answer being read) look at what the
+peer has moved 60 times in the time its credit lasts (`Channel.credit_left`).  So
+progress costs nothing while it happens, and a pause is not slowness.
 
 The limit of a half-closed peer is that of the *active* cell; everybody else there is
 given another period, a visit each.
@@ -35,8 +35,6 @@ cdef enum:
     SWEEP_NS = 100000000     # between two sweeps: limits are kept to a tenth of a second
     EXPIRED_A_SWEEP = 1000   # in one cell; the rest a tenth of a second later
     REVIEWED_A_SWEEP = 4096  # descriptors, of those who hold something: ten thousand have their turn in 0.3 s
-
-cdef double SECOND_NS = 1e9
 
 
 def tick(Core core not None):
@@ -148,8 +146,7 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
     cdef list found = points_before(core.request_index, spiral, stage, before_ns, RequestPoint, EXPIRED_A_SWEEP)
     cdef RequestPoint request
     cdef Connection connection
-    cdef int64_t moved
-    cdef double due
+    cdef int64_t credit, moved = 0
     cdef bint lags, reads_on
     for point in found:
         request = <RequestPoint> point
@@ -168,14 +165,9 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
             core.request_index.relink(request, spiral, stage, core.now_ns)
             continue
         if stage == PARSED or stage == RESPONSE_READY:
-            if stage == PARSED:
-                moved = request.reader.body.total if request.reader is not None else 0
-                due = <double> core.body_rate
-            else:
-                moved = connection.delivered() + (request.reader.body.total if reads_on else 0)
-                due = <double> (core.body_rate if connection.waits_for_source() else core.send_rate)
-            due *= <double> (core.now_ns - request.entered_ns) / SECOND_NS
-            if moved > request.marked_bytes and <double> (moved - request.marked_bytes) >= due:
+            credit = connection.credit_left(core.now_ns, &moved)
+            if credit > 0:
+                request.credit_ns = credit
                 request.marked_bytes = moved
                 core.request_index.relink(request, spiral, stage, core.now_ns)
                 continue

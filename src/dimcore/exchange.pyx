@@ -23,7 +23,7 @@ from dimcore.conversation cimport Conversation
 from dimcore.core cimport Core, detach_request, leave_process
 from dimcore.errand cimport Errand, Runner, is_awaitable
 from dimcore.gathering cimport FROM_NS
-from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OPTIONS, OTHER, POOL_WEBSOCKET, RECEIVED
+from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OPTIONS, OTHER, PARSED, POOL_WEBSOCKET, RECEIVED, RESPONSE_READY
 from dimcore.outflow cimport AsyncSource, Outflow, Push
 from dimcore.parser cimport ASTERISK_FORM, EXPECT_CONTINUE, KEEP_ALIVE, Head
 from dimcore.record cimport count_answer, set_line
@@ -102,6 +102,7 @@ cdef class Exchange(Channel):
         else:
             body_start_length(&request.reader.body, request.info.content_length)
         request.marked_bytes = 0
+        request.credit_ns = self.site.core.stage_credit_ns[<int> PARSED]
         return 0
 
     cdef int call_for_body(self) except -1:
@@ -292,7 +293,7 @@ cdef class Exchange(Channel):
         self.flags &= ~<uint16_t> HALTED
         if self.current is None or self.current.reader is None:
             return
-        # A new grace period: the time before was the handler's.
+        # The time before was the handler's.
         core.requests.step(self.current, STAGE_PROGRESS, core.clock())
         if self.flags & (BUSY | STREAMING) and (self.outbox is None or self.outbox.pending == 0):
             self.watch(READABLE)
@@ -409,6 +410,7 @@ cdef class Exchange(Channel):
                 self.flags |= LINGER     # the peer does not expect it, and may be sending the next request
         core.requests.step(request, ANSWER_COMPOSED, core.now_ns)
         self.flags |= HAS_ANSWER
+        request.credit_ns = core.stage_credit_ns[<int> RESPONSE_READY]
         request.finished_ns = core.now_ns
         request.status = status
         request.body_sent = 0 if flags & HEAD_ONLY or has_no_body(status) else length
@@ -496,6 +498,7 @@ cdef class Exchange(Channel):
         core.requests.totals.errors += 1
         core.requests.step(request, REFUSED, core.now_ns)
         self.flags |= HAS_ANSWER
+        request.credit_ns = core.stage_credit_ns[<int> RESPONSE_READY]
         request.finished_ns = core.now_ns
         request.status = status
         request.body_sent = 0 if head_only else PyBytes_GET_SIZE(text) + 1

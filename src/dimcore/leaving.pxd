@@ -7,6 +7,7 @@ cdef class Leaving(Exchange):
 
     cdef int settle(self) except -1
     cdef int finish(self) except -1
+    cdef int linger_on(self, Py_ssize_t size) except -1
     cdef bint has_more(self) noexcept
     cdef int refuse_body(self, int fault) except -1
     cdef void fail(self, object error) noexcept

@@ -21,12 +21,14 @@ from dimcore.core cimport Core, detach_request
 from dimcore.errand cimport Errand
 from dimcore.exchange cimport Exchange
 from dimcore.inbox cimport inbox_append, inbox_free, inbox_new, inbox_size
-from dimcore.limits cimport ACTIVE, ARCHIVED, RECEIVE_BYTES
+from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, RECEIVE_BYTES
 from dimcore.outflow cimport Outflow
 from dimcore.parser cimport FAULT_TIMEOUT, fault_status, fault_text
 from dimcore.request cimport RequestPoint
-from dimcore.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED
+from dimcore.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, MOVED_BYTES
 from dimcore.websocket cimport WebSocket
+
+cdef double SECOND_NS = 1e9
 
 
 @cython.no_gc
@@ -60,10 +62,26 @@ cdef class Leaving(Exchange):
             self.drop()
             return 0
         self.flags |= LINGERING
+        if not self.flags & UPGRADED:
+            self.named = self.site.core.now_ns
         self.free_inbox()
         self.site.transport.close_write(self.fd)
         self.move(CLOSE_BEGUN)
         return self.watch(READABLE)
+
+    cdef int linger_on(self, Py_ssize_t size) except -1:
+        """Bytes have come that are thrown away: a peer that is still sending is waited for, within limits.
+
+        The limit of *closing* is how long it may be silent.  It begins anew when what has come pays for the time
+        since it began, at `body_rate`, and no more when that would go beyond all the time there is."""
+        cdef Core core = self.site.core
+        if self.flags & UPGRADED or self.origin & AT_DOOR or core.draining:
+            return 0
+        if core.now_ns - <int64_t> self.named + core.layer_limit_ns[<int> CLOSING] > core.linger_ns:
+            return 0
+        if <double> size * SECOND_NS >= <double> core.body_rate * <double> (core.now_ns - self.entered_ns):
+            self.move(MOVED_BYTES)
+        return 0
 
     cdef bint has_more(self) noexcept:
         """Whether more has come than was asked to be answered."""

@@ -6,7 +6,8 @@ from dimcore.index cimport Point
 # 96 bytes: | Point, 80 | named | created |, and no header of the collector: see points.pyx
 @cython.no_gc
 cdef class ConnectionPoint(Point):
-    cdef object named            # None, (id, socket, address, vector) as given, or what a live one was upgraded to
+    # None, (id, socket, address, vector) as given, what a live one was upgraded to, or since when (int) it lingers
+    cdef object named
     cdef int64_t created_ns      # clock.monotonic_ns()
 
     # What a live connection overrides.

@@ -125,6 +125,8 @@ cdef class ConnectionPoint(Point):
     def socket(self):
         """What the caller gave, or the WebSocket of a live connection that became one, or None; None once the point
         was closed or archived."""
+        if type(self.named) is int:
+            return None
         return (<tuple> self.named)[1] if type(self.named) is tuple else self.named
 
     @property

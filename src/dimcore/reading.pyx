@@ -56,6 +56,8 @@ cdef class Reading(Uptake):
         if size > 0:
             self.bytes_in += size
             if waiting or self.flags & (LINGERING | CLOSE | UPGRADED | EXPECTED):
+                if self.flags & LINGERING:
+                    return self.linger_on(size)
                 if self.flags & (LINGERING | CLOSE | EXPECTED) == EXPECTED:
                     return self.greet(core.inbuf, size)
                 if self.flags & (LINGERING | CLOSE | UPGRADED) == UPGRADED:
@@ -122,6 +124,8 @@ cdef class Reading(Uptake):
                 (<Conversation> self.current.coroutine).peer_done()
             # End-of-file stays readable, so that is not watched for; `settle` closes after the answer.
             return self.watch(HANGUP)
+        if self.outbox is not None and self.outbox.pending:
+            return self.watch(WRITABLE)      # it was read on beside an answer that it may still take
         if self.current is not None and not self.flags & (HAS_ANSWER | CLOSE):
             self.refuse_rest(FAULT_CUT)
             self.flush()
@@ -229,6 +233,8 @@ cdef class Reading(Uptake):
         self.bytes_out += moved
         if self.outbox.pending:          # of an answer that was put off this is the first try
             return 0 if self.events & WRITABLE else self.hold()
+        if self.outbox.flow is not None:
+            self.spend_credit()
         if self.flags & STREAMING:
             self.watch(HANGUP if self.flags & (PEER_DONE | HALTED) else READABLE)
             flow = <Push> self.outbox.flow

@@ -16,7 +16,8 @@ cdef class RequestPoint(HeadPoint):
     cdef int64_t started_ns      # head complete
     cdef int64_t routed_ns       # handler begun; 0 where none was
     cdef int64_t finished_ns     # 0 until answered
-    cdef int64_t marked_bytes    # what had moved when the grace period of its stage began
+    cdef int64_t marked_bytes    # what had moved when its peer was looked at last, or its time began
+    cdef int64_t credit_ns       # how long its peer may move nothing, counted from then
     cdef int64_t body_sent       # bytes of the answer's body, for the log
     cdef int status              # of the answer
     cdef uint32_t head_us        # its head took to arrive, microseconds; 0 where it came at once

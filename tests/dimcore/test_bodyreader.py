@@ -146,7 +146,7 @@ def test_pausing_where_there_is_nothing_to_pause(serve: Serve) -> None:
 
 def test_a_pause_that_is_never_ended_ends_with_the_body(serve: Serve, streams: Streams) -> None:
     """A handler may answer without taking what waits for it; the next request is not paused."""
-    rig = blocking(serve, streams, seconds={"body_grace": 0.15}, body_rate=240)
+    rig = blocking(serve, streams, seconds={"body_credit": 0.15}, body_rate=240)
     client = rig.connect().send(HEAD % 5000 + b"x" * 3000)
     (connection,) = rig.connections()
     feed = streams.sinks[0].feed
@@ -235,7 +235,7 @@ def test_a_core_without_streams(serve: Serve) -> None:
 
 @pytest.mark.parametrize("fault", ["framing", "length", "time", "end"])
 def test_a_refusal_once_the_answer_has_begun_cuts_the_connection(serve: Serve, streams: Streams, fault: str) -> None:
-    rig = blocking(serve, streams, max_body=8000, seconds={"body_grace": 0.15, "send_grace": 0.15}, body_rate=240)
+    rig = blocking(serve, streams, max_body=8000, seconds={"body_credit": 0.15, "send_credit": 0.15}, body_rate=240)
     client = rig.connect().send(CHUNKED + b"bb8\r\n" + b"x" * 3000 + b"\r\n")
     push = Push()
     (connection,) = rig.connections()
@@ -275,7 +275,7 @@ def test_the_limit_holds_for_what_is_not_held_in_memory(serve: Serve, streams: S
 
 
 def test_a_body_by_drops_is_closed_wherever_it_goes(serve: Serve, streams: Streams) -> None:
-    limits = {"seconds": {"body_grace": 0.15}, "body_rate": 240}
+    limits = {"seconds": {"body_credit": 0.15}, "body_rate": 240}
     rig = serve({"POST /": handler}, body_memory=1000, **limits)
     client = rig.connect().send(HEAD % 5000 + b"x" * 3000)
     for _ in range(8):
@@ -292,7 +292,7 @@ def test_a_body_by_drops_is_closed_wherever_it_goes(serve: Serve, streams: Strea
 
 
 def test_no_time_limit_for_whom_the_handler_keeps_waiting(serve: Serve, streams: Streams) -> None:
-    rig = blocking(serve, streams, seconds={"body_grace": 0.1}, body_rate=240)
+    rig = blocking(serve, streams, seconds={"body_credit": 0.1}, body_rate=240)
     client = rig.connect().send(HEAD % 5000 + b"x" * 3000)
     (connection,) = rig.connections()
     connection.pause_body()

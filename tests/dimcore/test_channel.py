@@ -107,7 +107,7 @@ def test_answers_behind_a_stream_keep_their_order(serve: Serve) -> None:
 
 def test_a_reader_that_stops_is_closed(serve: Serve) -> None:
     source = Endless()
-    rig = serve(source, seconds={"send_grace": 0.15}, send_rate=240)
+    rig = serve(source, seconds={"send_credit": 0.15}, send_rate=240)
     rig.connect(receive_buffer=4096).send(GET)
     begun = time.monotonic()
     while not source.closed and time.monotonic() - begun < 5:
@@ -119,7 +119,7 @@ def test_a_reader_that_stops_is_closed(serve: Serve) -> None:
 
 def test_a_source_that_is_slow_is_not_its_readers_fault(serve: Serve) -> None:
     push = Push()
-    rig = serve(lambda request: (200, None, push), seconds={"send_grace": 0.1}, send_rate=240)
+    rig = serve(lambda request: (200, None, push), seconds={"send_credit": 0.1}, send_rate=240)
     client = rig.connect().send(GET)
     rig.turn_for(0.4)
     push.write(b"late")
@@ -131,7 +131,7 @@ def test_a_source_that_is_slow_is_not_its_readers_fault(serve: Serve) -> None:
 
 def test_the_readers_time_begins_when_it_lags(serve: Serve) -> None:
     push = Push()
-    rig = serve(lambda request: (200, None, push), seconds={"send_grace": 0.4}, send_rate=240)
+    rig = serve(lambda request: (200, None, push), seconds={"send_credit": 0.4}, send_rate=240)
     client = rig.connect(receive_buffer=4096).send(GET)
     rig.turn_for(0.35)  # nearly all of a period without a piece
     while push.write(b"x" * MIB):

@@ -16,7 +16,7 @@ from dimserver.ws.extensions import parse_offers
 KIB = 1024
 MIB = 1024 * KIB
 SOON = 0.15  # seconds; what pays for a rate in advance here
-HURRY = {"seconds": {"body_grace": SOON, "send_grace": SOON}, "body_rate": 1000, "send_rate": 1000}
+HURRY = {"seconds": {"body_credit": SOON, "send_credit": SOON}, "body_rate": 1000, "send_rate": 1000}
 PATIENT = {"body_rate": 1000, "send_rate": 1000}  # deadlines off: what ends somebody is the budget
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 LATER = b"\x88\x1d\x03\xf5the server is short of memory"[:4]
@@ -34,7 +34,7 @@ def echo(request: RequestPoint) -> bytes:
 
 def fast(rig: Any, seconds: float = SOON) -> None:
     """What pays for a rate in advance lasts no longer than this, without a deadline that would end anybody."""
-    rig.core.configure(seconds={"body_grace": seconds})
+    rig.core.configure(seconds={"body_credit": seconds})
     rig.core.configure(body_rate=1000, send_rate=1000)
 
 
@@ -217,7 +217,7 @@ def test_what_waits_for_a_slow_reader_of_a_websocket_is_counted(serve: Serve) ->
 def test_a_body_that_stands_still_is_answered_503_for_others(serve: Serve) -> None:
     rig = serve({"POST /": echo}, memory=2 * MIB)
     fast(rig)
-    rig.core.configure(seconds={"body_grace": SOON})
+    rig.core.configure(seconds={"body_credit": SOON})
     slow = [rig.connect().put(post(500 * KIB) + bytes(400 * KIB)) for _ in range(2)]
     rig.turn_for(SOON / 2)
     for _ in range(5):

@@ -59,7 +59,7 @@ def test_half_a_head_by_drops(serve: Serve, before: bytes) -> None:
 
 
 def test_a_body_that_stops(serve: Serve) -> None:
-    rig = serve({"POST /": pytest.fail}, body_rate=10, seconds={"body_grace": SHORT})
+    rig = serve({"POST /": pytest.fail}, body_rate=10, seconds={"body_credit": SHORT})
     client = rig.connect()
     client.send(POST + b"x" * 50)
     assert client.answer().status == 408
@@ -67,17 +67,20 @@ def test_a_body_that_stops(serve: Serve) -> None:
 
 
 def test_a_body_by_drops_and_one_that_flows(serve: Serve) -> None:
-    rig = serve({"POST /": lambda request: request.body}, body_rate=100, seconds={"body_grace": SHORT})
+    rig = serve({"POST /": lambda request: request.body}, body_rate=100, seconds={"body_credit": 3 * SHORT})
     slow, steady = rig.connect(), rig.connect()
     slow.send(POST)
     steady.send(POST)
-    for _ in range(20):
+    began = time.monotonic()
+    for _ in range(30):
         slow.sock.send(b"x")
         steady.sock.send(b"x" * 5)
         rig.turn_for(0.025)
         if slow.receive():
             break
     assert slow.answer().status == 408
+    # 40 of 100 bytes a second: it lives on its credit and on what it earns.
+    assert 3 * SHORT <= time.monotonic() - began < 10 * SHORT
     for _ in range(20):
         if steady.receive():
             break
@@ -86,13 +89,61 @@ def test_a_body_by_drops_and_one_that_flows(serve: Serve) -> None:
     assert steady.answer().body == b"x" * 100
 
 
+def test_a_pause_is_not_slowness(serve: Serve) -> None:
+    """What came faster than the rate pays for a pause, but for no more than the credit."""
+    rig = serve({"POST /": lambda request: str(len(request.body))}, body_rate=10, seconds={"body_credit": 0.6})
+    client = rig.connect()
+    for _ in range(3):
+        client.send(POST + b"x" * 50)
+        rig.turn_for(0.4)
+        client.send(b"x" * 20)
+        rig.turn_for(0.4)
+        client.send(b"x" * 30)
+        assert client.answer().body == b"100"
+    client.send(POST + b"x" * 99)  # ten seconds' worth
+    began = time.monotonic()
+    assert client.answer().status == 408
+    assert 0.6 <= time.monotonic() - began < 1.0
+
+
+def test_a_reader_may_pause_too(serve: Serve) -> None:
+    rig = serve(lambda request: b"x" * 8_000_000, send_rate=1000, seconds={"send_credit": 1.0})
+    client, stuck = rig.connect(receive_buffer=4096), rig.connect(receive_buffer=4096)
+    client.send(GET)
+    stuck.send(GET)
+    for _ in range(3):
+        rig.turn_for(0.6)
+        client.receive()
+    assert len(rig.connections()) == 1
+    assert len(client.answer().body) == 8_000_000
+
+
+def test_one_that_reads_a_stream_by_drops(serve: Serve) -> None:
+    """Its credit is one for the whole answer, and not for each piece that was waited for."""
+
+    def source(request: RequestPoint) -> Any:
+        return (b"x" * 1000 for _ in range(100_000))
+
+    rig = serve(source, send_rate=1_000_000, seconds={"send_credit": 0.4})
+    client = rig.connect(receive_buffer=4096)
+    client.send(GET)
+    began = time.monotonic()
+    while rig.connections() and time.monotonic() - began < 5:
+        try:
+            client.sock.recv(2000)
+        except OSError:
+            pass
+        rig.turn_for(0.02)
+    assert time.monotonic() - began < 3
+
+
 def test_an_answer_nobody_reads_and_one_that_is_read_slowly(serve: Serve) -> None:
-    rig = serve(lambda request: b"x" * 8_000_000, send_rate=1000, seconds={"send_grace": SHORT})
+    rig = serve(lambda request: b"x" * 8_000_000, send_rate=1000, seconds={"send_credit": 4 * SHORT})
     stuck, slow = rig.connect(receive_buffer=4096), rig.connect(receive_buffer=4096)
     stuck.send(GET)
     slow.send(GET)
     began = time.monotonic()
-    while time.monotonic() - began < 0.6:
+    while time.monotonic() - began < 1.0:
         slow.receive()
         rig.turn_for(0.02)
     assert len(rig.connections()) == 1  # the one that reads
@@ -101,7 +152,7 @@ def test_an_answer_nobody_reads_and_one_that_is_read_slowly(serve: Serve) -> Non
 
 def test_pipelined_answers_nobody_reads(serve: Serve) -> None:
     """They end in half a head, whose own time limit would only have begun a second round of waiting."""
-    rig = serve(lambda request: b"x" * 15_000, send_rate=1000, seconds={"send_grace": SHORT, "head": 60})
+    rig = serve(lambda request: b"x" * 15_000, send_rate=1000, seconds={"send_credit": SHORT, "head": 60})
     client = rig.connect(receive_buffer=4096)
     data = GET * 1000 + b"GE"
     for _ in range(100):
@@ -125,10 +176,51 @@ def test_lingering_ends(serve: Serve) -> None:
         assert rig.cells() == {(0, 5): 1}
         assert time.monotonic() - began < KEPT_WITHIN
         try:
-            client.sock.send(b"x")  # what it still sends does not renew it
+            client.sock.send(b"x")  # what it still sends does not renew it where all the time may be silent
         except OSError:
             pass
         rig.turn_for(0.02)
+
+
+def lingers_for(rig: Any, piece: bytes, seconds: float) -> float:
+    """How long a refused client that sends so much fifty times a second is read."""
+    client = rig.connect()
+    assert client.ask(b"\0").status == 400
+    began = time.monotonic()
+    while rig.cells() and time.monotonic() - began < seconds:
+        try:
+            client.sock.send(piece)
+        except OSError:
+            pass
+        rig.turn_for(0.02)
+    return time.monotonic() - began
+
+
+def test_one_that_is_still_sending_is_waited_for(serve: Serve) -> None:
+    limits = {"linger": 1.0, "linger_silence": 0.3}
+    rig = serve(body_rate=1000, seconds=limits)
+    assert 0.7 <= lingers_for(rig, b"x" * 1000, 5) < 1.25  # all the time there is, and not more
+    assert 0.3 <= lingers_for(rig, b"x", 5) < 0.6  # 50 bytes a second are no sign of life
+    client = rig.connect()
+    assert client.ask(b"\0").status == 400
+    (connection,) = rig.connections()
+    assert connection.socket is None
+    began = time.monotonic()
+    while rig.cells():
+        rig.turn_for(0.02)
+    assert 0.3 <= time.monotonic() - began < 0.6  # silent
+
+
+def test_a_stop_ends_lingering(serve: Serve) -> None:
+    rig = serve(body_rate=10, seconds={"linger": 60, "linger_silence": 30})
+    client = rig.connect()
+    assert client.ask(b"\0").status == 400
+    rig.core.drain()
+    began = time.monotonic()
+    while rig.cells():
+        client.sock.send(b"x" * 100)
+        rig.turn_for(0.05)
+        assert time.monotonic() - began < 3
 
 
 def test_a_slow_handler_is_told_of_and_goes_on(serve: Serve) -> None:

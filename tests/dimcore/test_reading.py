@@ -228,7 +228,7 @@ def test_a_refused_head_has_no_body(serve: Serve, how: str) -> None:
 
 def test_every_refusal_has_a_request_to_be_timed_by(serve: Serve) -> None:
     """A peer that pipelines, ends in garbage and reads nothing is held to the rate of reading all the same."""
-    rig = serve(lambda request: b"x" * 15_000, send_rate=1000, seconds={"send_grace": 0.1})
+    rig = serve(lambda request: b"x" * 15_000, send_rate=1000, seconds={"send_credit": 0.1})
     client = rig.connect(receive_buffer=4096)
     data = GET * 400 + b"\0"
     for _ in range(100):

@@ -197,7 +197,7 @@ def test_the_socket_is_not_read_while_the_handler_lags(serve: Serve) -> None:
         gate.wait(PATIENCE)
         return str(size + sum(map(len, stream)))
 
-    server = serve(app, limit_body=1 << 30, rate_grace=0.2)
+    server = serve(app, limit_body=1 << 30, rate_credit=0.2)
     wire = server.connect()
     wire.send(post("/", 64 * MIB))
     wire.sock.setblocking(False)
@@ -373,7 +373,7 @@ def test_a_handler_that_asks_late_does_not_make_its_client_late(serve: Serve, bl
         return str(sum([len(piece) async for piece in request.stream()]))
 
     app.post("/", blocking=blocking, stream=True)(on_a_thread if blocking else on_the_loop)
-    wire = serve(app, rate_grace=0.2).connect()
+    wire = serve(app, rate_credit=0.2).connect()
     assert wire.send(post("/", 5, "Expect: 100-continue")).answer()[0] == 100
     assert wire.send(b"xxxxx").answer()[2] == b"5"
 
@@ -391,7 +391,7 @@ def test_a_body_by_drops_is_closed(serve: Serve, blocking: bool) -> None:
             seen.append(error)
             raise
 
-    wire = serve(app, rate_grace=0.2, timeout_linger=0.1).connect()
+    wire = serve(app, rate_credit=0.2, timeout_linger=0.1).connect()
     wire.send(post("/", 3 * MIB) + b"x" * 2 * MIB)
     begun = time.monotonic()
     try:
@@ -495,7 +495,7 @@ def test_who_reads_nothing_is_told_although_bytes_wait_in_between(serve: Serve) 
     """A plain close would leave megabytes in the kernel, and a peer that never learns of it."""
     app = App()
     app.route("/", lambda request: bytes(64 * MIB))
-    address = serve(app, rate_grace=0.2, rate_send=1_000_000_000).connect().sock.getpeername()
+    address = serve(app, rate_credit=0.2, rate_send=1_000_000_000).connect().sock.getpeername()
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(address)

@@ -450,7 +450,7 @@ def test_a_client_that_stops_sending_holds_no_thread(run: Any) -> None:
         finally:
             ended.set()
 
-    server = run(app, 1, body_memory=4 * KIB, rate_grace=0.3, stream_bodies=True)
+    server = run(app, 1, body_memory=4 * KIB, rate_credit=0.3, stream_bodies=True)
     wire = server.connect().send(large(MIB) + b"x" * 100 * KIB)
     assert wire.answer()[0] == 200
     assert ended.wait(10)
@@ -458,7 +458,7 @@ def test_a_client_that_stops_sending_holds_no_thread(run: Any) -> None:
 
 
 def test_a_client_that_keeps_sending_is_not_cut_off(run: Any) -> None:
-    server = run(echo, 1, body_memory=4 * KIB, rate_grace=0.2, stream_bodies=True)
+    server = run(echo, 1, body_memory=4 * KIB, rate_credit=0.2, stream_bodies=True)
     wire = server.connect().send(large(50 * KIB) + b"x" * 10 * KIB)
     assert wire.answer()[0] == 200
     for _ in range(40):

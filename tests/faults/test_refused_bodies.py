@@ -21,7 +21,7 @@ LIMITS: dict[str, Any] = {
     "limit_body": 64 * KIB,
     "body_memory": KIB,
     "rate_body": 10_000,
-    "rate_grace": 0.3,
+    "rate_credit": 0.3,
     "loop": "asyncio",  # libuv keeps a pipe of its own for good
     "lifespan": "off",
 }

@@ -156,25 +156,33 @@ LIMITS: tuple[Setting, ...] = (
         "One that is gone looks the same until something is sent, and nobody is to work for it for ever.",
     ),
     Setting(
-        DEADLINES, "timeout-linger", _DEADLINE, 2 * SECOND,
-        "After an error answer, or the last one of a connection where more has come, what the client still sends is "
-        "read and dropped for this long.",
-        "Closing at once would reset the connection and destroy the answer on its way (RFC 9112 section 9.6).",
+        DEADLINES, "timeout-linger", _DEADLINE, 30 * SECOND,
+        "After an error answer, an early one, or the last one of a connection where more has come, what the client "
+        "still sends is read and dropped for this long at most, while it comes at rate-body.",
+        "Closing at once would reset the connection and destroy the answer (RFC 9112 section 9.6); as nginx's "
+        "lingering_time.",
+    ),
+    Setting(
+        DEADLINES, "timeout-linger-silence", _DEADLINE, 5 * SECOND,
+        "... and no longer than this after what came last.",
+        "A few round trips; as nginx's lingering_timeout.",
     ),
     Setting(
         DEADLINES, "rate-body", _RATE, 240,
-        "A request body arrives at least this fast; else it is answered 408.",
+        "Bytes a second that a request body arrives at, on the average (see rate-credit); else it is answered 408.",
         "Below any modem (Kestrel's figure), above a client that sends drops to hold a place.",
     ),
     Setting(
         DEADLINES, "rate-send", _RATE, 240,
-        "A client reads its answer at least this fast; else its connection is closed.",
+        "Bytes a second that a client reads its answer at, on the average (see rate-credit); else it is closed.",
         "The same bound in the other direction.",
     ),
     Setting(
-        DEADLINES, "rate-grace", Duration(0, 1 * HOUR), 5 * SECOND,
-        "rate-body and rate-send count only after this long.",
-        "TCP needs a few round trips to find its speed; a mobile line pauses for seconds.",
+        DEADLINES, "rate-credit", Duration(0, 1 * HOUR), 60 * SECOND,
+        "rate-body and rate-send are averages: a client begins with this much time, spends it as it passes, earns it "
+        "back with each byte, never has more, and is cut when none is left. So one that was fast enough may move "
+        "nothing for this long, and one that is slower than the rate is cut in the end; 0 for no rates.",
+        "A pause is not slowness: a mobile line or a player that buffers pauses for seconds; as nginx's send_timeout.",
     ),
     Setting(
         DEADLINES, "watchdog", Duration(0, 24 * HOUR), 0.0,

@@ -166,9 +166,10 @@ class Settings:
     timeout_head: float
     timeout_half_closed: float
     timeout_linger: float
+    timeout_linger_silence: float
     rate_body: int
     rate_send: int
-    rate_grace: float
+    rate_credit: float
     watchdog: float
     ws_ping: float
     ws_timeout: float

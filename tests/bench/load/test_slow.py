@@ -9,7 +9,7 @@ import pytest
 from bench.load import slow, stand
 from bench.load.stand import OURS
 
-QUICK = ("--timeout-connect", "0.3", "--timeout-head", "0.3", "--rate-grace", "0.3", "--rate-body", "1000")
+QUICK = ("--timeout-connect", "0.3", "--timeout-head", "0.3", "--rate-credit", "0.3", "--rate-body", "1000")
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk makes the load of the others")

@@ -43,11 +43,11 @@ def refused(directory: pathlib.Path, text: str | bytes) -> str:
 
 def test_every_type(tmp_path: pathlib.Path) -> None:
     text = (
-        '# a comment\nport = 0x50\nrate-grace = 1.5\ntimeout = "5m"\ndrain = 7\n'
+        '# a comment\nport = 0x50\nrate-credit = 1.5\ntimeout = "5m"\ndrain = 7\n'
         'api = true\nnames = ["a", "b"]\nhost = "größe"\n'
     )
     values = {
-        "port": 80, "rate-grace": 1.5, "timeout": "5m", "drain": 7, "api": True, "names": ["a", "b"], "host": "größe",
+        "port": 80, "rate-credit": 1.5, "timeout": "5m", "drain": 7, "api": True, "names": ["a", "b"], "host": "größe",
     }  # fmt: skip
     assert read(tmp_path, text) == values
     assert read(tmp_path, text.replace("\n", "\r\n")) == values

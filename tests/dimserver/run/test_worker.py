@@ -545,17 +545,26 @@ def set_timeout_linger(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: An
         time.sleep(0.01)
 
 
+def set_timeout_linger_silence(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, timeout_linger_silence=0.1)
+    assert server.connect().send(b"nonsense\r\n\r\n").answer()[0] == 400
+    end = time.monotonic() + 3  # below the default
+    while server.worker.pools.index.total_connections():  # the client has not closed
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def set_rate_body(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     post = b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n0"
-    slow = serve(app, rate_body=100_000, rate_grace=0.1).connect().send(post)
+    slow = serve(app, rate_body=100_000, rate_credit=0.1).connect().send(post)
     slow.sock.settimeout(SOON)
     assert slow.answer()[0] == 408
-    patient = serve(App(), rate_body=0, rate_grace=0.1).connect().send(post)
+    patient = serve(App(), rate_body=0, rate_credit=0.1).connect().send(post)
     assert not closed_within(patient, 1)
 
 
 def set_rate_send(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
-    server = serve(app, rate_send=100_000, rate_grace=0.1)
+    server = serve(app, rate_send=100_000, rate_credit=0.1)
     server.connect().get("/big")  # and reads nothing of it
     index = server.worker.pools.index
     end = time.monotonic() + SOON
@@ -564,8 +573,8 @@ def set_rate_send(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) ->
         time.sleep(0.01)
 
 
-def set_rate_grace(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
-    wire = serve(app, rate_body=100_000, rate_grace=2).connect()
+def set_rate_credit(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    wire = serve(app, rate_body=100_000, rate_credit=2).connect()
     wire.send(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n0")
     assert not closed_within(wire, 1)
 
