@@ -45,6 +45,7 @@ REASONS = {
     "CONNECT": {"*": "CONNECT"},
     "OPTIONS *": {"*": "OPTIONS *"},
     "expect": {"*": "100 Continue"},
+    "chunks": {"app: CONTENT_LENGTH": "bodies in chunks", "app: HTTP_TRANSFER_ENCODING": "bodies in chunks"},
     **{f"{form} replaces_its_answer": {"content-type": "exc_info"} for form in FORMS},
     **{f"{form} {name}": {"*": ERROR_PAGE} for form in FORMS for name in ("fails", "fails_after_start", "bad_header")},
     **{f"{form} {name}": {"*": STRICT} for form in FORMS for name in ("too_few", "never_starts")},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from dimcore import Core
 from dimserver.app import App, is_async
 from dimserver.kinds import GiB, MiB
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["make_core", "make_loop"]
 
 LEAST_BUDGET = 8 * MiB
+TEMPORARY = ("TMPDIR", "TEMP", "TMP")  # variables that name the directory of temporary files, as in `tempfile`
 
 
 def make_loop(app: App, settings: Settings, trouble: Callable[[Exception], object], log: Log) -> Loop:
@@ -98,10 +101,10 @@ def _share(there: int, most: int, workers: int) -> int:
 
 
 def _free_disk(settings: Settings) -> int:
-    from shutil import disk_usage
-    from tempfile import gettempdir
-
+    # `tempfile` would be imported at each start for the sake of this; it is when there is a file to open.
+    place = settings.spool_dir or next((os.environ[name] for name in TEMPORARY if os.environ.get(name)), "/tmp")  # noqa: S108
     try:
-        return disk_usage(settings.spool_dir or gettempdir()).free
+        there = os.statvfs(place)
     except OSError:  # where the files are to lie is looked at when there is one
         return 0
+    return there.f_bavail * there.f_frsize

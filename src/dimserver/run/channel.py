@@ -106,7 +106,7 @@ class Channel:
         Returns:
             The messages, and whether more may follow: False at the end of the stream.
         """
-        messages, self._ready = self._ready, []
+        messages = self.kept()
         while True:
             try:
                 data, descriptors = self._receive()
@@ -142,6 +142,11 @@ class Channel:
             if not more and not messages:
                 return None
         return self._ready.pop(0)
+
+    def kept(self) -> list[Message]:
+        """What came together with the message that `wait` returned last: no event tells of it any more."""
+        messages, self._ready = self._ready, []
+        return messages
 
     def take_descriptors(self, number: int) -> list[int]:
         """The descriptors that came with the messages so far, the oldest first; they are the caller's."""

@@ -26,7 +26,7 @@ from dimserver.run.worker import Worker, freeze
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import FrameType
     from typing import Any, NoReturn
 
@@ -207,19 +207,27 @@ class Link:
         worker.signals = GROUP
         worker.on_signal = self._signalled
         worker.operations.drain_server = partial(channel.send, "stop")
+        worker.loop.call_later(0, self._take_kept)
         worker.loop.call_later(0, partial(channel.send, "ready"))
         if self._recycling.interval:
             worker.loop.call_later(self._recycling.interval, self._look)
 
     def _heard(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
         messages, more = self._channel.receive()
-        for word, *rest in messages:
-            self._acts[word](*rest)
+        self._act(messages)
         if not more:
             self._worker.loop.selector.unregister(self._channel.fileno())
             self._worker.log.error("the supervisor is gone; this worker finishes what is in flight and ends")
             self._worker.stop()
             self._limit_end()
+
+    def _take_kept(self) -> None:
+        # A server that stops while its worker starts may say so right behind the sockets.
+        self._act(self._channel.kept())
+
+    def _act(self, messages: Iterable[Message]) -> None:
+        for word, *rest in messages:
+            self._acts[word](*rest)
 
     def _assist(self, slot: int) -> None:
         (descriptor,) = self._channel.take_descriptors(1)

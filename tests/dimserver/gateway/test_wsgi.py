@@ -60,11 +60,14 @@ def test_where_it_listens() -> None:
     assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("localhost", "80")
 
 
-@pytest.mark.parametrize(("threads", "expected"), [(0, (False, 0, False)), (4, (True, 2, True))])
-def test_threads(threads: int, expected: tuple[bool, int, bool]) -> None:
+@pytest.mark.parametrize(
+    ("threads", "streams", "expected"),
+    [(0, False, (False, 0, False)), (4, False, (True, 0, True)), (4, True, (True, 2, True))],
+)
+def test_threads(threads: int, streams: bool, expected: tuple[bool, int, bool]) -> None:
     kept: list[Environ] = []
     gateway = WSGIGateway(keeping(kept))
-    gateway.configure(Settings(threads=threads), facts())
+    gateway.configure(Settings(threads=threads, stream_bodies=streams), facts())
     gateway(RequestPoint())
     assert (gateway.blocking, gateway.streaming, kept[0]["wsgi.multithread"]) == expected
     assert not gateway.asynchronous

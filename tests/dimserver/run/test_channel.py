@@ -57,7 +57,12 @@ def test_waiting_keeps_what_else_has_come(pair: Pair) -> None:
     one.send("third")
     assert other.wait() == ("first",)
     assert other.wait() == ("second",)
-    assert other.receive() == ([("third",)], True)
+    assert other.kept() == [("third",)]
+    assert other.kept() == []
+    one.send("fourth")
+    one.send("fifth")
+    assert other.wait() == ("fourth",)
+    assert other.receive() == ([("fifth",)], True)
     one.close()
     assert other.wait() is None
     assert other.receive() == ([], False)

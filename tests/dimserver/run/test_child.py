@@ -112,3 +112,25 @@ def test_a_supervisor_that_is_gone_before_the_worker_is_ready() -> None:
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGHUP, hangup)
     theirs.close()
+
+
+STOPPED_EARLY = """
+import socket
+from dimserver.run.channel import Channel
+from dimserver.run.child import work
+ours, theirs = Channel.pair()
+listening = socket.create_server(("127.0.0.1", 0))
+listening.setblocking(False)
+ours.send("serve", 1, [(False, False)], descriptors=[listening.fileno()])
+ours.send("drain", 0.0, True)
+code = work(theirs, "", {"port": 0})
+print(code, [word for word, *_ in ours.receive()[0]])
+"""
+
+
+def test_what_was_sent_together_with_its_sockets_is_heard() -> None:
+    """A server that stops while its worker starts."""
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_EARLY], capture_output=True, text=True, timeout=30, check=True
+    )  # fmt: skip
+    assert done.stdout == "0 ['loaded', 'ready', 'ended']\n"
