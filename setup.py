@@ -1,4 +1,4 @@
-"""Build of the compiled core: one extension for each ``.pyx`` of ``src/dimcore``.
+"""Build of the compiled core: one extension for each ``.pyx`` of ``src/dimcore`` and its packages.
 
 Everything declarative is in ``pyproject.toml``.  Two environment variables serve
 whoever builds in an unusual way: ``DIMCORE_CFLAGS`` and ``DIMCORE_LDFLAGS`` are
@@ -34,10 +34,10 @@ COMPILE_ARGS = ["-O3", "-fno-strict-aliasing", "-fvisibility=hidden", "-Wall", "
 def extension(source: Path) -> Extension:
     """One module; every ``.pxd`` and ``.h`` is a dependency, since nearly all cimport one another."""
     built = Extension(
-        f"dimcore.{source.stem}",
+        ".".join(source.with_suffix("").parts[1:]),
         [source.as_posix()],
         include_dirs=[CORE.as_posix()],
-        depends=sorted(path.as_posix() for pattern in ("*.pxd", "*.h") for path in CORE.glob(pattern)),
+        depends=sorted(path.as_posix() for pattern in ("*.pxd", "*.h") for path in CORE.rglob(pattern)),
         extra_compile_args=COMPILE_ARGS + os.environ.get("DIMCORE_CFLAGS", "").split(),
         extra_link_args=os.environ.get("DIMCORE_LDFLAGS", "").split(),
     )
@@ -51,4 +51,4 @@ def extension(source: Path) -> Extension:
 if not sys.platform.startswith(("linux", "darwin")):
     sys.exit(f"dimserver is not supported on {sys.platform} yet: Linux and macOS are")
 
-setup(ext_modules=[extension(source) for source in sorted(CORE.glob("*.pyx"))])
+setup(ext_modules=[extension(source) for source in sorted(CORE.rglob("*.pyx"))])

@@ -50,6 +50,8 @@ from dimcore.query import QueryParams
 from dimcore.request import RequestPoint, parse_request
 from dimcore.roll import Roll
 from dimcore.router import Route, Router, RouteSubstrate
+from dimcore.shared.segment import Segment, SegmentError
+from dimcore.shared.segment_set import SegmentSet
 from dimcore.stream import Composite, FileBody
 from dimcore.topic import Topic, Topics
 from dimcore.websocket import Endpoint, WebSocket
@@ -101,6 +103,9 @@ __all__ = [
     "RouteSubstrate",
     "Router",
     "Runner",
+    "Segment",
+    "SegmentError",
+    "SegmentSet",
     "Site",
     "Snapshot",
     "Topic",

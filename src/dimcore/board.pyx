@@ -1,7 +1,7 @@
 """The board: the figures of all workers of a server, in memory they share.
 
 Each worker writes its own record, once a round of its loop, without a lock
-(`record.pxd` says how); any worker, and the supervisor, reads them all and adds
+(`record.pxd` has its layout); any worker, and the supervisor, reads them all and adds
 them up.  When a worker is gone the supervisor folds its record into a sum of its
 own, the estate, so that totals outlive it: those of its last whole round, which
 is all of them unless it was killed in the middle of one.
@@ -27,15 +27,17 @@ from dimcore.pipeline cimport request_stats
 from dimcore.pools cimport ConnectionPoolManifold
 from dimcore.record cimport (
     BUCKETS, BUDGETS, DRAINING, ENDED, FIRST_BUCKET_BITS, FREE, LINES, SERVING, STARTING, BudgetFigures,
-    Figures, Line, PoolFigures, Record, acquire_fence, figures_size, load_i64, load_u64, release_fence,
-    set_line, store_i64, store_u64,
+    Figures, Line, PoolFigures, Record, figures_size, set_line,
 )
 from dimcore.request cimport RequestPoint
+from dimcore.shared.atomics cimport load_i64, load_u64, store_i64
+from dimcore.shared.segment cimport Segment
+from dimcore.shared.two_copies cimport TRIES, is_shown, put_copies, read_copy, shown_copy, spare_copy, swap_copies
 
 from dimcore.errors import DimcoreError, UsageError
 
 cdef enum:
-    TRIES = 64               # to read what its writer keeps changing: each takes a fraction of a round
+    VERSION = 1              # of the layout; its size is in the segment's
     LIST_NS = 10000000       # between two looks at requests that stay in flight
 
 cdef uint64_t MAGIC = 0x316472616f626d64     # "dmboard1"
@@ -57,11 +59,13 @@ cdef class Board:
 
     Args:
         records: workers at a time, 1 to 512.  Only those that are used take memory, 12 KiB each.
-        buffer: writable memory of `Board.size(records)` bytes, zeroed or of another Board; anonymous
-            shared memory of its own when None.  Made before a fork, it is one board for both processes.
+        buffer: writable memory of `Board.size(records)` bytes, zeroed or of another Board, as the segment that
+            `Board.segment(records)` describes; a segment of its own when None.  Made before a fork, it is one board for
+            both processes.
 
     Raises:
         UsageError: a bad number of records, a buffer that is too small or holds something else.
+        SegmentError: the system refuses the memory.
 
     Lifetime: holds the buffer.
     Thread-safety: `allot`, `retire`, `tally`, `draining` and `ending` are the supervisor's alone; everything else is
@@ -72,8 +76,7 @@ cdef class Board:
         if not 1 <= records <= MAX_RECORDS:
             raise UsageError(f"a board has 1 to {MAX_RECORDS} records, got {records}")
         if buffer is None:
-            import mmap
-            buffer = mmap.mmap(-1, Board.size(records))
+            buffer = Segment(*Board.segment(records))
         PyObject_GetBuffer(buffer, &self.view, PyBUF_WRITABLE)
         if self.view.len < <Py_ssize_t> (sizeof(Header) + records * sizeof(Record)):
             raise UsageError(f"a board of {records} records takes {Board.size(records)} bytes, got {self.view.len}")
@@ -97,6 +100,11 @@ cdef class Board:
         """Bytes that a board of so many records takes."""
         return sizeof(Header) + <int> records * sizeof(Record)
 
+    @staticmethod
+    def segment(records):
+        """Name, version and size of the segment that a board of so many records lies in."""
+        return "board", <int> VERSION, Board.size(records)
+
     # C interface
 
     cdef Record *record(self, int number) except NULL:
@@ -116,24 +124,16 @@ cdef class Board:
         cdef int _
         for _ in range(TRIES):
             sequence = load_u64(&record.sequence)
-            copy = &record.copies[sequence & 1]
+            copy = <const Figures *> shown_copy(sequence, &record.copies, sizeof(Figures))
             memcpy(into, copy, figures_size(0))
             # An owner's word, yet it decides about memory: kept in bounds in any case.
             into.spirals = min(max(into.spirals, 0), <int> MAX_SPIRALS)
             memcpy(&into.pools, &copy.pools, <size_t> into.spirals * sizeof(PoolFigures))
-            acquire_fence()
-            if load_u64(&record.sequence) == sequence:
+            if is_shown(&record.sequence, sequence):
                 return
 
     cdef void read_estate(self, Estate *into) noexcept:
-        cdef uint64_t sequence
-        cdef int _
-        for _ in range(TRIES):
-            sequence = load_u64(&self.header.sequence)
-            memcpy(into, &self.header.copies[sequence & 1], sizeof(Estate))
-            acquire_fence()
-            if load_u64(&self.header.sequence) == sequence:
-                return
+        read_copy(&self.header.sequence, &self.header.copies, sizeof(Estate), into)
 
     cdef Snapshot look(self):
         cdef Snapshot snapshot
@@ -150,8 +150,7 @@ cdef class Board:
                 self.read_figures(number, &figures)
                 if figures.serial > estate.folded[number]:
                     snapshot.add(number, &figures, load_i64(&self.record(number).round_ns), False)
-            acquire_fence()
-            if load_u64(&self.header.sequence) == sequence:
+            if is_shown(&self.header.sequence, sequence):
                 break                # else one was folded meanwhile, and its record may have another worker already
         snapshot.started = self.header.started_ns / NS
         snapshot.draining = load_i64(&self.header.draining) != 0
@@ -203,7 +202,7 @@ cdef class Board:
             record.lines[line].size = 0
         record.round_ns = 0
         record.full = 0
-        put(record, &figures)
+        put_copies(&record.sequence, &record.copies, sizeof(Figures), &figures)
         if at >= self.header.used:
             store_i64(&self.header.used, at + 1)
         return at
@@ -231,7 +230,7 @@ cdef class Board:
         """
         cdef Record *at = self.record(record)
         cdef Header *header = self.header
-        cdef Estate *estate = &header.copies[(header.sequence + 1) & 1]
+        cdef Estate *estate
         cdef Figures figures
         cdef int64_t now = monotonic_ns()
         cdef int spiral, line
@@ -239,7 +238,7 @@ cdef class Board:
         self.read_figures(record, &figures)
         if figures.serial <= header.copies[header.sequence & 1].folded[record]:
             return None
-        release_fence()
+        estate = <Estate *> spare_copy(&header.sequence, &header.copies, sizeof(Estate))
         memcpy(estate, &header.copies[header.sequence & 1], sizeof(Estate))
         add_requests(&estate.figures, &figures)
         estate.figures.spirals = max(estate.figures.spirals, figures.spirals)
@@ -252,7 +251,7 @@ cdef class Board:
             estate.figures.budgets[spiral].ended += figures.budgets[spiral].ended
             estate.figures.budgets[spiral].refused += figures.budgets[spiral].refused
         estate.folded[record] = figures.serial
-        store_u64(&header.sequence, header.sequence + 1)
+        swap_copies(&header.sequence)
         for line in range(LINES):
             # What an earlier round named on the loop has been answered since.
             if at.lines[line].size and (line or 0 < at.round_ns <= at.lines[0].since_ns):
@@ -362,15 +361,6 @@ cdef class Board:
         store_i64(&self.header.ending, value)
 
 
-cdef void put(Record *record, const Figures *figures) noexcept:
-    """Into both copies of a record that has no other writer: each keeps what `Entry.write` leaves alone."""
-    cdef int _
-    for _ in range(2):
-        release_fence()
-        memcpy(&record.copies[(record.sequence + 1) & 1], figures, sizeof(Figures))
-        store_u64(&record.sequence, record.sequence + 1)
-
-
 cdef void add_requests(Figures *sum, const Figures *figures) noexcept:
     cdef int at
     sum.requests.requests += figures.requests.requests
@@ -447,7 +437,8 @@ cdef class Entry:
         self.state = STARTING
         figures.pid = getpid()
         figures.state = STARTING
-        put(self.at, &figures)
+        # Both copies: `write` leaves alone what does not change, and what was left half-done by whoever is gone.
+        put_copies(&self.at.sequence, &self.at.copies, sizeof(Figures), &figures)
         core.board = board
         core.running = &self.at.lines[0]
         core.round_ns = &self.at.round_ns
@@ -456,9 +447,8 @@ cdef class Entry:
     def publish(self):
         """Show what has been counted so far; once a round of the loop, before it waits.  About 50 ns."""
         cdef Record *at = self.at
-        release_fence()              # the copy being replaced was given up before it is written to
-        self.write(&at.copies[(at.sequence + 1) & 1])
-        store_u64(&at.sequence, at.sequence + 1)
+        self.write(<Figures *> spare_copy(&at.sequence, &at.copies, sizeof(Figures)))
+        swap_copies(&at.sequence)
         at.round_ns = 0
 
     @property

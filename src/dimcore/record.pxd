@@ -6,24 +6,19 @@ A record has one writer, its worker, and any number of readers in other processe
                                                        │        └ being written, seen by nobody
                                                        └ the figures at an even sequence
 
-The writer fills the copy nobody looks at and then adds one to the sequence,
-which swaps them.  So there is a whole copy at every moment, also when the writer
-was killed in the middle of writing; an odd-even lock would leave a broken one.
-A reader copies and looks at the sequence again: it has to repeat only if the
-writer went on meanwhile.
+`shared/two_copies.pxd` says how the figures are written and read.  The round is a
+single word.  A line has no size while it is being changed, so that nobody reads
+half of one.
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from dimcore.limits cimport LAYERS, MAX_SPIRALS, METHODS
+from dimcore.shared.atomics cimport release_fence
 
 cdef extern from * nogil:
     """
     #include <stdint.h>
-    #define DIMCORE_LOAD(at) __atomic_load_n((at), __ATOMIC_ACQUIRE)
-    #define DIMCORE_STORE(at, value) __atomic_store_n((at), (value), __ATOMIC_RELEASE)
-    #define DIMCORE_RELEASE() __atomic_thread_fence(__ATOMIC_RELEASE)
-    #define DIMCORE_ACQUIRE() __atomic_thread_fence(__ATOMIC_ACQUIRE)
     /* 0 for less than 2^10 ns, k for less than 2^(10 + k), the last one for all that is longer. */
     static inline int dimcore_bucket_of(int64_t took_ns) {
         int bits;
@@ -33,12 +28,6 @@ cdef extern from * nogil:
         return bits < 31 ? bits : 31;
     }
     """
-    uint64_t load_u64 "DIMCORE_LOAD"(const uint64_t *at) noexcept
-    int64_t load_i64 "DIMCORE_LOAD"(const int64_t *at) noexcept
-    void store_u64 "DIMCORE_STORE"(uint64_t *at, uint64_t value) noexcept
-    void store_i64 "DIMCORE_STORE"(int64_t *at, int64_t value) noexcept
-    void release_fence "DIMCORE_RELEASE"() noexcept
-    void acquire_fence "DIMCORE_ACQUIRE"() noexcept
     # The bucket of `RequestTotals.buckets` that a duration belongs to.
     int bucket_of "dimcore_bucket_of"(int64_t took_ns) noexcept
 
@@ -135,6 +124,9 @@ cdef inline void set_line(Line *line, const char *text, size_t size, int64_t sin
     """Name a request in flight.  A handful of stores: this is done for every request."""
     if size > LINE_BYTES:
         size = LINE_BYTES
+    line.size = 0                # whoever is killed in here leaves no request rather than half of one
+    release_fence()
     line.since_ns = since_ns
     memcpy(line.text, text, size)
+    release_fence()
     line.size = <uint32_t> size

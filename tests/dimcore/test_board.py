@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import pytest
+from tests.dimcore.stepping import Stepped, killed_at_each
 
-from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, UsageError, tick
+from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Segment, UsageError, tick
 from dimcore.board import Board, BoardFull, Entry
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -468,6 +469,158 @@ def test_killed_in_the_middle_of_writing(forked: Any) -> None:
         total = whole(board.snapshot())
         assert total == before
         assert board.snapshot().workers == []
+
+
+POOLS = ("http", "websocket", "api", "admin")
+
+
+def a_worker_that_publishes(board: Board, record: int) -> Callable[[], Callable[[], object]]:
+    """It has published two connections of each pool, one of them closed, and is about to publish as many more."""
+
+    def prepare() -> Callable[[], object]:
+        core = a_core()
+        entry = Entry(board, record, core)
+        for rounds in range(2):
+            for name in POOLS:
+                core.pools.index.remove(core.pools.manifest_connection(pool_type=name).id)
+                core.pools.manifest_connection(pool_type=name)
+            if not rounds:
+                entry.enter("serving")
+        return entry.publish
+
+    return prepare
+
+
+def shown(board: Board) -> tuple[int, int]:
+    stats = board.snapshot().connections()
+    (found,) = {(pool["total_created"], pool["total_closed"]) for pool in stats.values()}  # all of one moment
+    return found
+
+
+def go_on(board: Board, record: int, created: int) -> None:
+    """Fold a worker that was killed, and have a next one in its record."""
+    assert board.retire(record) is not None
+    assert shown(board) == (created, created)
+    again = board.allot(0)
+    assert again == record
+    core = a_core()
+    entry = Entry(board, again, core)
+    for name in POOLS:
+        core.pools.manifest_connection(pool_type=name)
+    entry.publish()
+    assert shown(board) == (created + 1, created)
+    entry.publish()
+    assert shown(board) == (created + 1, created)
+    assert board.retire(again) is not None
+    assert shown(board) == (created + 1, created + 1)
+
+
+def test_killed_at_any_instruction_of_a_round() -> None:
+    """Stopped at each instruction that changes the board: others see the round before or this one, and go on."""
+    memory = memoryview(Segment(*Board.segment(1)))
+    board = Board(1, memory)
+    record = board.allot(0)
+    process = Stepped(a_worker_that_publishes(board, record))
+    seen = []
+    try:
+        for _ in process.changes(memory):
+            seen.append(shown(board))
+            left = Board(1, bytearray(memory))  # what it would leave, for others to go on with
+            go_on(left, record, seen[-1][0])
+    finally:
+        process.kill()
+    assert len(seen) > 10
+    assert [key for key, _ in groupby(seen)] == [(2, 1), (4, 2)]
+
+
+def test_killed_at_any_instruction_of_its_beginning() -> None:
+    memory = memoryview(Segment(*Board.segment(1)))
+    board = Board(1, memory)
+    record = board.allot(0)
+    core = a_core()
+    for name in POOLS:
+        core.pools.manifest_connection(pool_type=name)
+
+    def prepare() -> Callable[[], object]:
+        return lambda: Entry(board, record, core)
+
+    process = Stepped(prepare)
+    count = 0
+    try:
+        for count, _ in enumerate(process.changes(memory)):  # noqa: B007
+            found = shown(board)
+            assert found in ((0, 0), (1, 0))
+            go_on(Board(1, bytearray(memory)), record, found[0])
+    finally:
+        process.kill()
+    assert count > 10
+
+
+def test_killed_at_any_instruction_while_folding() -> None:
+    """A supervisor in the place of the worker: whoever reads sees a worker that is gone counted once, at any moment."""
+    memory = memoryview(Segment(*Board.segment(1)))
+    board = Board(1, memory)
+    core, entry = worker(board)
+    for name in POOLS:
+        core.pools.manifest_connection(pool_type=name)
+    entry.publish()
+    process = Stepped(lambda: lambda: board.retire(0))
+    seen = []
+    try:
+        for _ in process.changes(memory):
+            seen.append(shown(board))
+            left = Board(1, bytearray(memory))
+            left.retire(0)
+            assert shown(left) == (1, 1)
+    finally:
+        process.kill()
+    assert len(seen) > 10
+    assert [key for key, _ in groupby(seen)] == [(1, 0), (1, 1)]
+
+
+def test_killed_indeed() -> None:
+    """The same with real deaths, each of another process."""
+    memory = memoryview(Segment(*Board.segment(1)))
+    board = Board(1, memory)
+    record = board.allot(0)
+    ends = set()
+
+    def look() -> None:
+        created, closed = shown(board)
+        ends.add((created, closed))
+        go_on(board, record, created)
+
+    assert killed_at_each(memory, a_worker_that_publishes(board, record), look, 6) > 10
+    assert ends <= {(0, 0), (2, 1), (4, 2)}
+    assert (2, 1) in ends
+
+
+def test_killed_at_any_instruction_while_a_request_is_named(serve: Serve) -> None:
+    """A request in flight is named whole or not at all."""
+    memory = memoryview(Segment(*Board.segment(1)))
+    board = Board(1, memory)
+    rig = serve({"GET /*": lambda request: "ok"})
+    Entry(board, board.allot(0), rig.core)
+    client = rig.connect()
+    names = ("GET /first/of-the-two", "GET /second")
+
+    def prepare() -> Callable[[], object]:
+        client.ask(f"{names[0]} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        client.sock.send(f"{names[1]} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        return rig.turn
+
+    process = Stepped(prepare)
+    seen = []
+    try:
+        for _ in process.changes(memory):
+            left = Board(1, bytearray(memory)).retire(0)
+            assert left is not None
+            found = [line for line, _ in left["in_flight"]]
+            assert found in ([], [names[0]], [names[1]])
+            seen.append(found)
+    finally:
+        process.kill()
+    assert seen[-1] == [names[1]]
 
 
 def test_folding_is_seen_at_once_or_not_at_all(forked: Any) -> None:

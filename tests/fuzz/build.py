@@ -72,7 +72,7 @@ def _build_extensions() -> None:
             name,
             [path.as_posix()],
             include_dirs=["src/dimcore"],
-            depends=sorted(path.as_posix() for path in Path("src/dimcore").glob("*.pxd")),
+            depends=sorted(path.as_posix() for path in Path("src/dimcore").rglob("*.pxd")),
             extra_compile_args=["-fno-strict-aliasing", *FLAGS.split()],
         )
         module.cython_c_in_temp = True

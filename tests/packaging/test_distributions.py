@@ -158,13 +158,14 @@ def test_sdist_is_a_whole_checkout_without_built_files(sdist: Path) -> None:
 def test_wheel_holds_modules_and_interfaces_but_no_sources(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    modules = {path.stem for path in (ROOT / "src" / "dimcore").glob("*.pyx")}
+    source = ROOT / "src"
+    modules = {path.relative_to(source).with_suffix("").as_posix() for path in (source / "dimcore").rglob("*.pyx")}
     for module in modules:
-        assert any(name.startswith(f"dimcore/{module}.") and name.endswith(".so") for name in names), module
+        assert any(name.startswith(f"{module}.") and name.endswith(".so") for name in names), module
     for directory in ("dimcore", "dimserver"):
         assert f"{directory}/py.typed" in names
-    shipped = {path.name for pattern in ("*.pyi", "*.pxd", "*.h") for path in (ROOT / "src" / "dimcore").glob(pattern)}
-    assert shipped <= {name.removeprefix("dimcore/") for name in names}
+    interfaces = (path for pattern in ("*.pyi", "*.pxd", "*.h") for path in (source / "dimcore").rglob(pattern))
+    assert {path.relative_to(source).as_posix() for path in interfaces} <= set(names)
     assert not [name for name in names if name.endswith((".pyx", ".c"))]
     assert {name.split("/")[0].split("-")[0] for name in names} == {"dimcore", "dimserver"}
 

@@ -114,7 +114,7 @@ class Crew:
         first = self._holdings.sockets is None
         self.forget(pass_signal)
         again = generation.settings is not None
-        place = Place(self._holdings.board, record, self._holdings.directory.path, again, first)
+        place = Place(self._holdings.board, record, self._holdings.directory.path, again, first, generation.segments)
         return work(theirs, generation.target, generation.values, place)
 
     def forget(self, handler: Callable[[int, FrameType | None], object] | None = None) -> None:

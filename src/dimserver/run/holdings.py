@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dimcore import Board
+from dimcore import Board, SegmentError, SegmentSet
 from dimserver.config import BY_ATTRIBUTE
 from dimserver.errors import StartError
 from dimserver.net.listener import hide_descriptor
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dimserver.config import Settings
 
-__all__ = ["Holdings", "workers_wanted"]
+__all__ = ["Holdings", "make_segments", "workers_wanted"]
 
 MOST_WORKERS = 512  # at a time, those that drain included; each takes 12 KiB of the board, once it is there
 # Settings whose work is done at the start.
@@ -33,6 +33,28 @@ def workers_wanted(settings: Settings) -> int:
     return settings.workers or usable_cpus()
 
 
+def make_segments(
+    settings: Settings,  # noqa: ARG001 - the board has the same size under all of them
+    before: SegmentSet | None = None,
+) -> SegmentSet:
+    """The shared memory of workers with these settings; it is made before the first of them is forked.
+
+    Each service that shares memory has a line here: name, version of its layout, and a size that a setting bounds.
+
+    Args:
+        settings: what is known before the app is imported: its own defaults are not.
+        before: the set of the generation before: segments that are the same are kept.
+
+    Raises:
+        StartError: the system refuses the memory.
+    """
+    wanted = (Board.segment(MOST_WORKERS),)
+    try:
+        return SegmentSet(wanted, before)
+    except SegmentError as error:
+        raise StartError(str(error)) from None
+
+
 class Holdings:
     """See the module.
 
@@ -42,13 +64,14 @@ class Holdings:
     Attributes:
         settings: of the newest generation that serves.
         log, loop, board, notifier: the supervisor's own.
+        segments: of shared memory, of the first generation; each later one keeps those that stay the same.
         directory: where workers have their private sockets.
         sockets: None until the first worker has said what its app wants.
         announced: whether every worker has served once.
         stopping: whether the end has begun.
 
     Raises:
-        StartError: the log cannot be opened.
+        StartError: the log cannot be opened, or the system refuses shared memory.
 
     Thread-safety: the supervisor's thread.
     """
@@ -63,7 +86,8 @@ class Holdings:
         self.log = open_log(settings)
         self.loop = Loop(self._trouble)
         self.notifier = Notifier()
-        self.board = Board(MOST_WORKERS)
+        self.segments = make_segments(settings)
+        self.board = Board(MOST_WORKERS, self.segments["board"])
         self.directory = PrivateDirectory()
         self.sockets: Sockets | None = None
         self.announced = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from dimcore import Board, Entry
+from dimcore import Board, Entry, SegmentSet
 from dimserver.config import operator_token
 from dimserver.http.deferred import Deferred
 from dimserver.net.peers import Peers
@@ -36,9 +36,10 @@ class Place:
         again: whether a worker has served with the same settings before.  A directory for logs or bodies that is not
             there any more is then no mistake of whoever starts the server, and no reason to serve less.
         first: whether the server has opened no sockets yet.
+        segments: the shared memory of its generation; a worker that is alone makes its own.
     """
 
-    __slots__ = ("again", "board", "directory", "first", "record")
+    __slots__ = ("again", "board", "directory", "first", "record", "segments")
 
     def __init__(
         self,
@@ -47,10 +48,13 @@ class Place:
         directory: str | None = None,
         again: bool = False,
         first: bool = False,
+        segments: SegmentSet | None = None,
     ) -> None:
         if board is None:
-            board = Board(1)
+            segments = SegmentSet([Board.segment(1)])
+            board = Board(1, segments["board"])
             record = board.allot(0)
+        self.segments = segments or SegmentSet(())
         self.board = board
         self.record = record
         self.directory = directory
@@ -90,6 +94,7 @@ class Operations:
         trouble: Callable[[Exception], object],
         topics: TopicService,
     ) -> None:
+        self.segments = place.segments
         self.board = place.board
         self.entry = Entry(place.board, place.record, core)
         self.pools: ConnectionPoolManifold = core.pools

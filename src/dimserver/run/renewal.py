@@ -11,7 +11,7 @@ from functools import partial
 from dimserver.config import Settings
 from dimserver.errors import DimserverError
 from dimserver.run.announce import served
-from dimserver.run.holdings import workers_wanted
+from dimserver.run.holdings import make_segments, workers_wanted
 from dimserver.run.slots import Generation
 
 TYPE_CHECKING = False
@@ -82,13 +82,14 @@ class Renewal:
         holdings.notifier.reloading()
         try:
             target, values = self._read()
-            Settings(**values)
+            segments = make_segments(Settings(**values), self.generation.segments)
         except DimserverError as error:
             self._over()
             holdings.log.error(f"reload: {error}; everything stays as it was")
             return
         holdings.log.info("reload: a worker with the new configuration and code is started")
-        self.leader = self._crew.start(self._scale.slots[0], Generation(self.generation.number + 1, target, values))
+        fresh = Generation(self.generation.number + 1, target, values, segments)
+        self.leader = self._crew.start(self._scale.slots[0], fresh)
         if self.leader is None:
             self.go_on()
 

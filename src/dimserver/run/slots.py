@@ -12,6 +12,7 @@ from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dimcore import SegmentSet
     from dimserver.config import Settings
     from dimserver.run.channel import Channel, Message
 
@@ -66,15 +67,17 @@ class Generation:
         number: 1 for the start, one more for each reload.
         target: what is served: APP as on the command line; "" for the built-in endpoints and static files.
         values: of the configuration's sources, by attribute name.
+        segments: of shared memory that its workers have.
         settings: with those of the app below them; None until its first worker has imported the app.
     """
 
-    __slots__ = ("number", "settings", "target", "values")
+    __slots__ = ("number", "segments", "settings", "target", "values")
 
-    def __init__(self, number: int, target: str, values: dict[str, object]) -> None:
+    def __init__(self, number: int, target: str, values: dict[str, object], segments: SegmentSet) -> None:
         self.number = number
         self.target = target
         self.values = values
+        self.segments = segments
         self.settings: Settings | None = None
 
 

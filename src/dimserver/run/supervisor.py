@@ -87,8 +87,9 @@ class Supervisor:
 
     def __init__(self, read: Callable[[], tuple[str, dict[str, object]]], files: Sequence[str] = ()) -> None:
         self._files = files
-        first = Generation(1, *read())
-        self._holdings = Holdings(Settings(**first.values))
+        target, values = read()
+        self._holdings = Holdings(Settings(**values))
+        first = Generation(1, target, values, self._holdings.segments)
         self._loop = self._holdings.loop
         self._crew = Crew(self._holdings, SIGNALS.keys(), self._heard, self._exited)
         self._scale = Scale(self._holdings, self._crew)

@@ -26,6 +26,7 @@ def test_a_worker_that_is_alone_has_a_board_too(serve: Serve) -> None:
     found = json.loads(wire.get("/api/connections?spiral=3").answer()[2])
     assert [row["id"].partition("-")[0] for row in found["points"]] == ["0"]
     assert found["missing"] == []
+    assert [each["name"] for each in json.loads(wire.get("/api/stats").answer()[2])["shared"]] == ["board"]
 
 
 def test_states_are_those_of_its_life(serve: Serve) -> None:

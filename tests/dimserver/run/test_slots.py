@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dimcore import SegmentSet
 from dimserver.run.slots import (
     AT_ONCE,
     HEALTHY,
@@ -24,7 +25,7 @@ from dimserver.run.slots import (
 
 def process() -> Process:
     channel: Any = None
-    return Process(1234, Slot(0), Generation(1, "shop", {}), channel)
+    return Process(1234, Slot(0), Generation(1, "shop", {}, SegmentSet(())), channel)
 
 
 def test_a_life() -> None:

@@ -68,7 +68,7 @@ class Figures:
         )
 
     def stats(self, request: Request) -> Answer:
-        """Sums of connections for each pool, and of requests; each worker's share; for operators."""
+        """Sums of connections for each pool, and of requests; each worker's share; shared memory; for operators."""
         if not self._context.access.may_read(request):
             return refuse_reading()
         snapshot = look(self._context)
@@ -94,6 +94,7 @@ class Figures:
                 "connections": snapshot.connections(),
                 "requests": snapshot.requests(),
                 "budgets": snapshot.budgets(),
+                "shared": self._context.segments.figures(),
                 "workers": workers,
                 "supervisor": snapshot.tallies,
             },

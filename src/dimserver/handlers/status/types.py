@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, Protocol
 
-    from dimcore import Board, Entry, Index
+    from dimcore import Board, Entry, Index, SegmentSet
 
     class Headers(Protocol):
         """The part of a request's headers that is read here."""
@@ -103,6 +103,8 @@ if TYPE_CHECKING:
         def board(self) -> Board: ...
         @property
         def entry(self) -> Entry: ...  # this worker's record
+        @property
+        def segments(self) -> SegmentSet: ...  # of shared memory
         @property
         def loop(self) -> Later: ...
         @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dimcore import Board, ConnectionPoolManifold, Core, Entry, RequestSubstrate
+from dimcore import Board, ConnectionPoolManifold, Core, Entry, RequestSubstrate, SegmentSet
 from dimserver.handlers.status.access import Access
 
 LOCAL = ("127.0.0.1", 40000)
@@ -116,7 +116,8 @@ class Context:
         self.pools = ConnectionPoolManifold()
         self.requests = RequestSubstrate()
         self.core = Core(self.pools, self.requests)
-        self.board = Board(4)
+        self.segments = SegmentSet([Board.segment(4)])
+        self.board = Board(4, self.segments["board"])
         self.board.allot(0)  # record 0 is of a worker that is starting: this one is 1
         self.entry = Entry(self.board, self.board.allot(1), self.core)
         self.entry.enter("serving")

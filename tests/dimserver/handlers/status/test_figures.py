@@ -73,5 +73,11 @@ def test_stats_are_sums_and_outlive_a_worker(figures: Figures, context: Any, ask
     assert found["supervisor"] == {"crashes": 1, "recycled": 0, "reloads": 0}
 
 
+def test_shared_memory_is_shown_to_operators(figures: Figures, context: Any, ask: Any, read: Any) -> None:
+    (board,) = read(figures.stats(ask()))["shared"]
+    assert board == {"name": "board", "version": 1, "bytes": context.segments["board"].bytes}
+    assert board["bytes"] >= context.board.size(4)
+
+
 def test_routes(figures: Figures) -> None:
     assert [route[:2] for route in figures.routes()] == [("GET", "/api/status"), ("GET", "/api/stats")]
