@@ -22,7 +22,7 @@ from dimcore.budget cimport Budget
 from dimcore.clock cimport monotonic_ns
 from dimcore.core cimport Core
 from dimcore.index cimport Index, Point
-from dimcore.limits cimport LAYERS, MAX_SPIRALS, METHODS, POOLS, RESPONSE_READY, ROUTED
+from dimcore.limits cimport LAYERS, MAX_SPIRALS, METHODS, POOLS, RESPONSE_READY, ROUTED, SPIRALS
 from dimcore.pipeline cimport request_stats
 from dimcore.pools cimport ConnectionPoolManifold
 from dimcore.record cimport (
@@ -480,7 +480,7 @@ cdef class Entry:
         cdef int spiral, layer
         figures.state = self.state
         figures.heartbeat_ns = core.now_ns
-        figures.connections = index.added
+        figures.connections = pools.admitted_ever()
         figures.turned_away = core.doorway.total
         figures.requests = core.requests.totals
         show_budget(&figures.budgets[0], core.memory)
@@ -544,7 +544,7 @@ cdef class Snapshot:
     """Figures of all workers at a moment, added up; made by `Board.snapshot`.
 
     Attributes:
-        spirals: pools in use, from 0 on.
+        spirals: that are or were in use, from 0 on.
         started: when the server was, on the clock of ``time.monotonic()``.
         draining: whether the whole server is on its way out.
         tallies: how many `crashes`, `recycled` workers and `reloads` the supervisor has seen.
@@ -565,7 +565,8 @@ cdef class Snapshot:
             add_budget(&self.sum.budgets[spiral], &figures.budgets[spiral])
         for spiral in range(figures.spirals):
             add_pool(&self.sum.pools[spiral], &figures.pools[spiral])
-            connections += figures.pools[spiral].created - figures.pools[spiral].closed
+            if spiral < POOLS:
+                connections += figures.pools[spiral].created - figures.pools[spiral].closed
         for spiral in range(METHODS):
             for layer in range(1, LAYERS + 1):
                 self.sum.stages[spiral][layer] += figures.stages[spiral][layer]
@@ -601,6 +602,8 @@ cdef class Snapshot:
         cdef PoolFigures *pool
         cdef dict stats = {}
         for spiral in range(self.spirals):
+            if POOLS <= spiral < SPIRALS:
+                continue
             pool = &self.sum.pools[spiral]
             stats[f"spiral_{spiral}"] = {
                 "total_connections": pool.created - pool.closed,

@@ -16,7 +16,7 @@ from dimcore.clock cimport monotonic_ns
 from dimcore.gathering cimport Gathering
 from dimcore.index cimport Index, Point
 from dimcore.limits cimport (
-    ACTIVE, CLOSING, HANDSHAKE, IDLE, KIB, LAYERS, MAX_FIELDS, MAX_HEAD_BYTES, MAX_SPIRALS, MIB, NEW, PARSED,
+    ACTIVE, CLOSING, HANDSHAKE, IDLE, KIB, LAYERS, MAX_FIELDS, MAX_HEAD_BYTES, MIB, NEW, PARSED, POOLS,
     POOL_ADMIN, POOL_HTTP, RECEIVED, RECEIVE_BYTES, RESPONSE_READY, ROUTED,
 )
 from dimcore.logline cimport AccessLines
@@ -439,7 +439,7 @@ cdef class Core:
             admins = self.admin_reserve
         elif spiral == POOL_ADMIN and admins < self.admin_reserve:
             return True
-        return self.connection_index.total - admins < self.max_connections
+        return self.connection_index.clients() - admins < self.max_connections
 
 
 cdef int leave_process(object error=None) except -1:
@@ -487,20 +487,20 @@ cdef class Site:
         core: the worker's Core.
         router: the routes.
         fallback: routes for what `router` does not know: the built-in endpoints, static files.
-        spiral: pool, 0 to 3 or one that was added.
+        spiral: pool, 0 to 3.
         splits_api: connections whose first request is under ``/api/`` go to pool 2.
         trusts: with it every connection has to begin with a header of the PROXY protocol; called with the address of
             a peer, (host, port) or None for a Unix socket, it says whether that is a proxy whose word counts.
             Everybody else is closed.
 
     Raises:
-        InvalidCoordinate: no such spiral.
+        InvalidCoordinate: no such pool.
     """
 
     def __cinit__(self, Core core not None, Router router not None, Router fallback=None, int spiral=POOL_HTTP,
                   bint splits_api=True, trusts=None):
-        if not 0 <= spiral < MAX_SPIRALS:
-            raise InvalidCoordinate(f"spiral must be 0 to {MAX_SPIRALS - 1}, got {spiral}")
+        if not 0 <= spiral < POOLS:      # what is accepted counts, and its limits hold
+            raise InvalidCoordinate(f"spiral must be 0 to {POOLS - 1}, got {spiral}")
         self.core = core
         self.router = router
         self.fallback = fallback

@@ -21,7 +21,9 @@ from dimcore.clock cimport monotonic_ns
 from dimcore.connection cimport Connection
 from dimcore.core cimport Core, points_before
 from dimcore.index cimport Index, Point
-from dimcore.limits cimport ACTIVE, CLOSING, LAYERS, METHODS, PARSED, POOL_WEBSOCKET, RESPONSE_READY, ROUTED
+from dimcore.limits cimport (
+    ACTIVE, CLOSING, LAYERS, METHODS, PARSED, POOLS, POOL_WEBSOCKET, RESPONSE_READY, ROUTED, SPIRALS,
+)
 from dimcore.request cimport RequestPoint
 
 cdef extern from "Python.h":
@@ -98,6 +100,8 @@ cdef int sweep(Core core, int64_t now_ns) except -1:
     cdef int64_t limit
     for layer in range(1, LAYERS + 1):
         for spiral in range(core.connection_index.spirals):
+            if POOLS <= spiral < SPIRALS:    # points of other kinds: their owners have their limits
+                continue
             limit = core.socket_limit_ns[layer] if spiral == POOL_WEBSOCKET else core.layer_limit_ns[layer]
             if limit:
                 seen += _sweep_connections(core.connection_index, spiral, layer, now_ns, limit)

@@ -29,6 +29,7 @@ cdef class Index:
     cdef Point by_number(self, uint64_t number)         # or None
     cdef PyObject *find(self, object point_id) except? NULL   # borrowed, or NULL without an error: unknown
     cdef int64_t count(self, int spiral, int layer) noexcept    # layer 0: the whole row
+    cdef int64_t clients(self) noexcept                 # points in the pools of clients
     cdef int64_t entered(self, int spiral) noexcept     # points that ever came into the row, moves included
     cdef bint reserve(self, int spiral) noexcept        # make the row; False: no memory
 

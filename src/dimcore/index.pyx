@@ -265,6 +265,13 @@ cdef class Index:
             total += row[layer].count
         return total
 
+    cdef int64_t clients(self) noexcept:
+        cdef int64_t found = self.total
+        cdef int spiral
+        for spiral in range(POOLS, self.spirals):     # none, unless there are points of other kinds
+            found -= self.count(spiral, 0)
+        return found
+
     cdef int64_t entered(self, int spiral) noexcept:
         return 0 if self.rows[spiral] == NULL else self.rows[spiral][0].count
 
@@ -367,8 +374,11 @@ cdef class Index:
         return self.count(at_spiral, layer_of(layer))
 
     def total_connections(self):
-        """Points in the index, as ``len(index)``."""
-        return self.total
+        """Points in the pools of clients, which are spirals 0 to 3; ``len(index)`` counts all.
+
+        Cost: O(spirals beyond them).
+        """
+        return self.clients()
 
     def expired(self, spiral, layer, double before):
         """Points that entered a cell earlier than a moment and are in it still, oldest first.

@@ -11,7 +11,8 @@ cdef enum:
     RECEIVE_BYTES = 65536    # of the buffer a worker receives into (Core.inbuf)
 
     LAYERS = 7               # layer 1 .. 7; 0 is no layer
-    POOLS = 4                # spirals every connection index starts with
+    POOLS = 4                # spirals every connection index starts with: those of clients, which count for totals
+    SPIRALS = 8              # of connections with a meaning: the pools, and points of other kinds
     METHODS = 8              # spirals of the request index
     MAX_SPIRALS = 64         # rows an index may grow to
 
@@ -36,11 +37,16 @@ cdef enum RequestStage:
     SENT = 6
     LOGGED = 7
 
+# Spirals of the connection index.  0 to 3 are the pools of clients; only they count for totals, caps and max-*.
 cdef enum Pool:
     POOL_HTTP = 0
     POOL_WEBSOCKET = 1
     POOL_API = 2
     POOL_ADMIN = 3
+    POOL_STREAM = 4          # streams of HTTP/2, each on a connection of 0 to 3
+    POOL_UPSTREAM = 5        # connections to upstream servers
+    POOL_DATABASE = 6        # connections to databases
+    POOL_JOBS = 7            # running jobs
 
 cdef enum Method:
     GET = 0

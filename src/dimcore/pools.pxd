@@ -30,6 +30,7 @@ cdef class ConnectionPoolManifold:
     cdef int64_t live(self, int spiral) noexcept
     cdef int64_t created(self, int spiral) noexcept
     cdef int64_t closed(self, int spiral) noexcept
+    cdef int64_t admitted_ever(self) noexcept    # connections, each counted once, without the reserved spirals
 
     cdef int shift(self, Point point, object layer) except -1
     cdef int64_t sweep(self, int spiral, double max_idle_seconds) except -1

@@ -1,4 +1,4 @@
-from typing import Any, SupportsIndex
+from typing import Any, Final, SupportsIndex
 
 from typing_extensions import disjoint_base
 
@@ -6,6 +6,8 @@ from dimcore.compose import _HasZ
 from dimcore.errors import DimcoreError
 from dimcore.index import Index
 from dimcore.points import ConnectionPoint
+
+SPIRAL_NAMES: Final[tuple[str, ...]]
 
 class PoolFull(DimcoreError):
     status: int
@@ -17,6 +19,10 @@ class ConnectionPoolManifold:
     def index(self) -> Index: ...
     @property
     def pools(self) -> dict[str, int]: ...
+    @property
+    def admitted(self) -> int: ...
+    @property
+    def spirals(self) -> dict[str, int]: ...
     def add_pool(self, name: str, cap: int | None = None) -> int: ...
     def set_cap(self, name: str, cap: int | None) -> None: ...
     def pool(self, name: str) -> ConnectionSubstrate: ...

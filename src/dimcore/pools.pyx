@@ -4,8 +4,9 @@ from libc.stdint cimport INT64_MAX, int64_t
 from cpython.object cimport PyObject
 from dimcore.clock cimport monotonic_ns
 from dimcore.index cimport Index, Point, layer_of, spiral_of
-from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSED, IDLE, MAX_SPIRALS, NEW
-from dimcore.limits cimport POOL_ADMIN, POOL_API, POOL_HTTP, POOL_WEBSOCKET
+from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSED, IDLE, MAX_SPIRALS, NEW, POOLS, SPIRALS
+from dimcore.limits cimport POOL_ADMIN, POOL_API, POOL_DATABASE, POOL_HTTP, POOL_JOBS, POOL_STREAM, POOL_UPSTREAM
+from dimcore.limits cimport POOL_WEBSOCKET
 from dimcore.points cimport ConnectionPoint
 from dimcore.states cimport require_connection
 
@@ -13,6 +14,18 @@ from dimcore.compose import compose
 from dimcore.errors import DimcoreError, InvalidCoordinate, UnknownPoint, UsageError
 
 cdef double NS = 1e9
+
+# The fixed spirals by name: the pools of clients, and those of points of other kinds.
+cdef dict FIXED = {
+    "http": POOL_HTTP, "websocket": POOL_WEBSOCKET, "api": POOL_API, "admin": POOL_ADMIN,
+    "stream": POOL_STREAM, "upstream": POOL_UPSTREAM, "database": POOL_DATABASE, "jobs": POOL_JOBS,
+}
+SPIRAL_NAMES = tuple(FIXED)
+
+
+cdef inline bint is_reserved(int spiral) noexcept:
+    """Whether points of other kinds than connections of clients are there."""
+    return POOLS <= spiral < SPIRALS
 
 
 class PoolFull(DimcoreError):
@@ -38,8 +51,11 @@ cdef int64_t cap_of(object cap) except -1:
 cdef class ConnectionPoolManifold:
     """All pools of a server over one index.
 
-    Pools ``http``, ``websocket``, ``api`` and ``admin`` are spirals 0 to 3;
-    `add_pool` makes more.
+    Pools ``http``, ``websocket``, ``api`` and ``admin`` are spirals 0 to 3.  They are the connections of clients, and
+    only they count for totals and for what limits them.  Spirals 4 to 7 are reserved for points of other kinds:
+    ``stream``, ``upstream``, ``database`` and ``jobs``.  These have the same layers and the same table of states, but
+    neither a cap nor a time limit here: their owners have those.  `add_pool` makes pools from spiral 8 on, for a
+    program; a cap is all that bounds such a pool.
 
     Args:
         index: the index to keep connections in; None makes one.
@@ -56,7 +72,7 @@ cdef class ConnectionPoolManifold:
     def __cinit__(self):
         cdef int spiral
         self.index = Index()
-        self.names = {"http": POOL_HTTP, "websocket": POOL_WEBSOCKET, "api": POOL_API, "admin": POOL_ADMIN}
+        self.names = dict(FIXED)
         for spiral in range(MAX_SPIRALS):
             self.caps[spiral] = INT64_MAX
 
@@ -77,6 +93,13 @@ cdef class ConnectionPoolManifold:
 
     cdef int64_t closed(self, int spiral) noexcept:
         return self.index.entered(spiral) - self.index.count(spiral, 0)
+
+    cdef int64_t admitted_ever(self) noexcept:
+        cdef int64_t found = self.index.added
+        cdef int spiral
+        for spiral in range(POOLS, min(self.index.spirals, <int> SPIRALS)):    # none, unless something is there
+            found -= self.index.entered(spiral)
+        return found
 
     cdef int admit(self, Point point, int spiral, int64_t now_ns) except -1:
         if spiral < 0 or spiral >= MAX_SPIRALS:
@@ -170,11 +193,21 @@ cdef class ConnectionPoolManifold:
 
     @property
     def pools(self):
-        """Spirals by pool name, as a new dict."""
+        """Spirals by pool name, without the reserved ones, as a new dict."""
+        return {name: spiral for name, spiral in self.names.items() if not is_reserved(spiral)}
+
+    @property
+    def admitted(self):
+        """Connections that ever were in a pool, each counted once; points of the reserved spirals are not in it."""
+        return self.admitted_ever()
+
+    @property
+    def spirals(self):
+        """Spirals by name, all that have one, as a new dict."""
         return dict(self.names)
 
     def add_pool(self, name, cap=None):
-        """Make a pool on the next free spiral.
+        """Make a pool on the next free spiral, from 8 on; it counts for no total.
 
         Args:
             name: a non-empty str that no pool has.
@@ -184,7 +217,7 @@ cdef class ConnectionPoolManifold:
             Its spiral.
 
         Raises:
-            UsageError: a bad or taken name, a bad cap, or all 64 spirals are pools.
+            UsageError: a bad or taken name, a bad cap, or all 64 spirals have a name.
         """
         cdef int spiral = <int>len(self.names)
         cdef int64_t limit = cap_of(cap)
@@ -193,7 +226,7 @@ cdef class ConnectionPoolManifold:
         if name in self.names:
             raise UsageError(f"a pool called {name!r} exists")
         if spiral >= MAX_SPIRALS:
-            raise UsageError(f"there are {MAX_SPIRALS} pools already")
+            raise UsageError(f"all {MAX_SPIRALS} spirals have a name already")
         self.names[name] = spiral
         self.caps[spiral] = limit
         return spiral
@@ -207,10 +240,13 @@ cdef class ConnectionPoolManifold:
 
         Raises:
             InvalidCoordinate: no such pool.
-            UsageError: a bad cap.
+            UsageError: a bad cap, or a reserved spiral, which has none.
         """
         cdef int64_t limit = cap_of(cap)
-        self.caps[self.spiral_named(name)] = limit
+        cdef int spiral = self.spiral_named(name)
+        if is_reserved(spiral):
+            raise UsageError(f"{name!r} has no cap; those with one: {', '.join(self.pools)}")
+        self.caps[spiral] = limit
 
     def pool(self, name):
         """One pool as a `ConnectionSubstrate` over the same index and totals.
@@ -270,16 +306,19 @@ cdef class ConnectionPoolManifold:
             UnknownPoint: no such connection.
             InvalidCoordinate: no such pool.
             PoolFull: that pool is at its cap; the connection stays where it is.
+            UsageError: from or to a reserved spiral: a point stays of its kind.
         """
         cdef Point point = self.known(connection_id)
         cdef int spiral = self.spiral_named(pool_type)
+        if point.spiral != spiral and (is_reserved(point.spiral) or is_reserved(spiral)):
+            raise UsageError(f"what is in {self.described(point.spiral)} cannot move to {self.described(spiral)}")
         if not self.index.reserve(spiral):
             raise MemoryError("no memory for a row of the index")
         if not self.transfer(point, spiral, monotonic_ns()):
             raise PoolFull(f"{self.described(spiral)} is full: {self.caps[spiral]} connections")
 
     def cleanup_idle(self, double max_idle_seconds=300.0):
-        """Archive what has been idle (layer 4) for longer, in every pool.
+        """Archive what has been idle (layer 4) for longer, in every pool; the reserved spirals are left alone.
 
         Args:
             max_idle_seconds: 0 or more.
@@ -293,6 +332,8 @@ cdef class ConnectionPoolManifold:
         cdef int64_t archived = 0
         cdef int spiral
         for spiral in range(self.index.spirals):
+            if is_reserved(spiral):
+                continue
             archived += self.sweep(spiral, max_idle_seconds)
         return archived
 
@@ -311,12 +352,12 @@ cdef class ConnectionPoolManifold:
                        self.known(b) if isinstance(b, str) else b)
 
     def get_stats(self):
-        """Counters of every pool: ``{"spiral_0": {"total_connections": ..., ...}, ...}``.
+        """Counters of every pool: ``{"spiral_0": {"total_connections": ..., ...}, ...}``, without the reserved spirals.
 
         All values are ints.  Requests and bytes are those of archived connections.
         Cost: O(pools), no connection is looked at.
         """
-        return {f"spiral_{spiral}": self.pool_stats(spiral) for spiral in self.names.values()}
+        return {f"spiral_{spiral}": self.pool_stats(spiral) for spiral in self.pools.values()}
 
 
 @cython.no_gc_clear

@@ -227,7 +227,8 @@ class Rig:
     def cells(self, index: Any = None) -> dict[tuple[int, int], int]:
         """What is where: counts of the cells that hold anything, of the connections if not said otherwise."""
         index = self.core.pools.index if index is None else index
-        found = {(spiral, layer): index.count_at(spiral, layer) for spiral in range(8) for layer in range(1, 8)}
+        places = ((spiral, layer) for spiral in range(index.spirals) for layer in range(1, 8))
+        found = {place: index.count_at(*place) for place in places}
         return {place: count for place, count in found.items() if count}
 
     @property

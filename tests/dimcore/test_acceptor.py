@@ -49,6 +49,20 @@ def test_many_come_in_at_once(serve: Serve) -> None:
     assert rig.cells() == {}
 
 
+def test_points_of_other_kinds_take_no_place_of_a_client(serve: Serve) -> None:
+    """Streams, upstream and database connections and jobs beside `max_connections`, the reserve and a pool's cap."""
+    rig = serve(max_connections=2)
+    names = ("stream", "upstream", "database", "jobs")
+    points = [rig.core.pools.manifest_connection(pool_type=name) for name in names for _ in range(5)]
+    rig.core.pools.set_cap("http", 2)
+    first, second = rig.connect(), rig.connect()
+    assert first.ask(GET).status == second.ask(GET).status == 200
+    refused(rig)
+    assert rig.core.pools.index.total_connections() == 2
+    for point in points:
+        rig.core.pools.index.remove(point.id)
+
+
 def test_a_flood_at_the_door_does_not_keep_others_waiting(serve: Serve) -> None:
     """Between two answers to somebody who is in, no more than a few of a crowd are accepted, refused and let go."""
     rig = serve()

@@ -160,14 +160,37 @@ def test_a_core_without_a_board_needs_none() -> None:
 def test_pools_that_were_added() -> None:
     board = Board()
     core, entry = worker(board)
-    for number in range(60):
+    for number in range(56):
         core.pools.add_pool(f"p{number}")
-    core.pools.manifest_connection(None, None, "p59")
+    core.pools.manifest_connection(None, None, "p55")
     entry.publish()
     snapshot = board.snapshot()
     assert snapshot.spirals == 64
     assert snapshot.connections()["spiral_63"]["total_connections"] == 1
     assert snapshot.count_at(63, 1) == 1
+
+
+def test_points_of_other_kinds_are_counted_in_their_cells_alone() -> None:
+    board = Board(2)
+    core, entry = worker(board)
+    entry.publish()
+    before = board.snapshot().connections()
+    for name in ("stream", "upstream", "database", "jobs"):
+        core.pools.manifest_connection(pool_type=name)
+    client = core.pools.manifest_connection(pool_type="api")
+    entry.publish()
+    snapshot = board.snapshot()
+    assert [snapshot.count_at(spiral, 1) for spiral in range(8)] == [0, 0, 1, 0, 1, 1, 1, 1]
+    assert snapshot.connections().keys() == before.keys()
+    assert snapshot.connections() == core.pools.get_stats()
+    assert snapshot.workers[0]["connections"] == 1
+    core.pools.index.remove(client.id)
+    entry.publish()
+    assert board.snapshot().workers[0]["connections"] == 0
+    known = board.retire(0)
+    assert known is not None
+    assert known["connections"] == 1
+    assert [board.snapshot().count_at(spiral, 1) for spiral in range(8)] == [0] * 8
 
 
 def test_coordinates_that_are_none() -> None:

@@ -85,8 +85,8 @@ def test_arguments(core: Core) -> None:
         Core(None, RequestSubstrate())  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         Site(core, None)  # type: ignore[arg-type]
-    for spiral in (-1, 64):
-        with pytest.raises(InvalidCoordinate):
+    for spiral in (-1, 4, 7, 8, 64):
+        with pytest.raises(InvalidCoordinate, match="spiral must be 0 to 3"):
             Site(core, Router(), None, spiral)
     site = Site(core, Router())
     assert (site.core, site.fallback, site.spiral, site.splits_api) == (core, None, 0, True)

@@ -267,6 +267,19 @@ def test_points_of_the_program_are_passed_over(serve: Serve) -> None:
     rig.core.requests.transition(request.id, 7)
 
 
+def test_limits_of_clients_are_not_those_of_other_kinds(serve: Serve) -> None:
+    rig = serve(seconds={"connect": SHORT, "idle": SHORT, "head": SHORT})
+    client = rig.connect()
+    (connection,) = rig.connections()
+    rig.core.pools.index.move(connection.id, 4, 4)  # a stream, kept idle: whoever has streams ends them
+    time.sleep(2 * SHORT)
+    tick(rig.core)
+    assert client.is_open()
+    rig.core.pools.index.move(connection.id, 0, 4)
+    time.sleep(2 * SHORT)
+    client.wait_for_end()
+
+
 def test_thousands_at_once(serve: Serve) -> None:
     rig = serve(seconds={"connect": SHORT})
     clients = [rig.connect() for _ in range(400)]

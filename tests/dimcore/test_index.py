@@ -39,6 +39,19 @@ def test_names() -> None:
     assert DimensionalConnectionIndex is Index
 
 
+def test_connections_are_those_of_clients() -> None:
+    index = Index()
+    points = [Point(spiral, layer) for spiral in (*range(10), 63) for layer in (1, 7)]
+    for point in points:
+        index.add(point)
+    assert (len(index), index.total_connections()) == (22, 8)
+    for point in points[8:]:
+        index.remove(point.id)
+    assert (len(index), index.total_connections()) == (8, 8)
+    index.move(points[0].id, 5, 1)
+    assert (len(index), index.total_connections()) == (8, 7)
+
+
 def test_add_find_move_remove() -> None:
     index = Index()
     point = Point()

@@ -261,14 +261,14 @@ def test_what_just_fits_is_not_cut(serve: Serve) -> None:
 
 
 def test_pools_of_the_app(serve: Serve) -> None:
-    for name, logged_as in (('a "b"\n\x7f', 'a "b"\n\x7f'), ("x" * 200, 4)):
+    for name, logged_as in (('a "b"\n\x7f', 'a "b"\n\x7f'), ("x" * 200, 8)):
         pools = ConnectionPoolManifold()
         lines = AccessLines("json", pools)
         rig = serve(None, options={"access_log": lines})
         pools.add_pool(name)
         rig.core.pools.add_pool(name)
         client = rig.connect()
-        rig.core.pools.index.move(rig.connections()[0].id, 4, 1)
+        rig.core.pools.index.move(rig.connections()[0].id, 8, 1)
         client.ask()
         rig.turn()
         assert json.loads(lines.take()[0])["pool"] == logged_as

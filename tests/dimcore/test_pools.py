@@ -16,7 +16,7 @@ from dimcore.compose import PlacementError, z_value
 from dimcore.errors import DuplicatePoint, IllegalTransition, InvalidCoordinate, UnknownPoint, UsageError
 from dimcore.index import Index, Point
 from dimcore.points import ConnectionPoint
-from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate, PoolFull
+from dimcore.pools import SPIRAL_NAMES, ConnectionPoolManifold, ConnectionSubstrate, PoolFull
 
 
 class Carrier:
@@ -133,13 +133,15 @@ def test_unknown_pool() -> None:
 
 def test_more_pools() -> None:
     manifold = ConnectionPoolManifold()
-    assert manifold.add_pool("mqtt") == 4
-    assert manifold.add_pool("spdy", cap=1) == 5
+    assert manifold.add_pool("mqtt") == 8
+    assert manifold.add_pool("spdy", cap=1) == 9
     manifold.manifest_connection(pool_type="spdy")
     with pytest.raises(PoolFull):
         manifold.manifest_connection(pool_type="spdy")
-    assert manifold.get_stats()["spiral_5"]["total_connections"] == 1
-    for name in ("", "http", "mqtt", None, 5):
+    assert list(manifold.get_stats()) == [f"spiral_{spiral}" for spiral in (0, 1, 2, 3, 8, 9)]
+    assert manifold.get_stats()["spiral_9"]["total_connections"] == 1
+    assert manifold.index.total_connections() == 0
+    for name in ("", "http", "mqtt", "stream", "jobs", None, 5):
         with pytest.raises(UsageError):
             manifold.add_pool(name)  # type: ignore[arg-type]
     for cap in (-1, 1.5, "1", 2**63):
@@ -147,11 +149,64 @@ def test_more_pools() -> None:
             manifold.add_pool("other", cap)  # type: ignore[arg-type]
         with pytest.raises(UsageError):
             manifold.set_cap("http", cap)  # type: ignore[arg-type]
-    while len(manifold.pools) < 64:
+    while len(manifold.spirals) < 64:
         manifold.add_pool(f"pool{len(manifold.pools)}")
-    with pytest.raises(UsageError, match="64 pools"):
+    with pytest.raises(UsageError, match="all 64 spirals have a name"):
         manifold.add_pool("one too many")
     check(manifold)
+
+
+RESERVED = {"stream": 4, "upstream": 5, "database": 6, "jobs": 7}
+
+
+def test_reserved_spirals_have_names() -> None:
+    manifold = ConnectionPoolManifold()
+    assert manifold.spirals == manifold.pools | RESERVED
+    assert tuple(manifold.spirals) == SPIRAL_NAMES
+    assert [manifold.spirals[name] for name in SPIRAL_NAMES] == list(range(8))
+    assert manifold.pools == {"http": 0, "websocket": 1, "api": 2, "admin": 3}
+
+
+@pytest.mark.parametrize(("name", "spiral"), RESERVED.items())
+def test_points_of_other_kinds_live_by_the_same_table_and_count_for_nothing(name: str, spiral: int) -> None:
+    manifold = ConnectionPoolManifold()
+    before = manifold.get_stats()
+    carrier = Carrier()
+    point = manifold.manifest_connection(carrier, None, name)
+    assert point.spiral == spiral
+    with pytest.raises(IllegalTransition):
+        manifold.transition(point.id, 4)
+    for layer in (2, 3, 4):
+        manifold.transition(point.id, layer)
+        assert manifold.index.count_at(spiral, layer) == 1
+    assert (len(manifold.index), manifold.index.total_connections(), manifold.admitted) == (1, 0, 0)
+    assert manifold.get_stats() == before
+    assert manifold.pool(name).get_stats()["idle_connections"] == 1
+    assert manifold.cleanup_idle(0) == 0, "what is kept idle there has limits of its own"
+    assert manifold.pool(name).cleanup_idle(0) == 1
+    assert carrier.closed == 1
+    assert manifold.get_stats() == before
+
+
+def test_a_point_stays_of_its_kind() -> None:
+    manifold = ConnectionPoolManifold()
+    client = manifold.manifest_connection()
+    upstream = manifold.manifest_connection(pool_type="upstream")
+    manifold.add_pool("more")
+    for point, names in ((client, ("upstream", "jobs")), (upstream, ("http", "more", "jobs"))):
+        for name in names:
+            with pytest.raises(UsageError, match="cannot move to pool"):
+                manifold.move_connection(point.id, name)
+    assert (client.spiral, upstream.spiral) == (0, 5)
+    manifold.move_connection(upstream.id, "upstream")
+    manifold.move_connection(client.id, "more")
+    assert (client.spiral, manifold.admitted) == (8, 1)
+
+
+def test_reserved_spirals_have_no_cap() -> None:
+    manifold = ConnectionPoolManifold()
+    with pytest.raises(UsageError, match="'upstream' has no cap; those with one: http, websocket, api, admin"):
+        manifold.set_cap("upstream", 1)
 
 
 def test_cap() -> None:
@@ -333,6 +388,72 @@ def test_pool_of_a_manifold_is_a_substrate() -> None:
     with pytest.raises(PoolFull):
         api.manifest()
     assert api.get_stats() == manifold.get_stats()["spiral_2"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("nntmcra"), st.integers(0, 9), st.integers(0, 7)), max_size=60),
+)
+def test_only_the_pools_of_clients_count(steps: list[tuple[str, int, int]]) -> None:
+    """Beside a model that has never heard of the other spirals: whatever happens there, nothing that counts changes."""
+    manifold, model = ConnectionPoolManifold(), ConnectionPoolManifold()
+    for each in (manifold, model):
+        each.set_cap("http", 3)
+    for name in ("more", "most"):
+        manifold.add_pool(name)
+    names = list(manifold.spirals)
+    clients: list[tuple[Point, Point]] = []
+    others: list[Point] = []
+    for action, which, layer in steps:
+        name = names[which]
+        counts = which < 4
+        try:
+            if action == "n" and counts:
+                point = manifold.manifest_connection(pool_type=name)
+                clients.append((point, model.manifest_connection(pool_type=name)))
+            elif action == "n":
+                others.append(manifold.manifest_connection(pool_type=name))
+            elif action == "a":
+                point = Point(which, max(layer, 1))
+                manifold.index.add(point)
+                if counts:
+                    twin = Point(which, max(layer, 1))
+                    model.index.add(twin)
+                    clients.append((point, twin))
+                else:
+                    others.append(point)
+            elif action == "c":
+                manifold.cleanup_idle(0)
+                model.cleanup_idle(0)
+            elif counts and clients:
+                pair = clients[layer % len(clients)]
+                for each, one in zip((manifold, model), pair, strict=True):
+                    try:
+                        if action == "t":
+                            each.transition(one.id, layer)
+                        elif action == "m":
+                            each.move_connection(one.id, name)
+                        else:
+                            each.index.remove(one.id)
+                    except (UsageError, PoolFull):
+                        pass
+            elif others:
+                point = others[layer % len(others)]
+                if action == "t":
+                    manifold.transition(point.id, layer)
+                elif action == "m":
+                    manifold.move_connection(point.id, name)
+                else:
+                    manifold.index.remove(point.id)
+        except (UsageError, PoolFull):
+            # A full pool refuses in both: the model has to have counted it, too.
+            if action == "n" and counts:
+                with pytest.raises(PoolFull):
+                    model.manifest_connection(pool_type=name)
+        found = {key: value for key, value in manifold.get_stats().items() if key < "spiral_4"}
+        assert found == model.get_stats()
+        assert manifold.index.total_connections() == model.index.total_connections() == len(model.index)
+        check(manifold)
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["LAST_REQUEST", "Drain"]
 
 WEBSOCKET_POOL = 1
+CLIENT_POOLS = 4  # spirals 0 to 3: points of other kinds end with what they belong to
 NEW, HANDSHAKE, ACTIVE, IDLE, CLOSING = 1, 2, 3, 4, 5
 LAYERS = range(1, 8)
 RESPONSE_READY = 5  # the stage of a request whose answer is being sent
@@ -103,7 +104,7 @@ class Drain:
     def close_all(self) -> None:
         """Close every connection there is; those that are served at the moment are counted as cut off."""
         index = self._pools.index
-        self.cut_off += sum(index.count_at(spiral, ACTIVE) for spiral in range(index.spirals))
+        self.cut_off += sum(index.count_at(spiral, ACTIVE) for spiral in range(CLIENT_POOLS))
         self._close_connections(*LAYERS)
         self._close_connections(CLOSING)  # WebSockets, which were told but not waited for
 
@@ -122,7 +123,7 @@ class Drain:
 
     def _has_connections(self) -> bool:
         index = self._pools.index
-        if index.total_connections() == 0:
+        if not len(index):
             return False
         cells = ((spiral, layer) for spiral in range(index.spirals) for layer in LAYERS)
         return any(isinstance(point, Connection) for cell in cells for point in index.get_at(*cell))

@@ -339,6 +339,6 @@ class Worker:
         return {
             "requests": int(requests["total_requests"]),
             "errors": int(requests["total_errors"]),
-            "connections": self.pools.index.added,
+            "connections": self.pools.admitted,
             "cut_off": self._drain.cut_off,
         }

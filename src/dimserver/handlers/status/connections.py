@@ -9,7 +9,7 @@ from dimserver.handlers.status.access import refuse_reading
 from dimserver.handlers.status.answers import answer, listed
 from dimserver.handlers.status.figures import look
 from dimserver.handlers.status.listing import join, rows, spread
-from dimserver.handlers.status.names import LAYERS, pool_name
+from dimserver.handlers.status.names import LAYERS, POOLS, pool_name
 from dimserver.handlers.status.query import BadParameter, Query
 from dimserver.http.deferred import Deferred
 
@@ -31,6 +31,8 @@ PATIENCE_EACH = 1e-4  # seconds more for each row: a slice waits for the events 
 
 class Connections(Deferred):
     """Counts of every cell; with `spiral`, `layer` or `limit` also the points in them, of all workers.
+
+    The total is that of spirals 0 to 3, the connections of clients.  Any other spiral is there if it has points.
 
     Points come pool by pool, layer by layer, and within a cell the one that
     entered first comes first.  Counts are on the board; the points of another
@@ -111,8 +113,10 @@ class Connections(Deferred):
             limit = query.integer("limit", 0, MAX_LISTED, DEFAULT_LISTED)
         except BadParameter as error:
             return answer(400, error.report)
-        pools = [_pool_counts(snapshot, number) for number in range(snapshot.spirals)]
-        found: dict[str, Any] = {"total_connections": sum(pool["total"] for pool in pools), "pools": pools}
+        counts = [_pool_counts(snapshot, number) for number in range(snapshot.spirals)]
+        total = sum(pool["total"] for pool in counts[: len(POOLS)])
+        pools = [pool for pool in counts if pool["spiral"] < len(POOLS) or pool["total"]]
+        found: dict[str, Any] = {"total_connections": total, "pools": pools}
         if query.empty:
             return answer(200, found)
         spirals = list(range(snapshot.spirals)) if spiral is None else [spiral]

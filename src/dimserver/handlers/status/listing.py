@@ -6,7 +6,7 @@ from heapq import merge
 from itertools import chain, islice
 
 from dimcore import Roll
-from dimserver.handlers.status.names import POOLS
+from dimcore.pools import SPIRAL_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def rows(index: Index, worker: int, spirals: Iterable[int], layers: Iterable[int
     Returns:
         Slices of about 50 us each; see `dimcore.Roll`.
     """
-    return Roll(index, worker, POOLS, spirals, layers, limit)
+    return Roll(index, worker, SPIRAL_NAMES, spirals, layers, limit)
 
 
 def join(lists: Iterable[Slices], limit: int) -> Iterator[list[bytes]]:

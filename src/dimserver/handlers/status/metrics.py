@@ -9,7 +9,7 @@ from dimserver.handlers.status.access import refuse_reading
 from dimserver.handlers.status.answers import text
 from dimserver.handlers.status.figures import look
 from dimserver.handlers.status.listing import spread
-from dimserver.handlers.status.names import LAYERS, METHODS, STAGES, pool_name
+from dimserver.handlers.status.names import LAYERS, METHODS, STAGES, is_pool, pool_name
 from dimserver.http.deferred import Deferred
 
 TYPE_CHECKING = False
@@ -191,7 +191,7 @@ def families(snapshot: Snapshot, version: str) -> Iterator[Any]:
     yield GaugeMetricFamily("dimserver_start_time_seconds", "When the server was started, in Unix time.", started)
 
     cells = GaugeMetricFamily("dimserver_connections", "Open connections.", labels=("pool", "state"))
-    for spiral in range(snapshot.spirals):
+    for spiral in filter(is_pool, range(snapshot.spirals)):
         for layer, name in enumerate(LAYERS[:-1], 1):  # nobody stays archived
             cells.add_metric((pool_name(spiral), name), snapshot.count_at(spiral, layer))
     yield cells
@@ -201,10 +201,10 @@ def families(snapshot: Snapshot, version: str) -> Iterator[Any]:
             cells.add_metric((method, name), snapshot.stage_count(number, stage))
     yield cells
 
-    pools = list(snapshot.connections().values())
+    pools = {int(key.removeprefix("spiral_")): figures for key, figures in snapshot.connections().items()}
     for family, what, key in POOL_COUNTERS:
         counter = CounterMetricFamily(family, what, labels=("pool",))
-        for spiral, figures in enumerate(pools):
+        for spiral, figures in pools.items():
             counter.add_metric((pool_name(spiral),), figures[key])
         yield counter
     requests = snapshot.requests()

@@ -127,8 +127,33 @@ def test_more_pools_than_the_four_usual_ones(
     context.pools.add_pool("more")
     context.pools.add_pool("most")
     context.pools.manifest_connection(None, None, "most")
+    found = read(later(connections, ask("spiral=9")))
+    assert [pool["spiral"] for pool in found["pools"]] == [0, 1, 2, 3, 9]
+    assert found["pools"][-1]["name"] == found["points"][0]["pool"] == "spiral_9"
+    assert found["total_connections"] == sum(pool["total"] for pool in found["pools"][:4])
+
+
+def test_points_of_other_kinds_are_listed_where_there_are_any(
+    connections: Connections, context: Any, ask: Any, read: Any, later: Any
+) -> None:
+    before = read(connections(ask()))
+    upstream = context.pools.manifest_connection(None, ("192.0.2.1", 80), "upstream")
+    context.pools.transition(upstream.id, 2)
     found = read(later(connections, ask("spiral=5")))
-    assert found["pools"][5]["name"] == found["points"][0]["pool"] == "spiral_5"
+    assert found["pools"][:4] == before["pools"]
+    (pool,) = found["pools"][4:]
+    assert (pool["spiral"], pool["name"], pool["total"], pool["layers"]["handshake"]) == (5, "upstream", 1, 1)
+    assert (found["total_connections"], found["matching"]) == (before["total_connections"], 1)
+    (row,) = found["points"]
+    assert (row["spiral"], row["pool"], row["layer_name"], row["client"]) == (
+        5,
+        "upstream",
+        "handshake",
+        "192.0.2.1:80",
+    )
+    assert read(later(connections, ask("spiral=4")))["points"] == []
+    context.pools.transition(upstream.id, 7)
+    assert read(connections(ask()))["pools"] == before["pools"]
 
 
 @pytest.mark.parametrize(

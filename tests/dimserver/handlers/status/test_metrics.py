@@ -67,6 +67,17 @@ def test_figures(metrics: Metrics, context: Any, ask: Any, accept: Any, kind: st
     assert abs(found["dimserver_start_time_seconds",] - time.time()) < 60
 
 
+def test_points_of_other_kinds_are_no_connections_of_clients(metrics: Metrics, context: Any, ask: Any) -> None:
+    before = {key for key in samples(metrics(ask())) if key[0].startswith("dimserver_connections")}
+    context.pools.manifest_connection(pool_type="jobs")
+    found = samples(metrics(ask()))
+    assert {key for key in found if key[0].startswith("dimserver_connections")} == before
+    assert sum(value for key, value in found.items() if key[0] == "dimserver_connections") == 0
+    context.pools.add_pool("more")
+    context.pools.manifest_connection(pool_type="more")
+    assert samples(metrics(ask()))["dimserver_connections_created_total", "spiral_8"] == 1
+
+
 def test_durations(metrics: Metrics, context: Any, ask: Any) -> None:
     from dimcore import RequestResponseManifold, Router
 

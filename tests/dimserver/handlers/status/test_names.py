@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dimcore import ConnectionPoolManifold, states
-from dimserver.handlers.status.names import ADMIN_POOL, LAYERS, POOLS, STAGES, pool_name
+from dimserver.handlers.status.names import ADMIN_POOL, LAYERS, POOLS, STAGES, is_pool, pool_name
 
 
 def test_names_are_those_of_the_core() -> None:
@@ -13,5 +13,6 @@ def test_names_are_those_of_the_core() -> None:
 
 
 def test_pools() -> None:
-    assert [pool_name(spiral) for spiral in (0, 3, 4, 63)] == ["http", "admin", "spiral_4", "spiral_63"]
+    assert [pool_name(spiral) for spiral in (0, 3, 5, 8, 63)] == ["http", "admin", "upstream", "spiral_8", "spiral_63"]
+    assert [spiral for spiral in range(10) if not is_pool(spiral)] == [4, 5, 6, 7]
     assert POOLS[ADMIN_POOL] == "admin"
