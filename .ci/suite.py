@@ -28,6 +28,8 @@ EXPECTED: tuple[tuple[str, bool, str], ...] = (
     (r"not epoll", True, "the case is about one kind of loop alone"),
     (r"no IPv6 here", not Path("/proc/net/if_inet6").exists() or not LINUX, "the machine has none"),
     (r"descriptors are (needed|allowed)", True, "the machine's hard limit (ulimit -Hn)"),
+    (r"does not let a process be traced", True, "the machine's rules for ptrace"),
+    (r"does not show what is mapped", not ROOT, "the machine's rules for /proc/PID/map_files"),
     (r"elsewhere|the system has no groups of sockets|an option of|reads /proc|no /proc", not LINUX, "Linux alone"),
 )
 

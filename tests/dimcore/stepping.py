@@ -31,7 +31,7 @@ class Stepped:
 
     def __init__(self, prepare: Callable[[], Callable[[], object]]) -> None:
         if sys.platform != "linux":
-            pytest.skip("single steps are taken on Linux alone")
+            pytest.skip("no single steps elsewhere")
         self._ptrace = _ptrace()
         self.pid = os.fork()
         if not self.pid:

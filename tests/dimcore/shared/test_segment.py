@@ -16,7 +16,7 @@ import pytest
 
 from dimcore import Segment, SegmentError, UsageError
 
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory files and /proc are Linux's")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="no /proc and no memory files")
 
 
 def in_child(function: Callable[[], bool]) -> bool:

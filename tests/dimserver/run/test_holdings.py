@@ -62,7 +62,7 @@ def files_of(pid: int) -> set[str]:
     return {f"{line[5]} {line[4]}" for line in lines if len(line) > 5 and line[5].startswith("/memfd:dimserver-")}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="memory files and /proc are Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc and no memory files")
 def test_workers_have_the_memory_of_their_supervisor_over_a_reload(
     child: Start, shop: pathlib.Path, until: Call, ask: Call
 ) -> None:
