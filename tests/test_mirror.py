@@ -24,6 +24,7 @@ UNTESTED = {
 # Tests of more than one module.
 WHOLE = {
     "dimcore/test_bare": "every class of the core, made without its constructor",
+    "dimcore/test_reentry": "Python code that every part of the core calls, and that calls back",
     "dimserver/test_configured": "settings from every source, from the start of a process to what it serves",
     "dimserver/test_documents": "the programs in README.md and docs, served as they stand there",
     "dimserver/test_forks": "processes and programs that an app starts",

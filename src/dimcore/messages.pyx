@@ -211,8 +211,8 @@ cdef class MessageReader:
         return 0 if self.partial == NULL else sizeof(Partial) + self.partial.room
 
     cdef void give_back(self) noexcept:
-        """Forget what is half done: nothing more is read.  Not while `next` runs."""
-        if self.partial != NULL:
+        """Forget what is half done: nothing more is read.  Left for later where an inflater asks for it."""
+        if self.partial != NULL and not self.inflating:
             PyMem_Free(self.partial.data)
             PyMem_Free(self.partial)
             self.partial = NULL

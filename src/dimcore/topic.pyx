@@ -108,7 +108,7 @@ cdef class Topics(Hub):
         self.outlets = ()
         self.handed.clear()
         self.work.clear()
-        for room in self.rooms.values():
+        for room in list(self.rooms.values()):   # the end of a message may be that of a socket, which leaves its topics
             room.discard()
             room.busy = False
         self.waiting = 0

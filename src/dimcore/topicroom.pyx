@@ -132,6 +132,7 @@ cdef class Room:
     cdef bint advance(self, int64_t deadline) except -1:
         """Hand out what is queued until the time is over; whether all is done."""
         cdef Member member
+        cdef Batch batch
         cdef int handed = 0
         while True:
             if self.batch is None:
@@ -139,20 +140,23 @@ cdef class Room:
                 if self.batch is None:
                     return True
                 self.cursor = self.head
+            batch = self.batch
             while self.cursor != NULL:
                 member = <Member> self.cursor
-                if member.since >= self.batch.last:      # so did all behind it
+                if member.since >= batch.last:           # so did all behind it
                     break
                 self.cursor = member.after
                 try:
-                    self.hand(member, self.batch)
+                    self.hand(member, batch)
                 except Exception as error:
                     self.hub.tell(error)
+                if self.batch is not batch:              # a codec or the report has detached the hub
+                    return True
                 handed += 1
                 if handed % CHECK_EACH == 0 and monotonic_ns() >= deadline:
                     return False
             self.cursor = NULL
-            self.hub.waiting -= self.batch.size + NOTE_COST * len(self.batch.notes)
+            self.hub.waiting -= batch.size + NOTE_COST * len(batch.notes)
             self.batch = None
 
     cdef int hand(self, Member member, Batch batch) except -1:

@@ -203,6 +203,8 @@ cdef class WebSocket(MessageReader):
             return False
         if self.inflater is not None and size >= self.inflater.threshold:
             message = <bytes?> self.inflater.deflate(message if opcode == OP_BINARY else data[:size])
+            if self.flags & CLOSE_SENT or self.connection.flags & (GONE | CLOSE):    # the codec may have closed it
+                return False
             self.put(opcode | COMPRESSED, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), message)
         else:
             self.put(opcode, data, size, message)
@@ -324,6 +326,8 @@ cdef class WebSocket(MessageReader):
     cdef int take_unread(self) except -1:
         """The next turn of the loop is here."""
         cdef bytes unread
+        if not self.flags & WAKING:      # nobody asked: there may be no Listener, which has what is unread
+            return 0
         self.flags &= ~<uint8_t> (PAUSED | WAKING)
         unread, (<Listener> self.handler).unread = (<Listener> self.handler).unread, None
         if unread is not None:
