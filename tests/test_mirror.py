@@ -37,6 +37,7 @@ WHOLE = {
     "dimserver/gateway/test_asgi_threads": "what an app sends and receives away from the loop",
     "dimserver/gateway/test_asgi_websocket": "the websocket scope from the client to the app and back",
     "dimserver/test_async": "async handlers from the socket to the answer, on each asyncio loop",
+    "dimserver/test_budgets": "hostile clients of every kind beside honest ones, from the command line to the figures",
     "dimserver/test_local": "who is taken for the operator, directly and through real proxies",
     "dimserver/test_mounts": "apps of all interfaces in one server, from the command line to the wire",
     "dimserver/test_operations": "several processes, and what an operator sees of them and does to them",

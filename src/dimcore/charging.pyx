@@ -172,19 +172,20 @@ cdef class Charging(Leaving):
     cdef bint lags(self, Holding *holding, int64_t now_ns) noexcept:
         """Whether the peer is below its rate: what it moved does not pay for the time that has passed."""
         cdef Core core = self.site.core
-        cdef int64_t moved = 0
+        cdef int64_t moved = 0, credit_ns
         cdef Owed side
         if self.flags & (GONE | WORKING) == GONE:
             return False
         side = self.owes(&moved)
+        credit_ns = core.read_credit_ns if side == OWES_READING else core.credit_ns
         if side == OWES_NOTHING or side != holding.side:
             holding.side = <uint8_t> side
             holding.moved = moved
-            holding.kept_until_ns = now_ns + core.credit_ns
+            holding.kept_until_ns = now_ns + credit_ns
             return False
         if moved < holding.moved:        # of the next message
             holding.moved = 0
-        pay(holding, moved, core.body_rate if side == OWES_SENDING else core.send_rate, core.credit_ns, now_ns)
+        pay(holding, moved, core.body_rate if side == OWES_SENDING else core.send_rate, credit_ns, now_ns)
         return now_ns > holding.kept_until_ns
 
     # --- when it has to go ----------------------------------------------------------------------

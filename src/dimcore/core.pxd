@@ -47,8 +47,12 @@ cdef class Core:
     cdef readonly Budget disk        # temporary files of bodies
     cdef bint overdrawn              # somebody is to go, or is not counted yet: see `relieve`
     cdef list uncounted              # connections that were sent something while they were not served
+    cdef object deferred             # WebSockets that have more to inflate, and wait for their turn; or None
+    cdef bint deferring              # their turn is asked for
+    cdef int64_t inflated            # bytes, in this round of the loop
     cdef int swept                   # of the numbers of holders, see `deadlines`
-    cdef int64_t credit_ns           # what moves pays for its rate in advance, at most
+    cdef int64_t credit_ns           # what arrives pays for its rate in advance, at most
+    cdef int64_t read_credit_ns      # the same of what a peer takes
     # Time.
     cdef int64_t now_ns
     cdef int64_t sweep_at_ns
@@ -94,6 +98,7 @@ cdef class Core:
     cdef int enter(self) except -1
     cdef void leave(self) noexcept
     cdef int relieve(self) except -1
+    cdef bint defer(self, connection) except -1
     cdef RequestPoint take_request(self)
     cdef int64_t clock(self) noexcept
     cdef bint has_room(self, int spiral) noexcept

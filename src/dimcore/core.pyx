@@ -24,6 +24,8 @@ from dimcore.points cimport ConnectionPoint
 from dimcore.stream cimport peer_address, socket_transport
 from dimcore.writer cimport LARGE_ROOM
 
+from collections import deque as _deque
+
 from dimcore.errors import ClientRefused, InvalidCoordinate, UsageError
 from dimcore.index import Index as _Index
 from dimcore.spool import open_unnamed
@@ -40,9 +42,13 @@ cdef int64_t MAX_BYTES = 0x4000000000000000
 
 cdef enum:
     SECOND = 1000000000      # in nanoseconds
-    CREDIT = 5               # seconds at most that a holder is paid for in advance, where there is no room for all
     CREDIT_LOOKS = 60        # at what a peer has moved, in the time its credit lasts at most
     DRAIN_LINGER = 2         # seconds, once the server is to stop
+    # Seconds that a peer's rate is paid in advance where budgets are concerned, at most.  What a peer reads out of its
+    # own kernel's buffer is seen only when there is room for more, so that comes in larger steps.
+    CREDIT = 2
+    READ_CREDIT = 5
+    INFLATE_A_ROUND = 256 * KIB  # that compressed messages become before others have their turn: some 0.3 ms
     MAX_COUNT = 1 << 24      # points an index holds
     LONGEST = 1000000000     # seconds a time limit may have: 30 years, and in nanoseconds it fits 63 bits
 
@@ -114,6 +120,7 @@ cdef class Core:
         self.memory.alarm = self.disk.alarm = &self.overdrawn
         self.uncounted = []
         self.credit_ns = <int64_t> CREDIT * SECOND
+        self.read_credit_ns = <int64_t> READ_CREDIT * SECOND
         self.inbuf = <char *> PyMem_Malloc(RECEIVE_BYTES)
         if self.inbuf == NULL:
             raise MemoryError
@@ -294,6 +301,7 @@ cdef class Core:
             else:
                 self.silence_ns = <int64_t> (value * SECOND)
         self.credit_ns = min(self.stage_credit_ns[<int> PARSED] or MAX_BYTES, <int64_t> CREDIT * SECOND)
+        self.read_credit_ns = min(self.stage_credit_ns[<int> PARSED] or MAX_BYTES, <int64_t> READ_CREDIT * SECOND)
         self.layer_limit_ns[<int> CLOSING] = min(self.silence_ns or MAX_BYTES, self.linger_ns)
 
     @property
@@ -390,6 +398,31 @@ cdef class Core:
         finally:
             self.leave()
         return 0
+
+    cdef bint defer(self, connection) except -1:
+        """Whether this round of the loop has inflated enough; then the connection's `read_on` is called in its turn."""
+        if self.inflated < INFLATE_A_ROUND or self.gathering.call_soon is None:
+            return False
+        if self.deferred is None:
+            self.deferred = _deque()
+        self.deferred.append(connection)
+        if not self.deferring:
+            self.deferring = True
+            self.gathering.call_soon(self.read_deferred)
+        return True
+
+    def read_deferred(self):
+        """Let the WebSockets that were deferred go on, at least one of them; the loop's call."""
+        self.check_thread()
+        try:
+            if not self.serving:         # else somebody runs the loop within a handler
+                self.inflated = 0
+                while self.deferred and self.inflated < INFLATE_A_ROUND:
+                    self.deferred.popleft().read_on()
+        finally:
+            self.deferring = bool(self.deferred)
+            if self.deferring:
+                self.gathering.call_soon(self.read_deferred)
 
     cdef void tell(self, str message, object request, object error) noexcept:
         """Report; what the reporter raises itself ends in ``sys.unraisablehook``."""

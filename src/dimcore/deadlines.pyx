@@ -50,6 +50,7 @@ def tick(Core core not None):
         core.check_thread()
     now = core.clock()
     core.round_ns[0] = now
+    core.inflated = 0
     core.thread = PyThread_get_thread_ident()
     core.writer.set_time(time(NULL))
     if core.overdrawn:

@@ -41,8 +41,9 @@ cdef class MessageReader:
     cdef uint32_t max_frames
     cdef readonly uint16_t close_code    # of the close frame that came; 0 before, 1005 where it named none
     cdef uint8_t event           # MessageEvent of what `next` returned
-    cdef bint inflating          # the inflater's code runs, in the middle of a message
+    cdef uint8_t inflating       # the inflater's code runs, in the middle of a message
     cdef bint from_client
+    cdef uint32_t inflated       # bytes that came out of compressed payloads, until somebody takes note of them
     cdef Partial *partial
 
     cdef object next(self, char *data, size_t size, size_t *used)

@@ -345,6 +345,7 @@ cdef class MessageReader:
             self.inflating = False
         if inflated is None:
             raise UsageError("an inflater returns bytes, not None")
+        self.inflated += <uint32_t> PyBytes_GET_SIZE(inflated)
         if <size_t> PyBytes_GET_SIZE(inflated) > room:
             raise WebSocketError("the message is too long", CODE_LARGE)
         return inflated

@@ -3,6 +3,7 @@ from typing import Any, Self, final
 
 from typing_extensions import Buffer
 
+from dimcore.budget import Budget
 from dimcore.topicroom import Hub
 from dimcore.websocket import WebSocket
 
@@ -37,6 +38,7 @@ class Topics(Hub):
         from_thread: Callable[[Callable[[], object]], object],
         report: Callable[[str, Exception], object],
         first: Callable[[], object] | None = None,
+        budget: Budget | None = None,
     ) -> None: ...
     def detach(self) -> None: ...
     def add_outlet(self, outlet: Callable[[str, bool, bytes], object]) -> None: ...

@@ -23,6 +23,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int64_t
 
+from dimcore.budget cimport Budget, Holder
 from dimcore.channel cimport CLOSE, GONE
 from dimcore.clock cimport monotonic_ns
 from dimcore.frames cimport OP_BINARY, OP_TEXT
@@ -84,7 +85,7 @@ cdef class Topics(Hub):
         self.max_per_socket = max_per_socket
         self.max_waiting = max_waiting
 
-    def attach(self, *, soon, from_thread, report, first=None):
+    def attach(self, *, soon, from_thread, report, first=None, Budget budget=None):
         """Connect with the loop, whose thread this is.
 
         Args:
@@ -92,11 +93,13 @@ cdef class Topics(Hub):
             from_thread: the same, from another thread.
             report: called with a message and an exception.
             first: called, on whichever thread it happens, when somebody asks for a topic and nobody has before.
+            budget: what the messages that wait are counted in.  Where it has no room they are dropped, one alone apart.
         """
         self.soon = soon
         self.from_thread = from_thread
         self.report = report
         self.first = first
+        self.holder = None if budget is None else Holder(budget)
         self.thread = PyThread_get_thread_ident()
         self.scheduled = False
 
@@ -112,6 +115,7 @@ cdef class Topics(Hub):
             room.discard()
             room.busy = False
         self.waiting = 0
+        self.holder = None
 
     def add_outlet(self, outlet):
         """Have each message that is published here given away as well.
@@ -226,14 +230,17 @@ cdef class Topics(Hub):
         if self.waiting and self.waiting + size > self.max_waiting:
             self.dropped += 1
             return False
-        self.waiting += size
+        if not self.wait_for(size) and self.waiting > size:
+            self.wait_for(-size)
+            self.dropped += 1
+            return False
         return True
 
     cdef int spread(self, str name, Note note) except -1:
         """On the loop's thread: to the subscribers here, and to whoever carries it further."""
         cdef Room room = <Room> self.rooms.get(name)
         if room is None:
-            self.waiting -= PyBytes_GET_SIZE(note.frame) + NOTE_COST
+            self.wait_for(-(PyBytes_GET_SIZE(note.frame) + NOTE_COST))
         else:
             self.put(room, note)
         if self.outlets:

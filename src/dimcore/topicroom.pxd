@@ -1,6 +1,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
+from dimcore.budget cimport Holder
 from dimcore.topicnote cimport Batch, Note
 from dimcore.websocket cimport WebSocket
 
@@ -10,7 +11,9 @@ cdef class Hub:
     cdef readonly int64_t waiting    # bytes of messages that somebody is still to get
     cdef readonly uint64_t sent
     cdef readonly uint64_t lost
+    cdef Holder holder               # of a budget, for what waits; or None
 
+    cdef bint wait_for(self, int64_t size) noexcept      # so much more, or less, waits; False without room for it
     cdef int leave(self, Member member) except -1
     cdef void tell(self, object error) noexcept
 

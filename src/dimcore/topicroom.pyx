@@ -7,6 +7,7 @@ once has a reference to it in its outbox, not a copy.
 
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
 
 from dimcore.channel cimport CLOSE, GONE
 from dimcore.clock cimport monotonic_ns
@@ -22,6 +23,12 @@ cdef enum:
 
 cdef class Hub:
     """What rooms belong to; not for use by itself."""
+
+    cdef bint wait_for(self, int64_t size) noexcept:
+        self.waiting += size
+        return self.holder is None or (
+            self.holder.budget.change(&self.holder.holding, self.waiting, monotonic_ns())
+        )
 
     cdef int leave(self, Member member) except -1:
         return 0
@@ -114,7 +121,7 @@ cdef class Room:
         cdef Py_ssize_t number = len(self.queue) - self.queued
         cdef Py_ssize_t at
         for at in range(self.queued, len(self.queue)):
-            self.hub.waiting -= PyBytes_GET_SIZE((<Note> self.queue[at]).frame) + NOTE_COST
+            self.hub.wait_for(-(PyBytes_GET_SIZE((<Note> self.queue[at]).frame) + NOTE_COST))
         self.queue.clear()
         self.queued = 0
         return number
@@ -124,7 +131,7 @@ cdef class Room:
         cdef Py_ssize_t number = self.discard_queue()
         if self.batch is not None:
             number += len(self.batch.notes)
-            self.hub.waiting -= self.batch.size + NOTE_COST * len(self.batch.notes)
+            self.hub.wait_for(-(self.batch.size + NOTE_COST * len(self.batch.notes)))
             self.batch = None
         self.cursor = NULL
         return number
@@ -156,7 +163,7 @@ cdef class Room:
                 if handed % CHECK_EACH == 0 and monotonic_ns() >= deadline:
                     return False
             self.cursor = NULL
-            self.hub.waiting -= batch.size + NOTE_COST * len(batch.notes)
+            self.hub.wait_for(-(batch.size + NOTE_COST * len(batch.notes)))
             self.batch = None
 
     cdef int hand(self, Member member, Batch batch) except -1:

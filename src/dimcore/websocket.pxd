@@ -25,6 +25,7 @@ cdef enum SocketFlag:
     KEEPS_REQUEST = 8        # the program asked for the request while it was there
     PAUSED = 16              # a Listener has enough for now
     WAKING = 32              # ... had: the loop is about to go on
+    DEFERRED = 64            # others come first: the loop goes on with it, see `Core.defer`
 
 cdef enum Offer:
     OFFER_TAKEN
@@ -44,8 +45,6 @@ cdef class Endpoint:
 
 # Told of a socket's events in C; see `Listener` in the .pyx.
 cdef class Listener:
-    cdef bytes unread                    # received, and not decoded, while the socket is paused; or None
-
     cdef int opened(self, WebSocket ws) except -1
     cdef int heard(self, WebSocket ws, object message) except -1
     cdef int ended(self, WebSocket ws, int code, str reason) except -1
@@ -54,8 +53,8 @@ cdef class Listener:
     cdef int64_t waiting(self) noexcept      # bytes of memory for what the program has not taken yet
 
 
-# 128 bytes:
-# | MessageReader, 56 | connection | endpoint | handler | asked | protocol | joined | marked | flags |
+# 136 bytes:
+# | MessageReader, 64 | connection | endpoint | handler | asked | protocol | joined | unread | marked | flags |
 cdef class WebSocket(MessageReader):
     cdef readonly Channel connection
     cdef Endpoint endpoint
@@ -63,12 +62,16 @@ cdef class WebSocket(MessageReader):
     cdef RequestPoint asked
     cdef object protocol
     cdef object joined                   # its first place in a topic (`topic.pyx`), or None
+    cdef bytes unread                    # received, and not decoded yet, while it is paused or deferred; or None
     cdef int64_t marked                  # what the peer had taken when it was asked for a sign of life
     cdef uint8_t flags                   # SocketFlag
 
     # what the connection does with it
     cdef int opened(self) except -1
     cdef int take(self, char *data, size_t size) except -1
+    cdef int take_inflating(self, char *data, size_t size) except -1
+    cdef int take_slice(self, char *data, size_t size) except -1
+    cdef int keep_unread(self, const char *data, size_t size) except -1
     cdef int drained(self) except -1
     cdef bint is_alive(self) except -1
     cdef bint depart(self) except -1

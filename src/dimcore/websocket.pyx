@@ -23,6 +23,7 @@ from libc.string cimport memcpy
 from dimcore.channel cimport (
     APART_BYTES, CLOSE, GONE, HANGUP, LINGER, READABLE, WORKING, WRITABLE, Channel,
 )
+from dimcore.core cimport Core
 from dimcore.frames cimport CONTROL_MOST, HEAD_MOST, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT, frame_write_head
 from dimcore.limits cimport ACTIVE, CLOSING, IDLE, KIB
 from dimcore.messages cimport EVENT_BINARY, EVENT_CLOSE, EVENT_NONE, EVENT_PING, MessageReader
@@ -41,6 +42,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     COMPRESSED = 0x40            # beside an opcode
+    INFLATE_BYTES = 256          # decoded at a time: it becomes 258 KiB at most
     OUTPUT_BYTES = 64 * KIB      # frames gathered before one send
     ITEM_COST = 64               # what a piece in the outbox counts for beside its bytes
     SECOND_MARK = 4              # times high_water: what may wait with `wait`
@@ -78,7 +80,7 @@ cdef class Listener:
         return 0
 
     cdef int64_t waiting(self) noexcept:
-        return 0 if self.unread is None else PyBytes_GET_SIZE(self.unread)
+        return 0
 
 
 @cython.final
@@ -278,17 +280,51 @@ cdef class WebSocket(MessageReader):
     cdef int take(self, char *data, size_t size) except -1:
         """Bytes that came, which are written to: the mask is taken off in place."""
         cdef Channel connection = self.connection
-        cdef size_t used = 0
         # A sign of life.  Not once it is closing: who goes on sending must not put that off.
         if connection.layer == IDLE:
             connection.move(MOVED_BYTES)
         elif connection.layer == ACTIVE:
             connection.move(ANSWERED)
+        if self.inflater is not None:
+            self.take_inflating(data, size)
+        else:
+            self.take_slice(data, size)
+        connection.flush()
+        self.weigh()
+        return 0
+
+    cdef int take_inflating(self, char *data, size_t size) except -1:
+        """A byte may become a thousand: in slices, and only for a part of each round of the loop."""
+        cdef Core core = self.connection.site.core
+        cdef size_t step
+        while size and not self.flags & (PAUSED | DEFERRED):
+            if core.defer(self.connection):
+                self.flags |= DEFERRED
+                self.connection.watch(self.wanted())
+                break
+            step = min(size, <size_t> INFLATE_BYTES)
+            try:
+                self.take_slice(data, step)
+            finally:
+                core.inflated += self.inflated
+                self.inflated = 0
+            data += step
+            size -= step
+            if size and (self.close_code or self.connection.flags & (GONE | CLOSE)):
+                self.connection.flags |= LINGER
+                return 0
+        if size:
+            self.keep_unread(data, size)
+        return 0
+
+    cdef int take_slice(self, char *data, size_t size) except -1:
+        cdef Channel connection = self.connection
+        cdef size_t used = 0
         try:
             while self.close_code == 0 and not connection.flags & (GONE | CLOSE):
                 if self.flags & PAUSED:
                     if size:
-                        (<Listener> self.handler).unread = PyBytes_FromStringAndSize(data, size)
+                        self.keep_unread(data, size)
                     break
                 message = self.next(data, size, &used)
                 if self.event == EVENT_NONE:
@@ -300,8 +336,11 @@ cdef class WebSocket(MessageReader):
             self.fail_peer(error.code, error.reason)
         if self.close_code and size:
             connection.flags |= LINGER   # what came behind the goodbye must not destroy ours
-        connection.flush()
-        self.weigh()
+        return 0
+
+    cdef int keep_unread(self, const char *data, size_t size) except -1:
+        cdef bytes more = PyBytes_FromStringAndSize(data, size)
+        self.unread = more if self.unread is None else self.unread + more
         return 0
 
     cdef int pause(self) except -1:
@@ -316,7 +355,7 @@ cdef class WebSocket(MessageReader):
         cdef Channel connection = self.connection
         if not self.flags & PAUSED or self.flags & WAKING or connection.flags & GONE:
             return 0
-        if (<Listener> self.handler).unread is None:
+        if self.unread is None:
             self.flags &= ~<uint8_t> PAUSED
             return connection.watch(self.wanted())
         self.flags |= WAKING
@@ -326,10 +365,13 @@ cdef class WebSocket(MessageReader):
     cdef int take_unread(self) except -1:
         """The next turn of the loop is here."""
         cdef bytes unread
-        if not self.flags & WAKING:      # nobody asked: there may be no Listener, which has what is unread
+        if not self.flags & (WAKING | DEFERRED):         # nobody asked
             return 0
-        self.flags &= ~<uint8_t> (PAUSED | WAKING)
-        unread, (<Listener> self.handler).unread = (<Listener> self.handler).unread, None
+        if self.flags & (PAUSED | WAKING) == PAUSED:     # deferred, and then its Listener had enough: until `resume`
+            self.flags &= ~<uint8_t> DEFERRED
+            return 0
+        self.flags &= ~<uint8_t> (PAUSED | WAKING | DEFERRED)
+        unread, self.unread = self.unread, None
         if unread is not None:
             # Nobody else has these bytes: they may be written to.
             self.take(PyBytes_AS_STRING(unread), PyBytes_GET_SIZE(unread))
@@ -339,7 +381,7 @@ cdef class WebSocket(MessageReader):
         """What the loop is to watch."""
         cdef Outbox outbox = self.connection.outbox
         cdef uint8_t events = WRITABLE if outbox is not None and outbox.pending else 0
-        if not self.flags & PAUSED and (
+        if not self.flags & (PAUSED | DEFERRED) and (
             not self.flags & LAGS or self.endpoint.slow != SLOW_WAIT or self.flags & CLOSE_SENT
         ):
             events |= READABLE
@@ -365,7 +407,7 @@ cdef class WebSocket(MessageReader):
         """A limit passed: ask for a sign of life, or see whether there was one; False where it is to end."""
         cdef Channel connection = self.connection
         cdef int64_t taken
-        if self.flags & PAUSED and connection.layer != CLOSING:
+        if self.flags & (PAUSED | DEFERRED) and connection.layer != CLOSING:
             connection.move(MOVED_BYTES)     # it may be alive: it is this side that does not read
             return True
         if connection.layer == IDLE:
@@ -394,6 +436,8 @@ cdef class WebSocket(MessageReader):
         """Bytes of memory it holds, what waits for the peer apart: a message that is not complete, the contexts of its
         compression, what the program has not taken."""
         cdef int64_t size = <int64_t> self.held()
+        if self.unread is not None:
+            size += PyBytes_GET_SIZE(self.unread)
         if self.inflater is not None:
             try:
                 size += <int64_t> self.inflater.held
@@ -406,7 +450,7 @@ cdef class WebSocket(MessageReader):
     cdef bint owes_message(self) noexcept:
         """Whether its peer has begun a message, and nobody but the peer keeps that from getting on."""
         return (
-            self.partial != NULL and not self.flags & (PAUSED | CLOSE_SENT)
+            self.partial != NULL and not self.flags & (PAUSED | DEFERRED | CLOSE_SENT)
             and (not self.flags & LAGS or self.endpoint.slow != SLOW_WAIT)
         )
 
@@ -414,6 +458,7 @@ cdef class WebSocket(MessageReader):
         """End it from this side: say why, read no more, keep nothing.  Not while it takes something."""
         self.fail_peer(code, reason)
         self.give_back()
+        self.unread = None
         return 0
 
     cdef void gone(self) noexcept:
@@ -426,6 +471,7 @@ cdef class WebSocket(MessageReader):
         self.handler = None
         self.asked = None
         self.inflater = None
+        self.unread = None
 
     # --- in -------------------------------------------------------------------------------------
 

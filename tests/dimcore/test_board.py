@@ -15,6 +15,7 @@ from tests.dimcore.stepping import Stepped, killed_at_each
 
 from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Segment, UsageError, tick
 from dimcore.board import Board, BoardFull, Entry
+from dimcore.budget import Holder
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: test\r\n\r\n"
 PATIENCE = 20.0
@@ -727,3 +728,24 @@ def test_records_that_are_none() -> None:
     with pytest.raises(UsageError, match="0 or more"):
         board.allot(-1)
     assert board.retire(0) is None
+
+
+def test_budgets_are_summed_over_workers_and_what_has_happened_outlives_them() -> None:
+    board = Board(2)
+    cores = [worker(board, number) for number in range(2)]
+    holders = []
+    for number, (core, entry) in enumerate(cores):
+        core.configure(memory=100_000 * (number + 1), disk=50_000)
+        holders.append((Holder(core.memory), Holder(core.disk)))
+        holders[-1][0].hold(1000 * (number + 1))
+        holders[-1][1].hold(500)
+        assert not Holder(core.memory).hold(500_000)
+        entry.publish()
+    found = board.snapshot().budgets()
+    assert found["memory"] == {
+        "limit": 300_000, "used": 3000, "peak": 501_000 + 502_000, "holders": 2, "ended": 0, "refused": 2,
+    }  # fmt: skip
+    assert found["spool"] == {"limit": 100_000, "used": 1000, "peak": 1000, "holders": 2, "ended": 0, "refused": 0}
+    board.retire(cores[1][1].record)
+    found = board.snapshot().budgets()
+    assert (found["memory"]["used"], found["memory"]["limit"], found["memory"]["refused"]) == (1000, 100_000, 2)

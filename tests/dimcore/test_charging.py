@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import time
 import zlib
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dimcore import Endpoint, RequestPoint, encode_frame
+from dimcore import Endpoint, FileBody, RequestPoint, encode_frame
 from dimserver.ws.deflate import DeflateOptions, accept_deflate
 from dimserver.ws.extensions import parse_offers
 
@@ -156,6 +157,72 @@ def test_a_body_that_the_app_keeps_for_all_is_counted_in_shares(serve: Serve) ->
     assert 4 * MIB <= rig.core.memory.used <= 70 * MIB  # 40 times as much, were each counted
     for client in clients:
         client.reset()
+
+
+def test_a_file_that_is_not_read_is_no_memory(serve: Serve, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(12 * MIB))
+    with path.open("rb") as file:
+        rig = serve(lambda request: FileBody(file.fileno(), 0, 12 * MIB))
+        client = rig.connect(receive_buffer=4096).put(GET)
+        assert rig.core.memory.used <= 2 * KIB
+        client.reset()
+
+
+def test_bombs_take_turns_with_everybody_else(serve: Serve) -> None:
+    """A round of the loop inflates so much and no more, whatever arrives; every byte is inflated in the end."""
+    chat = Chat(codec=make_codec)
+    calls: list[Callable[[], object]] = []
+    rig = serve(chat, options={"call_soon": calls.append})
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -12)
+    payload = deflater.compress(bytes(8 * MIB)) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    frame = encode_frame(2, payload[:-4], final=False, compressed=True, mask=b"abcd")
+    clients = [chat.enter(rig) for _ in range(4)]
+    for client in clients:
+        client.sock.setblocking(True)
+        client.sock.sendall(frame)
+    used, rounds, most = rig.core.memory.used, 0, 0
+    while rounds < 2000 and (rounds < 5 or calls):
+        rig.turn()
+        due, calls[:] = calls[:], []
+        for call in due:
+            call()
+        rounds += 1
+        grown = rig.core.memory.used - used
+        most = max(most, grown)
+        used = rig.core.memory.used
+    assert used >= 4 * 8 * MIB
+    assert rounds >= 4 * 8 * MIB // (1100 * KIB)
+    for client in clients:
+        client.put(encode_frame(0, b"", mask=b"abcd"))
+    while calls:
+        calls.pop()()
+    for client in clients:
+        client.wait(lambda client=client: len(client.left) >= 5)
+        assert client.left[:1] in (b"\x82", b"\xc2")
+        client.reset()
+    rig.turn()
+    assert rig.core.memory.used == 0
+
+
+def test_one_that_leaves_while_others_have_their_turn(serve: Serve) -> None:
+    chat = Chat(codec=make_codec)
+    calls: list[Callable[[], object]] = []
+    rig = serve(chat, options={"call_soon": calls.append})
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -12)
+    payload = deflater.compress(bytes(8 * MIB)) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    client = chat.enter(rig)
+    client.put(encode_frame(2, payload, final=False, compressed=True, mask=b"abcd"))
+    assert calls
+    assert 0 < rig.core.memory.used < 4 * MIB
+    (connection,) = rig.connections()
+    connection.close()
+    connection.close()
+    while calls:
+        calls.pop()()
+    client.wait_for_end()
+    rig.turn()
+    assert rig.core.memory.used == 0
 
 
 def test_half_a_message_is_counted(serve: Serve) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.dimcore.topic_hall import NAMES, Hall
 
 from dimcore import Topic, TopicLimit, Topics, UsageError
+from dimcore.budget import Budget
 
 
 def test_everybody_who_is_subscribed_gets_it(hall: Hall) -> None:
@@ -304,3 +305,24 @@ def test_memory_stays_flat(hall: Hall) -> None:
         tracemalloc.stop()
     assert after - before < 3000
     assert hall.topics.counts() == {"room": 1}
+
+
+def test_what_waits_is_held_of_a_budget(hall: Hall) -> None:
+    """And dropped where that has no room; one message alone is borne."""
+    budget = Budget(10_000, 0)
+    hall.topics.detach()
+    hall.topics.attach(soon=hall.calls.append, from_thread=hall.handed.append, report=print, budget=budget)
+    peer = hall.enter()
+    hall.topic.subscribe(peer.ws)
+    assert hall.topic.publish(bytes(20_000))
+    assert budget.used == hall.topics.waiting > 20_000
+    assert not hall.topic.publish(b"more")
+    assert hall.topics.dropped == 1
+    assert budget.used == hall.topics.waiting
+    hall.settle()
+    assert peer.next() == bytes(20_000)
+    assert (budget.used, budget.holders) == (0, 0)
+    assert hall.topic.publish(b"more")
+    assert budget.used > 0
+    hall.topics.detach()
+    assert budget.used == 0

@@ -9,6 +9,7 @@ from dimserver.net.episode import Episode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dimcore.budget import Budget
     from dimserver.app import App
     from dimserver.config import Settings
     from dimserver.log import Log
@@ -53,8 +54,12 @@ class TopicService:
 
             connect(settings.pubsub).close()  # a mistake is told before anything is served
 
-    def open(self) -> None:
-        """Begin; on the thread of the loop."""
+    def open(self, budget: Budget) -> None:
+        """Begin; on the thread of the loop.
+
+        Args:
+            budget: what the messages that wait are counted in.
+        """
         settings = self._settings
         self._thread = get_ident()
         self._topics.configure(
@@ -67,6 +72,7 @@ class TopicService:
             from_thread=self._loop.call_from_thread,
             report=self._log.error,
             first=self._first,
+            budget=budget,
         )
         if self._topics.used or self._has_sockets():
             self._link()

@@ -179,7 +179,7 @@ class Worker:
         if self._watchdog is not None:
             self._watchdog.start()
         try:
-            self._topics.open()
+            self._topics.open(self._core.memory)
             self.app.served_by(self._end_server)
             settle = self.operations.entry.publish if self._access_log is None else self._settle
             self.loop.run(partial(tick, self._core), settle, self._is_quiet)

@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from dimserver.run.cgroup import oom_kills, usable_cpus
+from dimserver.run.cgroup import oom_kills, usable_cpus, usable_memory
 
 
 @pytest.fixture
@@ -59,6 +59,27 @@ def test_affinity_alone(tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_this_machine() -> None:
     assert 1 <= usable_cpus() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "memory"),
+    [("max", 8 << 30), (str(1 << 30), 1 << 30), (str(1 << 40), 8 << 30), ("0", 8 << 30), ("", 8 << 30)],
+)
+def test_memory_by_version_2(tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch, limit: str, memory: int) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2 << 20, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert usable_memory(*put(tree, "0::/a/b\n", a__b__memory_max=limit)) == memory
+    where = put(tree, "0::/a/b\n", a__b__memory_max=limit, a__memory_max=str(512 << 20))
+    assert usable_memory(*where) == 512 << 20  # a group further up may allow less
+
+
+def test_memory_by_version_1(tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2 << 20, "SC_PAGE_SIZE": 4096}.__getitem__)
+    where = put(tree, "4:memory:/a\n5:cpu:/b\n")
+    (tree / "root/memory/a").mkdir(parents=True)
+    (tree / "root/memory/a/memory.limit_in_bytes").write_text(f"{300 << 20}\n")
+    assert usable_memory(*where) == 300 << 20
+    (tree / "root/memory/a/memory.limit_in_bytes").write_text("9223372036854771712\n")  # no limit
+    assert usable_memory(*where) == 8 << 30
 
 
 def test_kills_for_want_of_memory(tree: pathlib.Path) -> None:

@@ -184,3 +184,23 @@ def test_messages_made_apart_between_ones_own(bits: int) -> None:
     for payload in (one.deflate(text), other.deflate_apart(b"0123456789 " * 9)):
         receiver.decompress(payload + b"\x00\x00\xff\xff")
     assert receiver.decompress(one.deflate(text) + b"\x00\x00\xff\xff") != text
+
+
+def test_what_the_contexts_hold_is_told() -> None:
+    """By zlib's own figures; nothing before the first message, and nothing of a direction without takeover after it."""
+    reading, writing = (1 << 12) + 7 * 1024, (1 << 14) + (1 << 14)
+    found = codec("permessage-deflate; client_max_window_bits", DeflateOptions())
+    assert found.held == 0
+    payload = found.deflate(b"hello")
+    assert found.held == writing
+    assert found.inflate(payload, 100, True) == b"hello"
+    assert found.held == writing + reading
+    found.restart()
+    assert found.held == reading
+    found = codec("permessage-deflate; client_no_context_takeover; server_no_context_takeover", DeflateOptions())
+    payload = found.deflate(b"hello")
+    assert found.held == 0
+    found.inflate(payload[:3], 100, False)
+    assert found.held == (1 << 15) + 7 * 1024  # the full window: the client did not say it can do with less
+    found.inflate(payload[3:], 100, True)
+    assert found.held == 0

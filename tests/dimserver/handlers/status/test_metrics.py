@@ -65,6 +65,14 @@ def test_figures(metrics: Metrics, context: Any, ask: Any, accept: Any, kind: st
     assert found["dimserver_worker_crashes_total",] == 1
     assert found["dimserver_info", "1.2.3"] == 1
     assert abs(found["dimserver_start_time_seconds",] - time.time()) < 60
+    budgets = context.board.snapshot().budgets()
+    for name, figures in budgets.items():
+        for key in ("limit", "used"):
+            assert found[f"dimserver_budget_{key}_bytes", name] == figures[key]
+        for key in ("ended", "refused"):
+            assert found[f"dimserver_budget_{key}_total", name] == figures[key]
+    assert set(budgets) == {"memory", "spool"}
+    assert budgets["memory"]["limit"] > 0
 
 
 def test_points_of_other_kinds_are_no_connections_of_clients(metrics: Metrics, context: Any, ask: Any) -> None:
