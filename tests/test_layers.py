@@ -26,7 +26,7 @@ BEGIN, END = f"<!-- layers:begin, written by `{COMMAND}` -->", "<!-- layers:end 
 CORE = (
     ("limits", "errors", "forked", "clock", "scan", "percent", "utf8", "pieces", "parent"),
     ("shared",),
-    ("budget", "spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell", "fieldnames"),
+    ("title", "budget", "spantable", "patterns", "states", "compose", "cell", "record", "frames", "bell", "fieldnames"),
     ("index", "parser", "stream", "writer", "messages", "errand", "waits", "conversation", "intake", "gathering"),
     (
         "addresses",
@@ -234,6 +234,7 @@ SYSTEM = {
     "shared.segment": "memory that processes share",
     "spool": "the temporary file of a body",
     "stream": "sockets, and files that are sent",
+    "title": "the name of the process",
     "writer": "the date",
 }
 CALLS = re.compile(

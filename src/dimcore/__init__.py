@@ -53,6 +53,7 @@ from dimcore.router import Route, Router, RouteSubstrate
 from dimcore.shared.segment import Segment, SegmentError
 from dimcore.shared.segment_set import SegmentSet
 from dimcore.stream import Composite, FileBody
+from dimcore.title import set_process_title
 from dimcore.topic import Topic, Topics
 from dimcore.websocket import Endpoint, WebSocket
 from dimcore.writer import format_head
@@ -126,6 +127,7 @@ __all__ = [
     "parse_request",
     "read_proxy_header",
     "rendezvous",
+    "set_process_title",
     "stream_source",
     "tell_at_parents_end",
     "tick",

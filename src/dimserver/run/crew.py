@@ -13,6 +13,7 @@ from dimserver.run.drain import LAST_REQUEST
 from dimserver.run.operations import Place
 from dimserver.run.signals import GROUP
 from dimserver.run.slots import Event, Process, State
+from dimserver.run.title import entitle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class Crew:
                 process.channel.send("directory", directory.path)
 
     def _in_child(self, ours: Channel, theirs: Channel, generation: Generation, record: int) -> int:
+        # The number is that of the log, of the API and of its connections' ids.
+        entitle(f"worker {record}", f"-w{record}", generation)
         ours.close()
         for leave in self.leave_behind:
             leave()

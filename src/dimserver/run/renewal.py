@@ -13,6 +13,7 @@ from dimserver.errors import DimserverError
 from dimserver.run.announce import served
 from dimserver.run.holdings import make_segments, workers_wanted
 from dimserver.run.slots import Generation
+from dimserver.run.title import entitle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Renewal:
         self.generation = generation
         holdings.renew(generation.settings or holdings.settings)
         if not first:
+            entitle("supervisor", "", generation)  # another app may be served
             holdings.log.info(
                 f"reload: the new worker serves {served(generation.target, holdings.settings)}; the others follow"
             )

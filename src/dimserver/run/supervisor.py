@@ -29,6 +29,7 @@ from dimserver.run.scale import Scale
 from dimserver.run.signals import ECHO, Order, StopSignals
 from dimserver.run.slots import Event, Generation, State
 from dimserver.run.takeover import Takeover
+from dimserver.run.title import entitle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until told to stop; see `supervise`."""
+        # The plain name, without a suffix, is this process's alone: `pkill -x dimserver` stops the server in order.
+        entitle("supervisor", "", self._renewal.generation)
         restore = self._take_signals()
         try:
             if not self._renewal.begin():
@@ -277,13 +280,17 @@ class Supervisor:
 
     def _watch(self) -> None:
         try:
-            watcher = Watcher([os.getcwd()], self._files, self._crew.forget)
+            watcher = Watcher([os.getcwd()], self._files, self._become_watcher)
         except OSError as error:
             self._holdings.log.error(f"--reload: cannot watch for changes: {error.strerror}")
             return
         self._watcher = watcher
         self._crew.leave_behind.append(lambda: os.close(watcher.fileno()))
         self._loop.selector.register(watcher.fileno(), 1, self._changed)
+
+    def _become_watcher(self) -> None:
+        entitle("watcher", "-watch", self._renewal.generation)
+        self._crew.forget()
 
     def _changed(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
         if self._watcher is None:
