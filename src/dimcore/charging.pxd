@@ -18,6 +18,7 @@ cdef class Charging(Leaving):
     cdef Owed owes(self, int64_t *moved) noexcept
     cdef bint lags(self, Holding *holding, int64_t now_ns) noexcept
     cdef bint can_spill(self) noexcept
+    cdef bint is_complete(self) noexcept
     cdef bint is_one_large_answer(self, int64_t memory) noexcept
     cdef int give_up(self) except -1
     cdef void make_room(self) noexcept

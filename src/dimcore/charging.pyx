@@ -24,7 +24,7 @@ from dimcore.core cimport Core
 from dimcore.inbox cimport Inbox
 from dimcore.intake cimport Intake
 from dimcore.leaving cimport Leaving
-from dimcore.limits cimport KIB
+from dimcore.limits cimport KIB, RECEIVE_BYTES
 from dimcore.parser cimport Head
 from dimcore.request cimport RequestPoint
 from dimcore.spool cimport Spool
@@ -70,7 +70,8 @@ cdef class Charging(Leaving):
 
     cdef void charge(self) noexcept:
         """Count what is held.  Where there is no room for it, a body goes to a file, or the connection ends."""
-        cdef int64_t memory, disk
+        cdef int64_t memory, disk, before
+        cdef Holding *holding
         cdef bint fits, working = self.flags & WORKING != 0
         cdef int tries
         for tries in range(3):
@@ -78,7 +79,11 @@ cdef class Charging(Leaving):
             memory = self.held(&disk)
             if memory == 0 and disk == 0 and not self.origin & CHARGED:
                 return
+            holding = self.site.core.memory.at(self.fd)
+            before = holding.bytes if holding != NULL else 0
             fits = self.put_down(self.site.core.memory, memory)
+            if not fits and before and memory - before <= RECEIVE_BYTES and self.is_complete():
+                fits = True          # the end of what had room until now: nothing more can come
             if not self.put_down(self.site.core.disk, disk):
                 fits = False
             if memory or disk:
@@ -112,7 +117,11 @@ cdef class Charging(Leaving):
             size += <int64_t> sizeof(Inbox) + self.inbox.room
             if self.inbox.head != NULL:
                 size += <int64_t> sizeof(Head)
-        # An answer that only waits for others of its round (`Gathering`) does not wait for its peer.
+        # An answer that only waits for others of its round (`Gathering`) does not wait for its peer: all goes with it.
+        if self.outbox is not None and self.flags & (HAS_ANSWER | BUSY | STREAMING | UPGRADED) == HAS_ANSWER and (
+            not self.events & WRITABLE
+        ):
+            return 0
         if self.outbox is not None and self.events & WRITABLE:
             size += self.outbox.memory()
         if self.flags & UPGRADED:
@@ -196,6 +205,13 @@ cdef class Charging(Leaving):
             not self.flags & (BUSY | CLOSE | HAS_ANSWER | UPGRADED) and self.current is not None
             and self.current.reader is not None and self.current.reader.sink is None
             and self.current.reader.spool is None and self.current.reader.size > 0
+        )
+
+    cdef bint is_complete(self) noexcept:
+        """Whether it holds a request that is there in full and waits for its handler."""
+        return (
+            self.flags & (BUSY | HAS_ANSWER | UPGRADED) == BUSY and self.current is not None
+            and self.current.reader is None and self.outbox is None
         )
 
     cdef bint is_one_large_answer(self, int64_t memory) noexcept:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dimcore import Endpoint, FileBody, RequestPoint, encode_frame
+from dimcore.budget import Holder
 from dimserver.ws.deflate import DeflateOptions, accept_deflate
 from dimserver.ws.extensions import parse_offers
 
@@ -315,6 +316,42 @@ def test_a_body_that_finds_no_room_goes_to_a_file(serve: Serve) -> None:
     for client in clients:
         assert client.ask(bytes(300 * KIB)).body == b"%d" % (500 * KIB)
     assert rig.core.memory.ended == rig.core.disk.ended == 0
+
+
+@pytest.mark.parametrize("blocking", [False, True], ids=["answered, and waiting for its round", "with a handler"])
+def test_the_last_bytes_of_a_request_that_had_room_are_borne(serve: Serve, blocking: bool) -> None:
+    """It is there in full: to end it for others would lose an answer, and win little."""
+
+    def slow(request: RequestPoint) -> bytes:
+        until = time.perf_counter() + 0.0002  # others of its round are waited for
+        while time.perf_counter() < until:
+            pass
+        return echo(request)
+
+    calls: list[Callable[[], object]] = []
+    rig = serve({"POST !/" if blocking else "POST /": slow}, memory=2 * MIB, options={"call_soon": calls.append})
+
+    def turn() -> None:
+        rig.turn()
+        while rig.jobs:
+            rig.run_job()
+        while calls:
+            calls.pop()()
+
+    client = rig.connect()
+    for _ in range(100):  # the handler has shown how long it takes
+        client.sock.sendall(post(1) + b"x")
+        while not client.receive():
+            turn()
+        assert client.answer().status == 200
+    client.put(post(300 * KIB) + bytes(250 * KIB))
+    others = Holder(rig.core.memory)
+    assert others.hold(rig.core.memory.limit - rig.core.memory.reserved - rig.core.memory.used)
+    client.sock.sendall(bytes(50 * KIB))
+    while not client.receive():
+        turn()
+    assert client.answer().body == b"%d" % (300 * KIB)
+    others.hold(0)
 
 
 def test_who_keeps_the_rate_is_never_ended(serve: Serve) -> None:
