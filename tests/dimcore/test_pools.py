@@ -441,8 +441,12 @@ def test_only_the_pools_of_clients_count(steps: list[tuple[str, int, int]]) -> N
                 point = others[layer % len(others)]
                 if action == "t":
                     manifold.transition(point.id, layer)
-                elif action == "m":
+                elif action == "m" and (
+                    not counts or point.spiral < 8
+                ):  # out of an added pool it would become a client
                     manifold.move_connection(point.id, name)
+                elif action == "m":
+                    continue
                 else:
                     manifold.index.remove(point.id)
         except (UsageError, PoolFull):
