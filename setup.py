@@ -1,4 +1,4 @@
-"""Build of the compiled core: one extension for each ``.pyx`` of ``src/dimcore`` and its packages.
+"""Build of the compiled core: one extension for each ``.pyx`` below ``src/dimcore``.
 
 Everything declarative is in ``pyproject.toml``.  Two environment variables serve
 whoever builds in an unusual way: ``DIMCORE_CFLAGS`` and ``DIMCORE_LDFLAGS`` are
@@ -36,7 +36,7 @@ def extension(source: Path) -> Extension:
     built = Extension(
         ".".join(source.with_suffix("").parts[1:]),
         [source.as_posix()],
-        include_dirs=[CORE.as_posix()],
+        include_dirs=[CORE.parent.as_posix()],
         depends=sorted(path.as_posix() for pattern in ("*.pxd", "*.h") for path in CORE.rglob(pattern)),
         extra_compile_args=COMPILE_ARGS + os.environ.get("DIMCORE_CFLAGS", "").split(),
         extra_link_args=os.environ.get("DIMCORE_LDFLAGS", "").split(),

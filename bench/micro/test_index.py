@@ -20,7 +20,7 @@ from typing import Protocol
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dimcore.index import Index, Point
+from dimcore.index.index import Index, Point
 
 SIZES = [1_000, 100_000, 1_000_000]
 CALLS = 1_000  # in one measured call, so that the call itself costs nothing

@@ -16,7 +16,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from dimcore import ChunkedDecoder, parse_request
-from dimcore.headparser import HeadParser
+from dimcore.http1.head_reader import HeadParser
 
 CALLS = 1_000  # in one measured call
 

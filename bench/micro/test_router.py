@@ -18,7 +18,7 @@ from itertools import repeat
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dimcore.router import Router, RouteSubstrate
+from dimcore.http.router import Router, RouteSubstrate
 
 SIZES = [10, 100, 1_000, 10_000, 100_000]
 LOOKUPS = 1_000  # in one measured call, so that the call itself costs nothing

@@ -6,16 +6,14 @@ Nothing here imports `dimserver`.
 
 from __future__ import annotations
 
-from dimcore.acceptor import Acceptor
-from dimcore.asgi import AsgiEntry
-from dimcore.asyncsocket import AsyncSocket
-from dimcore.board import Board, BoardFull, Entry, Snapshot
-from dimcore.body import ChunkedDecoder, decode_chunked
-from dimcore.compose import affinity, compose, identity_vector, rendezvous, z_value
-from dimcore.connection import Connection
-from dimcore.core import Core, Site
-from dimcore.deadlines import tick
-from dimcore.errand import Runner
+from dimcore.aio.task_runner import Runner
+from dimcore.asgi.entry import AsgiEntry
+from dimcore.conn.acceptor import Acceptor
+from dimcore.conn.access_log import AccessLines
+from dimcore.conn.connection import Connection
+from dimcore.conn.core import Core, Site
+from dimcore.conn.deadlines import tick
+from dimcore.conn.streamed_body import Outflow, Push, stream_source
 from dimcore.errors import (
     BadRequest,
     ClientLeft,
@@ -34,29 +32,31 @@ from dimcore.errors import (
     UsageError,
     WebSocketError,
 )
-from dimcore.frames import apply_mask, encode_frame
-from dimcore.headers import Headers
-from dimcore.headparser import HeadParser
-from dimcore.index import DimensionalConnectionIndex, Index, Point
-from dimcore.logline import AccessLines
-from dimcore.messages import MessageReader, close_payload
-from dimcore.outflow import Outflow, Push, stream_source
-from dimcore.parent import tell_at_parents_end
-from dimcore.pipeline import RequestResponseManifold, RequestSubstrate
-from dimcore.points import ConnectionPoint
-from dimcore.pools import ConnectionPoolManifold, ConnectionSubstrate
-from dimcore.proxyhead import read_proxy_header
-from dimcore.query import QueryParams
-from dimcore.request import RequestPoint, parse_request
-from dimcore.roll import Roll
-from dimcore.router import Route, Router, RouteSubstrate
+from dimcore.http.headers import Headers
+from dimcore.http.query import QueryParams
+from dimcore.http.request import RequestPoint, parse_request
+from dimcore.http.request_table import RequestResponseManifold, RequestSubstrate
+from dimcore.http.router import Route, Router, RouteSubstrate
+from dimcore.http1.body import ChunkedDecoder, decode_chunked
+from dimcore.http1.head_reader import HeadParser
+from dimcore.http1.head_writer import format_head
+from dimcore.index.connection_point import ConnectionPoint
+from dimcore.index.geometry import affinity, compose, identity_vector, rendezvous, z_value
+from dimcore.index.index import DimensionalConnectionIndex, Index, Point
+from dimcore.index.pools import ConnectionPoolManifold, ConnectionSubstrate
+from dimcore.net.parent_death import tell_at_parents_end
+from dimcore.net.process_title import set_process_title
+from dimcore.net.proxy_protocol import read_proxy_header
+from dimcore.net.socket_io import Composite, FileBody
+from dimcore.pubsub.topic import Topic, Topics
 from dimcore.shared.segment import Segment, SegmentError
 from dimcore.shared.segment_set import SegmentSet
-from dimcore.stream import Composite, FileBody
-from dimcore.title import set_process_title
-from dimcore.topic import Topic, Topics
-from dimcore.websocket import Endpoint, WebSocket
-from dimcore.writer import format_head
+from dimcore.stats.board import Board, BoardFull, Entry, Snapshot
+from dimcore.stats.connection_list import Roll
+from dimcore.ws.async_socket import AsyncSocket
+from dimcore.ws.frames import apply_mask, encode_frame
+from dimcore.ws.messages import MessageReader, close_payload
+from dimcore.ws.websocket import Endpoint, WebSocket
 
 __all__ = [
     "Acceptor",

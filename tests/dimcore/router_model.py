@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 
-from dimcore.router import Route
+from dimcore.http.router import Route
 
 
 def model_segment(raw: bytes) -> bytes:

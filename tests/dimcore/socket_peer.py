@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from dimcore import AsyncSocket, Endpoint, MessageReader, Runner, encode_frame
-from dimcore.errand import Errand
+from dimcore.aio.task_runner import Errand
 
 PATIENCE = 20.0
 KEY = b"\x11\x22\x33\x44"

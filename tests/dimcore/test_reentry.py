@@ -12,8 +12,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
-from tests.dimcore.test_websocket import UPGRADE, Peer, frame, until_empty
 from tests.dimcore.topic_hall import Codec, Hall, Inflater
+from tests.dimcore.ws.test_websocket import UPGRADE, Peer, frame, until_empty
 
 import dimcore
 from dimcore import (

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dimcore import BadRequest, FileBody, RequestPoint
-from dimcore.body import decode_chunked
+from dimcore.http1.body import decode_chunked
 from dimserver import App
 
 KIB = 1024

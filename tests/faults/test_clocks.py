@@ -25,10 +25,10 @@ WALL = re.compile(
     r"|\bgettimeofday\b|\bdatetime\.(?:now|utcnow|today)\b|\bdate\.today\b"
 )
 ALLOWED = {
-    "dimcore/core.pyx": "the Date field, before the first round of the loop",
-    "dimcore/deadlines.pyx": "the Date field",
-    "dimcore/writer.pyx": "the Date field of `format_head`",
-    "dimcore/logline.h": "the time of a line of the access log",
+    "dimcore/conn/core.pyx": "the Date field, before the first round of the loop",
+    "dimcore/conn/deadlines.pyx": "the Date field",
+    "dimcore/http1/head_writer.pyx": "the Date field of `format_head`",
+    "dimcore/conn/access_log.h": "the time of a line of the access log",
 }
 
 APP = """

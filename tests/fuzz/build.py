@@ -71,7 +71,7 @@ def _build_extensions() -> None:
         module = Extension(
             name,
             [path.as_posix()],
-            include_dirs=["src/dimcore"],
+            include_dirs=["src"],
             depends=sorted(path.as_posix() for path in Path("src/dimcore").rglob("*.pxd")),
             extra_compile_args=["-fno-strict-aliasing", *FLAGS.split()],
         )

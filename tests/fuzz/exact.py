@@ -11,7 +11,7 @@ from typing import Any
 from tests.fuzz.inputs import bytewise, cut
 
 from dimcore import Router
-from dimcore.router import Route
+from dimcore.http.router import Route
 
 native: Any
 try:

@@ -16,7 +16,7 @@ from tests.fuzz import exact
 from tests.fuzz.inputs import bytewise, cut, split_choices
 
 from dimcore import BadRequest, parse_request
-from dimcore.headparser import HeadParser
+from dimcore.http1.head_reader import HeadParser
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 VALUE = rb"[\t\x20-\x7e\x80-\xff]"

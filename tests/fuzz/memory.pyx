@@ -15,8 +15,8 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
-from dimcore.core cimport Site
-from dimcore.stream cimport STREAM_AGAIN, STREAM_BROKEN, Peer as Address, Transport, iovec
+from dimcore.conn.core cimport Site
+from dimcore.net.socket_io cimport STREAM_AGAIN, STREAM_BROKEN, Peer as Address, Transport, iovec
 
 cdef extern from *:
     """

@@ -10,7 +10,7 @@ from tests.fuzz import exact
 from tests.fuzz.inputs import bytewise, cut, split_choices
 
 from dimcore import MessageReader, WebSocketError, apply_mask, encode_frame
-from dimcore.utf8 import utf8_prefix
+from dimcore.text.utf8 import utf8_prefix
 from dimserver.ws.deflate import Deflate, DeflateOptions
 
 Event = tuple[int, "str | bytes"]

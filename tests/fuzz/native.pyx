@@ -9,22 +9,22 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from dimcore.body cimport (
+from dimcore.http1.body cimport (
     BODY_DONE, BODY_FAILED, BODY_MORE, BODY_PIECE, Body, BodyResult, body_start_chunked, body_start_length, body_step,
 )
-from dimcore.bodyreader cimport BodyReader
+from dimcore.http.body_reader cimport BodyReader
 from dimcore.limits cimport OTHER
-from dimcore.messages cimport EVENT_NONE, MessageReader
-from dimcore.parser cimport HEAD_PARTIAL, Head, HeadInfo, HeadLimits, fault_status, fault_text, head_parse, head_reset
-from dimcore.proxyhead cimport PROXY_PARTIAL, ProxyHead, proxy_parse
-from dimcore.router cimport Route, Router
-from dimcore.spool cimport Spool
-from dimcore.stream cimport peer_address
+from dimcore.ws.messages cimport EVENT_NONE, MessageReader
+from dimcore.http1.head cimport HEAD_PARTIAL, Head, HeadInfo, HeadLimits, fault_status, fault_text, head_parse, head_reset
+from dimcore.net.proxy_protocol cimport PROXY_PARTIAL, ProxyHead, proxy_parse
+from dimcore.http.router cimport Route, Router
+from dimcore.http.spool cimport Spool
+from dimcore.net.socket_io cimport peer_address
 
 from os import memfd_create
 
 from dimcore.errors import WebSocketError
-from dimcore.states import METHOD_NAMES
+from dimcore.index.states import METHOD_NAMES
 
 cdef dict SPIRALS = {name.encode(): spiral for spiral, name in enumerate(METHOD_NAMES)}
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from tests.fuzz.inputs import split_choices
 
 from dimcore import RequestPoint
-from dimcore.stream import Composite, FileBody
+from dimcore.net.socket_io import Composite, FileBody
 from dimserver.handlers import static
 from dimserver.handlers.conditional import evaluate, format_date, range_applies, read_date
 from dimserver.handlers.ranges import MAX_RANGES, read_range

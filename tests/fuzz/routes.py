@@ -11,7 +11,7 @@ from tests.fuzz import exact
 from tests.fuzz.inputs import split_choices
 
 from dimcore.errors import RouteConflict, RoutePatternError
-from dimcore.router import Router
+from dimcore.http.router import Router
 
 MOST_LINES = 40  # the model is slow
 EVERY_METHOD = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}  # what `Allow` says of a route for any

@@ -32,8 +32,8 @@ from tests.fuzz.mutate import Finding, mutations, run
 from tests.wire.cases import unescape
 
 from dimcore import MessageReader
-from dimcore.headparser import HeadParser
-from dimcore.parser import FAULTS
+from dimcore.http1.head import FAULTS
+from dimcore.http1.head_reader import HeadParser
 from dimserver.handlers.ranges import read_range
 
 INPUTS = 50_000  # for each target: 2 to 5 s

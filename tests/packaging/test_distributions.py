@@ -145,7 +145,14 @@ def fresh(python: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 def test_sdist_is_a_whole_checkout_without_built_files(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    for expected in ("pyproject.toml", "setup.py", "LICENSE", "README.md", "CHANGELOG.md", "src/dimcore/index.pyx"):
+    for expected in (
+        "pyproject.toml",
+        "setup.py",
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "src/dimcore/index/index.pyx",
+    ):
         assert expected in names
     assert {name for name in names if name.startswith("tests/dimcore/test_")}
     assert "bench/load/floor.c" in names

@@ -13,7 +13,7 @@ from tests.wire.echo import app, facts
 from tests.wire.stepping import SteppedClient, SteppedServer
 
 from dimcore import BadRequest, ChunkedDecoder, parse_request
-from dimcore.headparser import HeadParser
+from dimcore.http1.head_reader import HeadParser
 
 CASES = load()
 PROBE = b"GET /probe HTTP/1.1\r\nHost: probe.test\r\nConnection: close\r\n\r\n"

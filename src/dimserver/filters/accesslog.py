@@ -5,7 +5,7 @@
     json       one object a line
 
 What a line says, and that no client can forge or break one, is the core's affair
-(``dimcore/logline.h``).  This is about the two other things that can go wrong:
+(``dimcore/conn/access_log.h``).  This is about the two other things that can go wrong:
 
 * The log stops the loop.  A disk may stall and a reader may stop reading, and a
   write that waits must not hold up a client.  So a thread writes: it wakes when

@@ -79,7 +79,7 @@ class ASGIGateway(AsgiEntry):
         """Answer a WebSocket's handshake."""
         if not is_websocket(request):
             return None
-        from dimcore.asgisocket import make_upgrade
+        from dimcore.asgi.websocket import make_upgrade
 
         sockets = self._sockets or self._open_sockets()
         try:
@@ -90,7 +90,7 @@ class ASGIGateway(AsgiEntry):
 
     def _open_sockets(self) -> WebSocketRoute:
         # With the first of them: an app without does not pay for the import.
-        from dimcore.asgisocket import AsgiSocket
+        from dimcore.asgi.websocket import AsgiSocket
         from dimserver.ws.route import WebSocketRoute
 
         self._sockets = WebSocketRoute(AsgiSocket)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from dimcore.wsgi import Caller, FileWrapper
+from dimcore.wsgi.call import Caller, FileWrapper
 from dimserver.gateway.errorstream import ErrorStream
 from dimserver.gateway.realfile import file_body
 

@@ -23,7 +23,7 @@ import re
 import stat
 from time import time as clock
 
-from dimcore.stream import Composite, FileBody
+from dimcore.net.socket_io import Composite, FileBody
 from dimserver.errors import ConfigError
 from dimserver.handlers.conditional import evaluate, format_date, range_applies
 from dimserver.handlers.kept import Kept, KeptFile, stamp_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import coroutine
 
 from dimcore import Push
-from dimcore.outflow import as_bytes
+from dimcore.conn.streamed_body import as_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

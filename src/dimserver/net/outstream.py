@@ -12,7 +12,7 @@ from functools import partial
 from threading import Condition
 
 from dimcore import Push
-from dimcore.outflow import as_bytes
+from dimcore.conn.streamed_body import as_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 from functools import partial
 
 from dimcore.errors import ClientRefused
-from dimcore.spool import open_unnamed
+from dimcore.http.spool import open_unnamed
 from dimserver.net.episode import Episode
 
 TYPE_CHECKING = False

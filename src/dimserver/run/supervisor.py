@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from dimcore.board import _Obituary as Obituary
+    from dimcore.stats.board import _Obituary as Obituary
     from dimserver.run.channel import Message
     from dimserver.run.slots import Process
 

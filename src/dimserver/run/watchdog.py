@@ -17,7 +17,7 @@ from threading import Event, Thread
 from time import monotonic_ns
 from traceback import format_stack
 
-from dimcore.deadlines import held_up
+from dimcore.conn.deadlines import held_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.rights import ordinary
 
-from dimcore.stream import Composite, FileBody
+from dimcore.net.socket_io import Composite, FileBody
 from dimserver.errors import ConfigError
 from dimserver.handlers import static
 from dimserver.handlers.conditional import format_date

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dimcore.pools import PoolFull
+from dimcore.index.pools import PoolFull
 from dimserver import App
 from dimserver.config import Settings
 from dimserver.log import Log

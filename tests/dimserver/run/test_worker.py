@@ -21,7 +21,7 @@ import pytest
 
 import dimserver
 from dimcore import ConnectionPoint, TopicLimit, encode_frame
-from dimcore.pools import PoolFull
+from dimcore.index.pools import PoolFull
 from dimserver import App, Response
 from dimserver.config import BY_ATTRIBUTE, Settings
 from dimserver.errors import ConfigError, StartError

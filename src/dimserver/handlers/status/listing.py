@@ -6,7 +6,7 @@ from heapq import merge
 from itertools import chain, islice
 
 from dimcore import Roll
-from dimcore.pools import SPIRAL_NAMES
+from dimcore.index.pools import SPIRAL_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dimcore.pools import SPIRAL_NAMES
+from dimcore.index.pools import SPIRAL_NAMES
 
 __all__ = ["ADMIN_POOL", "LAYERS", "METHODS", "POOLS", "STAGES", "is_pool", "pool_name"]
 

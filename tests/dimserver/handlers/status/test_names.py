@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dimcore import ConnectionPoolManifold, states
+from dimcore import ConnectionPoolManifold
+from dimcore.index import states
 from dimserver.handlers.status.names import ADMIN_POOL, LAYERS, POOLS, STAGES, is_pool, pool_name
 
 

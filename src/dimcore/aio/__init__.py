@@ -1,0 +1,1 @@
+"""Coroutines of requests: the tasks that run them and what wakes them."""

@@ -1,0 +1,45 @@
+from libc.stdint cimport uint64_t
+
+from dimcore.asgi.scope cimport ScopeMaker
+from dimcore.asgi.send cimport AsgiAnswer
+from dimcore.conn.body_stream cimport Intake, Taker
+from dimcore.conn.connection cimport Connection
+from dimcore.conn.handler cimport Conversant
+from dimcore.http.request cimport RequestPoint
+
+
+cdef bint tells_of_leaving(object error) except -1
+
+
+cdef class AsgiEntry(Conversant):
+    cdef readonly object app
+    cdef ScopeMaker scopes
+    cdef AsgiReceive spare           # with its request's AsgiHttp; serves again if the app kept neither
+
+    cdef object converse(self, RequestPoint request)
+    cdef int bring(self, AsgiHttp http, RequestPoint request) except -1
+
+
+cdef class AsgiReceive:
+    cdef AsgiHttp owner
+
+
+cdef class BodyTaker(Taker):
+    cdef AsgiHttp owner
+
+
+cdef class AsgiHttp(AsgiAnswer):
+    cdef AsgiEntry entry
+    cdef AsgiReceive receive
+    cdef dict scope                  # the app's, until it is through
+    cdef uint64_t number             # of the request
+    cdef str name                    # its id where proxies may give one
+    cdef bint body_told              # the app has all of the request's body
+    cdef bint peer_left              # it sends no more, or is gone
+
+    cdef dict scope_of(self, Connection at)
+    cdef object receive_now(self)
+    cdef bint excuses(self, object error) except -1
+    cdef object asked(self)
+    cdef int ended(self, object result, object error) except -1
+    cdef int settle(self, object result, object error, Intake intake) except -1

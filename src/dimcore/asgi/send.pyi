@@ -1,0 +1,6 @@
+from typing_extensions import disjoint_base
+
+from dimcore.asgi.wait import Awaited
+
+@disjoint_base
+class AsgiAnswer(Awaited): ...

@@ -1,3 +1,0 @@
-from dimcore.leaving import Leaving
-
-class Charging(Leaving): ...

@@ -1,0 +1,1 @@
+"""Connections: what arrives, what is answered, what is sent, and when it ends."""

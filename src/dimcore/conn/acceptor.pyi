@@ -1,0 +1,13 @@
+from collections.abc import Callable
+from typing import Self, final
+
+from dimcore.conn.core import Site
+
+@final
+class Acceptor:
+    def __new__(cls, site: Site, fileno: int, exhausted: Callable[[], object]) -> Self: ...
+    @property
+    def site(self) -> Site: ...
+    @property
+    def fileno(self) -> int: ...
+    def on_ready(self, mask: int) -> int: ...

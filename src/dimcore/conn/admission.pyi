@@ -1,0 +1,3 @@
+from dimcore.conn.charging import Charging
+
+class Door(Charging): ...

@@ -1,0 +1,3 @@
+from dimcore.conn.lifecycle import Leaving
+
+class Charging(Leaving): ...

@@ -1,0 +1,3 @@
+from dimcore.conn.request_start import Uptake
+
+class Reading(Uptake): ...

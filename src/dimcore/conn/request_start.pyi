@@ -1,0 +1,3 @@
+from dimcore.conn.admission import Door
+
+class Uptake(Door): ...

@@ -1,3 +1,0 @@
-from dimcore.charging import Charging
-
-class Door(Charging): ...

@@ -1,0 +1,1 @@
+"""The index of points: cells, states, pools and the geometry of coordinates."""

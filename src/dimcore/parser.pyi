@@ -1,2 +1,0 @@
-# status and text of each kind of refusal, by its number in parser.pxd
-FAULTS: dict[int, tuple[int, str]]

@@ -1,3 +1,0 @@
-from dimcore.uptake import Uptake
-
-class Reading(Uptake): ...

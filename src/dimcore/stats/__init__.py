@@ -1,0 +1,1 @@
+"""What other processes see: the board, and lists of connections."""

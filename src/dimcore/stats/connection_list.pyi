@@ -1,0 +1,20 @@
+from collections.abc import Iterable
+from typing import Self, final
+
+from dimcore.index.index import Index
+
+@final
+class Roll:
+    def __new__(
+        cls,
+        index: Index,
+        worker: int,
+        names: tuple[str, ...],
+        spirals: Iterable[int],
+        layers: Iterable[int],
+        limit: int,
+        *,
+        slice_us: int = 50,
+    ) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> list[tuple[int, int, bytes]]: ...

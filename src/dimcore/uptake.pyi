@@ -1,3 +1,0 @@
-from dimcore.door import Door
-
-class Uptake(Door): ...

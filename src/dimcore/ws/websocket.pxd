@@ -1,0 +1,106 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t
+
+from dimcore.conn.sending cimport Channel
+from dimcore.http.request cimport RequestPoint
+from dimcore.ws.messages cimport MessageReader
+
+cdef class WebSocket(MessageReader)
+
+cdef enum Hook:
+    ON_OPEN = 1
+    ON_MESSAGE = 2
+    ON_CLOSE = 4
+    ON_DRAIN = 8
+    TO_LISTENER = 16         # the handlers are Listeners
+
+cdef enum Slow:
+    SLOW_WAIT = 0            # read nothing from the peer, and take what is sent up to a second mark
+    SLOW_DROP = 1            # lose messages
+    SLOW_CLOSE = 2           # end it
+
+cdef enum SocketFlag:
+    CLOSE_SENT = 1           # nothing is sent after it
+    CLOSE_TOLD = 2           # the program knows
+    LAGS = 4                 # the mark was passed: `on_drain` is owed
+    KEEPS_REQUEST = 8        # the program asked for the request while it was there
+    PAUSED = 16              # a Listener has enough for now
+    WAKING = 32              # ... had: the loop is about to go on
+    DEFERRED = 64            # others come first: the loop goes on with it, see `Core.defer`
+
+cdef enum Offer:
+    OFFER_TAKEN
+    OFFER_LOST               # the peer lags
+    OFFER_CLOSED
+
+
+cdef class Endpoint:
+    cdef readonly object handler
+    cdef readonly int64_t max_message
+    cdef readonly int64_t max_frames
+    cdef readonly int64_t high_water     # bytes that may wait for a slow peer
+    cdef uint16_t slow_code
+    cdef uint8_t hooks                   # Hook
+    cdef uint8_t slow                    # Slow
+
+
+# Told of a socket's events in C; see `Listener` in the .pyx.
+cdef class Listener:
+    cdef int opened(self, WebSocket ws) except -1
+    cdef int heard(self, WebSocket ws, object message) except -1
+    cdef int ended(self, WebSocket ws, int code, str reason) except -1
+    cdef int drained(self, WebSocket ws) except -1
+    cdef int leaving(self, WebSocket ws, int code, str reason) except -1
+    cdef int64_t waiting(self) noexcept      # bytes of memory for what the program has not taken yet
+
+
+# 136 bytes:
+# | MessageReader, 64 | connection | endpoint | handler | asked | protocol | joined | unread | marked | flags |
+cdef class WebSocket(MessageReader):
+    cdef readonly Channel connection
+    cdef Endpoint endpoint
+    cdef object handler
+    cdef RequestPoint asked
+    cdef object protocol
+    cdef object joined                   # its first place in a topic (`topic.pyx`), or None
+    cdef bytes unread                    # received, and not decoded yet, while it is paused or deferred; or None
+    cdef int64_t marked                  # what the peer had taken when it was asked for a sign of life
+    cdef uint8_t flags                   # SocketFlag
+
+    # what the connection does with it
+    cdef int opened(self) except -1
+    cdef int take(self, char *data, size_t size) except -1
+    cdef int take_inflating(self, char *data, size_t size) except -1
+    cdef int take_slice(self, char *data, size_t size) except -1
+    cdef int keep_unread(self, const char *data, size_t size) except -1
+    cdef int drained(self) except -1
+    cdef bint is_alive(self) except -1
+    cdef bint depart(self) except -1
+    cdef int64_t memory(self) noexcept
+    cdef bint owes_message(self) noexcept
+    cdef int give_up(self, int code, str reason) except -1
+    cdef void gone(self) noexcept
+    cdef int check_thread(self) except -1
+    # in
+    cdef int deliver(self, object message) except -1
+    cdef int peer_closed(self, str reason) except -1
+    cdef int fail_peer(self, int code, str reason) except -1
+    cdef int handler_failed(self, object error) except -1
+    cdef int tell_close(self, int code, str reason) except -1
+    # out
+    cdef bint may_send(self) except -1
+    cdef int put(self, int opcode, const char *data, size_t size, object held) except -1
+    cdef int put_late(self, bytes frame) except -1
+    cdef Offer offer(self, bytes frames) except? OFFER_CLOSED
+    cdef bint weigh(self) except -1
+    cdef int64_t backlog(self) noexcept
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
+    cdef int take_unread(self) except -1
+    cdef uint8_t wanted(self) noexcept
+    cdef int goodbye(self, int code, str reason) except -1
+    cdef int leave_topics(self) except -1
+
+
+cdef WebSocket open_websocket(
+    Channel connection, Endpoint endpoint, object handler, RequestPoint request, object protocol, object codec
+)
