@@ -313,7 +313,7 @@ class App:
             ConfigError: an unknown setting or a bad value.
             StartError: the system refused, for example because the port is in use.
         """
-        from dimserver.run.serve import serve
+        from dimserver.worker.serve import serve
 
         return serve(self, Settings(**merge(self.defaults, settings)), type(self).__name__)
 

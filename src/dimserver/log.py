@@ -17,7 +17,7 @@ import sys
 from _thread import allocate_lock
 from time import gmtime, localtime, strftime, time
 
-from dimserver.logfile import LogFile
+from dimserver.log_file import LogFile
 from dimserver.nowait import NoWaitWriter
 
 TYPE_CHECKING = False

@@ -19,7 +19,7 @@ import pytest
 import dimserver
 from dimserver import App
 from dimserver.config import SETTINGS, Setting
-from dimserver.kinds import (
+from dimserver.config.types import (
     Charset,
     Choice,
     Duration,

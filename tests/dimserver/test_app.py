@@ -165,7 +165,7 @@ def test_settings() -> None:
 
 
 def test_run_puts_its_own_settings_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dimserver.run import serve
+    from dimserver.worker import serve
 
     calls: list[Any] = []
     monkeypatch.setattr(serve, "serve", lambda *given: calls.append(given) or 7)

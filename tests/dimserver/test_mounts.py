@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dimserver import App
-from dimserver.run.signals import ECHO
+from dimserver.worker.signals import ECHO
 
 Serve = Callable[..., Any]
 Start = Callable[..., Any]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dimserver.run.slots import AT_ONCE
+from dimserver.supervisor.slots import AT_ONCE
 
 from .conftest import until
 

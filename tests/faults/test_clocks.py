@@ -62,7 +62,7 @@ def test_the_wall_clock_is_read_where_it_is_shown_and_nowhere_else() -> None:
 def is_a_stamp(name: str) -> bool:
     """Modules that write the time of day into lines or headers, or hold it against a file's."""
     return name.startswith(
-        ("dimserver/log", "dimserver/filters/accesslog", "dimserver/handlers/", "dimserver/net/privatedir")
+        ("dimserver/log", "dimserver/filters/access_log", "dimserver/handlers/", "dimserver/net/private_dir")
     )
 
 

@@ -7,7 +7,7 @@ hold (`dimcore/limits.pxd`).
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.kinds import HOUR, SECOND, Duration, GiB, Integer, KiB, MiB, Path, Size
+from dimserver.config.types import HOUR, SECOND, Duration, GiB, Integer, KiB, MiB, Path, Size
 
 __all__ = ["LIMITS"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.kinds import (
+from dimserver.config.types import (
     HOUR,
     SECOND,
     ChannelPrefix,

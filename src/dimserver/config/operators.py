@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dimserver.config.settings import BY_ATTRIBUTE
+from dimserver.config.types import KiB, is_loopback
 from dimserver.errors import ConfigError
-from dimserver.kinds import KiB, is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dimserver.config.setting import Setting
 from dimserver.config.settings import SETTINGS
 from dimserver.config.sources import APP, CONFIG
-from dimserver.config.tomlfile import MAX_FILE, types_of
-from dimserver.kinds import Flag, KiB
+from dimserver.config.toml_file import MAX_FILE, types_of
+from dimserver.config.types import Flag, KiB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

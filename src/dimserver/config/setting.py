@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dimserver.kinds import Kind
+    from dimserver.config.types import Kind
 
 __all__ = ["PREFIX", "Setting", "did_you_mean"]
 

@@ -6,8 +6,8 @@ import os
 
 from dimserver.config.setting import PREFIX, Setting
 from dimserver.config.settings import BY_ATTRIBUTE, SETTINGS, Settings, merge, read_values
+from dimserver.config.types import Path, Target
 from dimserver.errors import ConfigError
-from dimserver.kinds import Path, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Sources:
     ) -> Iterator[tuple[Mapping[str, object], Spell, str, tuple[Setting, ...]]]:
         """What `read_values` is to read of each source, the weakest first."""
         if self._config is not None and self.file is not None:
-            from dimserver.config.tomlfile import read_toml
+            from dimserver.config.toml_file import read_toml
 
             raw = read_toml(self.file, FILE_ROWS, shown=self._config, origin=self._config_origin, mistakes=mistakes)
             yield raw, _key, f"{self._config}:", FILE_ROWS

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 
 from dimcore.wsgi.call import Caller, FileWrapper
-from dimserver.gateway.errorstream import ErrorStream
-from dimserver.gateway.realfile import file_body
+from dimserver.gateway.error_stream import ErrorStream
+from dimserver.gateway.sendfile_wrapper import file_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

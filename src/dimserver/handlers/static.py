@@ -26,10 +26,10 @@ from time import time as clock
 from dimcore.net.socket_io import Composite, FileBody
 from dimserver.errors import ConfigError
 from dimserver.handlers.conditional import evaluate, format_date, range_applies
-from dimserver.handlers.kept import Kept, KeptFile, stamp_of
-from dimserver.handlers.mediatypes import media_type
+from dimserver.handlers.file_cache import Kept, KeptFile, stamp_of
+from dimserver.handlers.media_types import media_type
 from dimserver.handlers.ranges import read_range
-from dimserver.handlers.rooted import Root
+from dimserver.handlers.safe_open import Root
 from dimserver.handlers.validators import Tags
 
 TYPE_CHECKING = False

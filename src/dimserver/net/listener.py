@@ -9,9 +9,9 @@ import stat
 import sys
 
 from dimcore import Acceptor
+from dimserver.config.types import is_loopback
 from dimserver.errors import StartError
-from dimserver.kinds import is_loopback
-from dimserver.net.episode import Episode
+from dimserver.net.throttled_log import Episode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dimserver.net.episode import Episode
     from dimserver.net.loop import Loop
+    from dimserver.net.throttled_log import Episode
 
     Receive = Callable[[str, bool, bytes], object]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from dimcore import Connection, RequestPoint
     from dimserver.net.loop import Loop
-    from dimserver.net.outstream import OutStream
+    from dimserver.net.thread_body import OutStream
 
     Job = tuple[Connection, RequestPoint, Callable[[RequestPoint], Any]]
     # The last: whether the thread is through with it.  Without a connection that is all there is to say.
@@ -73,7 +73,7 @@ class Hand:
 
     def open(self, status: int, headers: Any) -> OutStream:
         """Begin an answer whose body is put in piece by piece, and ended."""
-        from dimserver.net.outstream import OutStream
+        from dimserver.net.thread_body import OutStream
 
         self.given = True
         loop = self._pool._loop
@@ -296,7 +296,7 @@ class ThreadPool:
 
     def _stream(self, connection: Connection, request: RequestPoint, result: Any, source: Any) -> None:
         """Answer with a body that is made while it is sent, on this very thread."""
-        from dimserver.net.outstream import OutStream
+        from dimserver.net.thread_body import OutStream
 
         stream = OutStream(self._loop, iter(source))
         if isinstance(result, tuple):

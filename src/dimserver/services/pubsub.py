@@ -23,9 +23,9 @@ from importlib.util import find_spec
 from threading import Condition, Event, Lock, Thread
 from time import monotonic
 
+from dimserver.config.types import shown_url
 from dimserver.errors import ConfigError
-from dimserver.kinds import shown_url
-from dimserver.net.episode import Episode
+from dimserver.net.throttled_log import Episode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 
 from dimserver.app import App
 from dimserver.config import Settings, merge
-from dimserver.run.worker import Worker
+from dimserver.worker.worker import Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

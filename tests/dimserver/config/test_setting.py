@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dimserver.config import Setting, did_you_mean
+from dimserver.config.types import Integer, Token
 from dimserver.errors import ConfigError
-from dimserver.kinds import Integer, Token
 
 
 def test_the_names_of_a_row() -> None:

@@ -9,8 +9,8 @@ import typing
 import pytest
 
 from dimserver.config import BY_ATTRIBUTE, SETTINGS, Settings, merge, read_values
+from dimserver.config.types import Choice, Flag, Integer, Kind
 from dimserver.errors import ConfigError
-from dimserver.kinds import Choice, Flag, Integer, Kind
 
 
 def test_names_are_unique_and_spelled_one_way() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from dimserver.config import SETTINGS, Setting, Settings
 from dimserver.config.sources import APP, CONFIG, Loaded, Sources, check_file
+from dimserver.config.types import Flag
 from dimserver.errors import ConfigError
-from dimserver.kinds import Flag
 
 Load = Callable[..., Loaded]
 

@@ -298,7 +298,7 @@ def refuse_open(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def refuse(*args: object, **kwargs: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("dimserver.handlers.rooted.os.open", refuse)
+    monkeypatch.setattr("dimserver.handlers.safe_open.os.open", refuse)
 
 
 def test_permission_bits(files: StaticFiles, folder: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dimserver.net import loop as module
-from dimserver.net.asyncloop import AsyncLoop
+from dimserver.net.async_loop import AsyncLoop
 from dimserver.net.loop import Loop
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from dimserver.net import relay as module
-from dimserver.net.episode import Episode
 from dimserver.net.loop import Loop
 from dimserver.net.relay import HEAD, MAGIC, Relay
+from dimserver.net.throttled_log import Episode
 
 PATIENCE = 20.0  # seconds
 Scenario = Iterator[None]

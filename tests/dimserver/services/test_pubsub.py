@@ -498,7 +498,7 @@ def test_an_app_without_it_imports_no_library(serve: Any) -> None:
     app.get("/")(lambda request: str(app.topic("x").publish("y")))
     assert serve(app).connect().get("/").answer()[2] == b"True"
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, dimserver.run.worker; print('valkey' in sys.modules)"],
+        [sys.executable, "-c", "import sys, dimserver.worker.worker; print('valkey' in sys.modules)"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "False\n"

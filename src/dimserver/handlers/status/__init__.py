@@ -22,10 +22,10 @@ list the points that were asked for.
 from __future__ import annotations
 
 from dimserver.handlers.status.actions import Close, Drain
+from dimserver.handlers.status.connection_rows import close_connection, rows
 from dimserver.handlers.status.connections import Connections
 from dimserver.handlers.status.figures import Figures
 from dimserver.handlers.status.health import Health
-from dimserver.handlers.status.listing import close_connection, rows
 from dimserver.handlers.status.manifold import Manifold
 from dimserver.handlers.status.metrics import Metrics
 from dimserver.handlers.status.topics import Topics, share

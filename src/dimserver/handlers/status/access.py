@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dimserver.handlers.status.answers import forbidden
+from dimserver.config.types import is_loopback
+from dimserver.handlers.status.json_answer import forbidden
 from dimserver.handlers.status.names import ADMIN_POOL
-from dimserver.kinds import is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from dimserver.handlers.status.access import refuse_acting
-from dimserver.handlers.status.answers import answer
+from dimserver.handlers.status.connection_rows import close_connection
 from dimserver.handlers.status.connections import in_service
 from dimserver.handlers.status.figures import look
-from dimserver.handlers.status.listing import close_connection
+from dimserver.handlers.status.json_answer import answer
 from dimserver.http.deferred import Deferred
 
 TYPE_CHECKING = False

@@ -6,9 +6,9 @@ from functools import partial
 from itertools import chain
 
 from dimserver.handlers.status.access import refuse_reading
-from dimserver.handlers.status.answers import answer, listed
+from dimserver.handlers.status.connection_rows import join, rows, spread
 from dimserver.handlers.status.figures import look
-from dimserver.handlers.status.listing import join, rows, spread
+from dimserver.handlers.status.json_answer import answer, listed
 from dimserver.handlers.status.names import LAYERS, POOLS, pool_name
 from dimserver.handlers.status.query import BadParameter, Query
 from dimserver.http.deferred import Deferred

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from dimserver.handlers.status.access import is_admin, refuse_reading
-from dimserver.handlers.status.answers import answer
+from dimserver.handlers.status.json_answer import answer
 from dimserver.handlers.status.names import POOLS
 from dimserver.net.descriptors import allowed
 

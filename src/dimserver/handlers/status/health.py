@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dimserver.handlers.status.answers import text
+from dimserver.handlers.status.json_answer import text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

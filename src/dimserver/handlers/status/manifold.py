@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import cos, pi, sin
 
 from dimserver.handlers.status.access import is_admin, refuse_reading
-from dimserver.handlers.status.answers import answer
 from dimserver.handlers.status.figures import look
+from dimserver.handlers.status.json_answer import answer
 from dimserver.handlers.status.names import LAYERS
 from dimserver.handlers.status.query import BadParameter, Query
 

@@ -6,9 +6,9 @@ import time
 from functools import partial
 
 from dimserver.handlers.status.access import refuse_reading
-from dimserver.handlers.status.answers import text
+from dimserver.handlers.status.connection_rows import spread
 from dimserver.handlers.status.figures import look
-from dimserver.handlers.status.listing import spread
+from dimserver.handlers.status.json_answer import text
 from dimserver.handlers.status.names import LAYERS, METHODS, STAGES, is_pool, pool_name
 from dimserver.http.deferred import Deferred
 

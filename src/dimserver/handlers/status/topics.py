@@ -6,9 +6,9 @@ from functools import partial
 from heapq import nlargest
 
 from dimserver.handlers.status.access import refuse_reading
-from dimserver.handlers.status.answers import answer
 from dimserver.handlers.status.connections import in_service
 from dimserver.handlers.status.figures import look
+from dimserver.handlers.status.json_answer import answer
 from dimserver.handlers.status.query import BadParameter, Query
 from dimserver.http.deferred import Deferred
 

@@ -1,0 +1,69 @@
+"""Workers that die, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dimserver.supervisor.slots import AT_ONCE
+
+Start = Callable[..., Any]
+Call = Callable[..., Any]  # a helper of conftest
+
+
+def test_a_worker_that_is_killed_is_replaced_and_explained(child: Start, shop: pathlib.Path, ask: Call) -> None:
+    server = child("run", "shop", "--port", "0", cwd=shop)
+    worker = server.worker
+    os.kill(worker, signal.SIGKILL)
+    begun = time.monotonic()
+    assert int(ask(server).split()[0]) != worker  # what comes meanwhile waits
+    assert time.monotonic() - begun < 5
+    with server.connect() as wire:
+        wire.get("/exit")
+        assert wire.ended()
+    ask(server)
+    _, _, err = server.end()
+    assert f"error: worker {worker} was killed by SIGKILL (" in err
+    assert "ended with exit code 3, while it served GET /exit (for 0.0 s); it is replaced" in err
+
+
+def test_of_one_that_dies_again_and_again_it_is_said_when_it_is_replaced(
+    child: Start, shop: pathlib.Path, ask: Call
+) -> None:
+    server = child("run", "shop", "--port", "0", cwd=shop)
+    for _ in range(AT_ONCE + 2):  # what is asked meanwhile waits for the next one
+        with server.connect() as wire:
+            wire.get("/exit")
+            assert wire.ended()
+    ask(server)
+    _, _, err = server.end()
+    said = re.findall(r"GET /exit \(for [\d.]+ s\); it is replaced(?: in ([\d.]+) s, for it was (.*))?", err)
+    delays = [float(delay or 0) for delay, _ in said]
+    assert delays[:AT_ONCE] == [0] * AT_ONCE
+    assert 0 < delays[AT_ONCE] < delays[AT_ONCE + 1]
+    assert [which for _, which in said] == [""] * AT_ONCE + [f"number {AT_ONCE + n} in a row" for n in (1, 2)]
+
+
+def test_an_app_that_is_never_imported_does_not_hold_up_the_next_reload(
+    child: Start, shop: pathlib.Path, until: Call, ask: Call, change: Call
+) -> None:
+    server = child("run", "shop", "--port", "0", "--worker-timeout", "500ms", cwd=shop)
+    change(
+        shop,
+        "VERSION = 1",
+        "VERSION = 2\nif not os.path.exists('open'):\n    open('begun', 'w').close()\n    time.sleep(60)",
+    )
+    server.hint(signal.SIGHUP)
+    until((shop / "begun").exists)
+    (shop / "open").touch()  # what it waited for is there now, and the operator tries again
+    server.hint(signal.SIGHUP)
+    until(lambda: ask(server).endswith(" 2"))
+    _, _, err = server.end()
+    assert "info: reload: asked for again; it follows once the workers that are coming serve" in err
+    assert "was killed: it did not serve within 0.5 s (worker-timeout)" in err
+    assert "error: reload: the new worker did not start; everything stays as it was" in err

@@ -1,0 +1,5 @@
+"""Fixtures of tests of workers: those of their supervisor's."""
+
+from __future__ import annotations
+
+from tests.dimserver.supervisor.conftest import ask, change, is_gone, seen, shop, until  # noqa: F401 - fixtures
