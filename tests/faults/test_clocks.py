@@ -48,7 +48,7 @@ def thread(request):
 
 
 def test_the_wall_clock_is_read_where_it_is_shown_and_nowhere_else() -> None:
-    if not (SOURCES / "dimcore" / "core.pyx").exists():
+    if not (SOURCES / "dimcore" / "conn" / "core.pyx").exists():
         pytest.skip("the sources of the core are not here")
     found = {}
     for path in sorted(SOURCES.rglob("*")):

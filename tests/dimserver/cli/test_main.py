@@ -379,7 +379,7 @@ def test_routes(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
         ["POST", "/files/", "prefix", "loop"],
     ]
     assert "test_version (" in rows[0]
-    assert "test_cli.py:" in rows[1]
+    assert "test_main.py:" in rows[1]
     assert rows[2].endswith("builtins.print")
     column = head.index("HANDLER")
     assert all(row[column - 1] == " " and row[column] != " " for row in rows)
