@@ -16,6 +16,7 @@ UNTESTED = {
     "dimserver/net/forks": "what forked children give up; dimserver/test_forks looks at all of it",
     "dimserver/handlers/status/types": "types alone, which the type checker checks",
     "dimserver/__main__": "three lines; every test that starts a server runs them",
+    "dimserver/version": "one line, which tests/test_version compares with what is installed",
     "dimserver/config/limits": "rows of the table, each looked at in test_settings",
     "dimserver/config/operations": "rows of the table, each looked at in test_settings",
     "dimserver/config/serving": "rows of the table, each looked at in test_settings",

@@ -26,6 +26,7 @@ from dimcore import (
 from dimserver.app import App, OptimizedDimensionalServer
 from dimserver.http.events import Event, event_stream
 from dimserver.http.response import Response
+from dimserver.version import __version__
 
 __all__ = [
     "App",
@@ -43,5 +44,3 @@ __all__ = [
     "__version__",
     "event_stream",
 ]
-
-__version__ = "0.1.0"

@@ -14,8 +14,8 @@ themselves, as in the examples of both specifications.  Nothing is called here.
 
 from __future__ import annotations
 
-from dimserver.app import App, is_async
 from dimserver.errors import HandlerError
+from dimserver.routes import Routes, is_async
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _not_to_be_looked_at(app: object, error: Exception) -> str:
 
 
 def _detect(app: Any) -> str:
-    if isinstance(app, App):
+    if isinstance(app, Routes):
         return "native"
     what = describe(app)
     if not callable(app):
@@ -197,7 +197,7 @@ def check_interface(app: Any, interface: str) -> None:
 
 def _check_shape(app: Any, interface: str) -> None:
     what = describe(app)
-    if isinstance(app, App):
+    if isinstance(app, Routes):
         if interface != "native":
             raise HandlerError(f"{what} is native, not {interface}")
         return

@@ -1,16 +1,16 @@
-"""From an app of any interface to the handler that stands for it."""
+"""From an app of any interface to the handler that stands for it, and to its place among the routes."""
 
 from __future__ import annotations
 
-from dimserver.app import App
 from dimserver.errors import HandlerError
 from dimserver.gateway.detect import check_interface, detect
+from dimserver.routes import Routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["make_gateway"]
+__all__ = ["make_gateway", "mount"]
 
 
 def make_gateway(app: Any, interface: str = "auto", prefix: str = "") -> Any:
@@ -28,7 +28,7 @@ def make_gateway(app: Any, interface: str = "auto", prefix: str = "") -> Any:
         interface = detect(app)
     else:
         check_interface(app, interface)
-    if isinstance(app, App):
+    if isinstance(app, Routes):
         raise HandlerError("an App of this server's own is not mounted: register its handlers where they are to be")
     if interface == "native":
         return app
@@ -39,3 +39,15 @@ def make_gateway(app: Any, interface: str = "auto", prefix: str = "") -> Any:
     from dimserver.gateway.asgi import ASGIGateway
 
     return ASGIGateway(app, prefix)
+
+
+def mount(routes: Routes, prefix: str, app: Any, interface: str = "auto") -> None:
+    """Hand everything below a path to an app; see `dimserver.App.mount` for the arguments and errors."""
+    if "{" in prefix:
+        raise HandlerError(f"mount {prefix}: the path of a mount has no parameters")
+    bare = prefix.rstrip("/")
+    try:
+        handler = make_gateway(app, interface, bare)
+    except HandlerError as error:
+        raise HandlerError(f"mount {prefix}: {error}") from None
+    routes.register("*", bare or prefix[:1], handler, exact=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from dimcore import Core
-from dimserver.app import App, is_async
 from dimserver.config.types import GiB, MiB
 from dimserver.net.descriptors import raise_limit
 from dimserver.net.loop import Loop
+from dimserver.routes import Routes, is_async
 from dimserver.worker.cgroup import usable_memory
 from dimserver.worker.monkeypatch import GREEN, refuse
 
@@ -25,7 +25,7 @@ LEAST_BUDGET = 8 * MiB
 TEMPORARY = ("TMPDIR", "TEMP", "TMP")  # variables that name the directory of temporary files, as in `tempfile`
 
 
-def make_loop(app: App, settings: Settings, trouble: Callable[[Exception], object], log: Log) -> Loop:
+def make_loop(app: Routes, settings: Settings, trouble: Callable[[Exception], object], log: Log) -> Loop:
     """The loop: of asyncio's kind for an app with coroutines, or where `loop` asks for one.
 
     Args:
@@ -43,7 +43,7 @@ def make_loop(app: App, settings: Settings, trouble: Callable[[Exception], objec
     return AsyncLoop(settings.loop, trouble, log.error)
 
 
-def make_core(app: App, settings: Settings, log: Log, workers: int = 1) -> Core:
+def make_core(app: Routes, settings: Settings, log: Log, workers: int = 1) -> Core:
     """The core with its limits; the pools get their caps and the process its descriptors.
 
     Args:

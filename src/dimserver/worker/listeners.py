@@ -7,7 +7,6 @@ from functools import partial
 from socket import AF_UNIX
 
 from dimcore import RouteConflict, Router, Site
-from dimserver.app import is_async
 from dimserver.config import check_admin
 from dimserver.config.types import MINUTE
 from dimserver.errors import ConfigError
@@ -17,6 +16,7 @@ from dimserver.net.forks import cut_off
 from dimserver.net.listener import Listener, describe, listens_on_loopback
 from dimserver.net.sockets import Sockets
 from dimserver.net.throttled_log import Episode
+from dimserver.routes import is_async
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

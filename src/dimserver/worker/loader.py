@@ -15,10 +15,11 @@ from __future__ import annotations
 import os
 import sys
 
-from dimserver.app import App
 from dimserver.config import did_you_mean
 from dimserver.errors import AppImportError, HandlerError, LoadError
 from dimserver.gateway.detect import Shape, describe, detect, is_a, looks_written_for
+from dimserver.gateway.mount import mount
+from dimserver.routes import Routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def how_to_load(values: Mapping[str, object]) -> tuple[str, bool]:
     return str(values.get("interface", "auto")), bool(values.get("factory", False))
 
 
-def load_app(target: str, interface: str = "auto", factory: bool = False) -> App:
+def load_app(target: str, interface: str = "auto", factory: bool = False) -> Routes:
     """Import the app that APP names.
 
     Args:
@@ -81,13 +82,13 @@ def load_app(target: str, interface: str = "auto", factory: bool = False) -> App
     found = load_object(target)
     if factory:
         found = _make(target, found)
-    if is_a(found, App):
+    if is_a(found, Routes):
         if interface in ("auto", "native"):
             return found
         raise LoadError(f"'{target}' is {describe(found)}, which is native, not {interface}")
-    app = App()
+    app = Routes()
     try:
-        app.mount("/", found, interface=interface)
+        mount(app, "/", found, interface)
     except HandlerError as error:
         hint = _in_module(found) if is_a(found, type(sys)) else ""
         raise LoadError(f"'{target}': {str(error).removeprefix('mount /: ')}{hint}") from None
@@ -328,7 +329,7 @@ def _is_servable(value: object) -> bool:
 
 
 def _looks_servable(value: object) -> bool:
-    if is_a(value, type) or is_a(value, type(sys)) or not (is_a(value, App) or callable(value)):
+    if is_a(value, type) or is_a(value, type(sys)) or not (is_a(value, Routes) or callable(value)):
         return False
     try:
         kind = detect(value)
@@ -336,7 +337,7 @@ def _looks_servable(value: object) -> bool:
         return False
     if hasattr(value, "__qualname__"):  # most functions that take two arguments or three are no apps
         return looks_written_for(value)
-    return kind != "native" or isinstance(value, App)
+    return kind != "native" or isinstance(value, Routes)
 
 
 def _is_coroutine(value: object) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-    from dimserver.app import App
+    from dimserver.routes import Routes
     from dimserver.worker.channel import Channel, Message
     from dimserver.worker.operator_api import Place
 
@@ -160,7 +160,7 @@ def _open(channel: Channel, target: str, values: dict[str, object], place: Place
     return _worker(channel, app, settings, answer, place)
 
 
-def _worker(channel: Channel, app: App | None, settings: Settings, answer: Message, place: Place | None) -> Worker:
+def _worker(channel: Channel, app: Routes | None, settings: Settings, answer: Message, place: Place | None) -> Worker:
     workers: Any
     kinds: Any
     _, workers, kinds = answer

@@ -13,13 +13,13 @@ from dimserver.worker.worker import Worker, freeze
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dimserver.app import App
     from dimserver.config import Settings
+    from dimserver.routes import Routes
 
 __all__ = ["serve"]
 
 
-def serve(app: App | None, settings: Settings, target: str) -> int:
+def serve(app: Routes | None, settings: Settings, target: str) -> int:
     """Serve until SIGINT or SIGTERM.
 
     Args:

@@ -10,11 +10,11 @@ from dimserver.net.throttled_log import Episode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dimcore.budget import Budget
-    from dimserver.app import App
     from dimserver.config import Settings
     from dimserver.log import Log
     from dimserver.net.loop import Loop
     from dimserver.net.relay import Relay
+    from dimserver.routes import Routes
     from dimserver.services.pubsub import PubSub
 
 __all__ = ["TopicService"]
@@ -38,7 +38,7 @@ class TopicService:
     Thread-safety: the loop's thread.
     """
 
-    def __init__(self, app: App, settings: Settings, directory: str | None, loop: Loop, log: Log) -> None:
+    def __init__(self, app: Routes, settings: Settings, directory: str | None, loop: Loop, log: Log) -> None:
         self._app = app
         self._topics = app.topics
         self._settings = settings

@@ -10,9 +10,10 @@ from time import monotonic
 
 from dimcore import tick
 from dimcore.forked import leave
-from dimserver.app import App
 from dimserver.net import forks
 from dimserver.net.threads import ThreadPool
+from dimserver.routes import Routes
+from dimserver.version import __version__
 from dimserver.worker.announce import WAITING, waiting
 from dimserver.worker.core_hooks import Needs
 from dimserver.worker.drain import LAST_REQUEST, Drain
@@ -78,16 +79,14 @@ class Worker:
 
     def __init__(
         self,
-        app: App | None,
+        app: Routes | None,
         settings: Settings,
         doors: Sequence[Door] | None = None,
         workers: int = 1,
         place: Place | None = None,
         on_answer: Callable[[RequestPoint, int, int, int], object] | None = None,
     ) -> None:
-        from dimserver import __version__
-
-        self.app = App() if app is None else app
+        self.app = Routes() if app is None else app
         self.settings = settings
         self.version = __version__
         self.workers = workers

@@ -1,0 +1,297 @@
+"""Routes and their handlers: all that a worker or a gateway knows of an app.
+
+A handler takes the `dimcore.RequestPoint` and returns ``(status, headers,
+body)``, a `Response`, ``bytes``, ``str``, or a ``dict`` or ``list`` (JSON).
+It may be an ``async def`` function, beside others that are not.
+
+`dimserver.app.App` adds what a program does with them: settings, mounts, and `run`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dimcore import ConnectionPoolManifold, RequestResponseManifold, Topics
+from dimserver.errors import HandlerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, TypeVar
+
+    from dimcore import RequestPoint, Topic
+
+    Handler = Callable[[RequestPoint], Any]
+    H = TypeVar("H", bound=Handler)
+
+__all__ = ["Routes", "is_async"]
+
+CO_ASYNC = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR of `inspect`, whose import costs more than this module
+CO_VARARGS = 0x04
+
+
+def is_async(handler: object) -> bool:
+    """Whether a handler is `async def`, itself or its ``__call__``, or marked as such.
+
+    Args:
+        handler: any callable.
+    """
+    function = handler
+    while issubclass(type(function), partial):  # by its type: a mock has an attribute `func`, which has one, …
+        function = function.func  # type: ignore[attr-defined]
+    method = function if hasattr(function, "__code__") else type(function).__call__
+    code = getattr(method, "__code__", None)
+    if code is not None and code.co_flags & CO_ASYNC:
+        return True
+    # `inspect.markcoroutinefunction`, and what compiled coroutine functions have instead of flags.
+    marks = ("_is_coroutine_marker", "_is_coroutine")
+    return any(type(getattr(function, mark, None)) in (object, bool) for mark in marks)
+
+
+FUNCTION = type(is_async)  # `types` is not loaded for its sake
+
+
+def _check_pattern(pattern: object, decorator: str) -> None:
+    if not isinstance(pattern, str):
+        shown = getattr(pattern, "__qualname__", repr(pattern))
+        raise HandlerError(f'{shown:.80} is no path: it is written @app.{decorator}("/path")')
+
+
+def _check_arguments(handler: object, what: str, gets: str) -> None:
+    """A handler that can be given nothing would fail with every request; any other mistake is too rare to look for."""
+    if isinstance(handler, FUNCTION) and not (handler.__code__.co_argcount or handler.__code__.co_flags & CO_VARARGS):
+        raise HandlerError(f"{what}: {handler.__qualname__} takes no argument; a handler is given the {gets}")
+
+
+class Routes:
+    """Routes, the handlers they lead to, and what these share.
+
+    Attributes:
+        defaults: settings that the app asks for, below those of every other source.
+        request_manifold: the `dimcore.RequestResponseManifold` the routes live in.
+        connection_manifold: the `dimcore.ConnectionPoolManifold` its connections live in.
+        topics: the `dimcore.Topics` of this process.
+
+    Thread-safety: register routes before serving, or on the loop's thread.
+    """
+
+    warns_of_api = True  # where the built-in endpoints stand beside it and there is no token
+
+    def __init__(self) -> None:
+        self.defaults: dict[str, object] = {}
+        self.request_manifold = RequestResponseManifold()
+        self.connection_manifold = ConnectionPoolManifold()
+        self.topics = Topics()
+        self._ends: list[Callable[[], object]] = []
+        self._ended_early = False
+
+    def route(
+        self,
+        pattern: str,
+        handler: Handler | None = None,
+        *,
+        methods: Iterable[str] = ("GET",),
+        exact: bool = True,
+        blocking: bool = False,
+        stream: bool = False,
+    ) -> Any:
+        """Register a handler, directly or as a decorator.
+
+        Args:
+            pattern: path; ``{name}`` matches one segment.
+            handler: a function or an async one; None to use the call as a decorator.
+            methods: GET also answers HEAD.
+            exact: False makes `pattern` a prefix on a segment boundary.
+            blocking: run on the thread pool, so that waiting does not hold up the loop.
+            stream: run as soon as the head of the request is there, and hand its body on as it arrives,
+                to ``request.stream()``; for handlers that can wait, async or blocking ones.
+
+        Returns:
+            The handler.
+
+        Raises:
+            dimcore.RoutePatternError: `pattern` cannot be read.
+            dimcore.RouteConflict: it is taken already for one of `methods`.
+            HandlerError: `handler` is async and `blocking`, or neither and `stream`; or it takes no argument.
+        """
+        _check_pattern(pattern, "route")
+        if handler is None:
+            return lambda decorated: self.route(
+                pattern, decorated, methods=methods, exact=exact, blocking=blocking, stream=stream
+            )
+        for method in (methods,) if isinstance(methods, str) else tuple(methods):
+            self.register(method, pattern, handler, exact, blocking, stream)
+        return handler
+
+    def get(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
+        """Decorator: answer GET and HEAD; see `route`."""
+        return self._method("GET", pattern, exact, blocking, stream)
+
+    def post(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
+        """Decorator: answer POST; see `route`."""
+        return self._method("POST", pattern, exact, blocking, stream)
+
+    def put(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
+        """Decorator: answer PUT; see `route`."""
+        return self._method("PUT", pattern, exact, blocking, stream)
+
+    def delete(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
+        """Decorator: answer DELETE; see `route`."""
+        return self._method("DELETE", pattern, exact, blocking, stream)
+
+    def patch(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
+        """Decorator: answer PATCH; see `route`."""
+        return self._method("PATCH", pattern, exact, blocking, stream)
+
+    def options(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
+        """Decorator: answer OPTIONS; see `route`."""
+        return self._method("OPTIONS", pattern, exact, blocking, stream)
+
+    def head(
+        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
+    ) -> Callable[[H], H]:
+        """Decorator: answer HEAD, which otherwise runs the GET handler; see `route`."""
+        return self._method("HEAD", pattern, exact, blocking, stream)
+
+    def websocket(
+        self,
+        pattern: str,
+        handler: Any = None,
+        *,
+        origins: Iterable[str] | None = None,
+        subprotocols: Iterable[str] = (),
+        on_request: Handler | None = None,
+        exact: bool = True,
+    ) -> Any:
+        """Register the handler of a WebSocket, directly or as a decorator.
+
+        Args:
+            pattern: path; ``{name}`` matches one segment.
+            handler: an async function, called with a `dimcore.AsyncSocket`.  Or a class, of which each socket gets
+                an instance, or an object for all; with any of ``on_open(ws)``, ``on_message(ws, message)``,
+                ``on_close(ws, code, reason)``, ``on_drain(ws)``, all called on the loop with a `dimcore.WebSocket`,
+                and ``on_request(request)``, as below.
+            origins: values of the Origin field that are let in, for example ``https://example.org``; ``*`` for all.
+                None: the pages of the host that the request is for.
+            subprotocols: names of those spoken.
+            on_request: called with the request before the handshake is answered: None accepts, anything else is
+                the answer, as any handler would return it.
+            exact: False makes `pattern` a prefix on a segment boundary.
+
+        Returns:
+            The handler.
+
+        Raises:
+            dimcore.RoutePatternError: `pattern` cannot be read.
+            dimcore.RouteConflict: it is taken already for GET.
+            dimcore.UsageError: the handler has none of the methods.
+            HandlerError: one of them, or `on_request`, is async; or the handler is a plain function.
+        """
+        _check_pattern(pattern, "websocket")
+        if handler is None:
+            return lambda decorated: self.websocket(
+                pattern, decorated, origins=origins, subprotocols=subprotocols, on_request=on_request, exact=exact
+            )
+        from dimserver.ws.route import WebSocketRoute
+
+        if on_request is not None and is_async(on_request):
+            raise HandlerError(f"WebSocket {pattern}: on_request is async; it has to answer at once")
+        asynchronous = not isinstance(handler, type) and is_async(handler)
+        _check_arguments(handler, f"WebSocket {pattern}", "socket")
+        if not asynchronous and isinstance(handler, FUNCTION):
+            raise HandlerError(
+                f"WebSocket {pattern}: {handler.__qualname__} is a plain function; an async one is called with the "
+                "socket, and a class has on_message and the like"
+            )
+        for name in ("on_request", "on_open", "on_message", "on_close", "on_drain"):
+            method = getattr(handler, name, None)
+            if method is not None and is_async(method):
+                raise HandlerError(
+                    f"WebSocket {pattern}: {name} is async; the methods of a WebSocket's handler are not"
+                )
+        route = WebSocketRoute(handler, origins, subprotocols, asynchronous=asynchronous, on_request=on_request)
+        self.register("GET", pattern, route, exact, False, False)
+        return handler
+
+    def topic(self, name: str) -> Topic:
+        """What WebSockets are subscribed to, to get what is published there; see `dimcore.Topic`.
+
+        Args:
+            name: 1 to 255 bytes of UTF-8 without control characters.
+
+        Raises:
+            dimcore.UsageError: another name.
+
+        Thread-safety: from any thread.
+        """
+        return self.topics.topic(name)
+
+    def _method(self, method: str, pattern: str, exact: bool, blocking: bool, stream: bool) -> Callable[[H], H]:
+        _check_pattern(pattern, method.lower())
+
+        def register(handler: H) -> H:
+            self.register(method, pattern, handler, exact, blocking, stream)
+            return handler
+
+        return register
+
+    def register(
+        self,
+        method: str,
+        pattern: str,
+        handler: Handler,
+        exact: bool = True,
+        blocking: bool = False,
+        stream: bool = False,
+    ) -> None:
+        """Register a handler for one method, ``*`` for all; see `route` for the other arguments and errors."""
+        _check_arguments(handler, f"{method} {pattern}", "request")
+        waits = is_async(handler)
+        if waits and blocking:
+            raise HandlerError(f"{method} {pattern}: an async handler runs on the loop; it cannot be blocking as well")
+        if stream and not waits and not blocking:
+            raise HandlerError(f"{method} {pattern}: stream is for handlers that can wait, async or blocking ones")
+        route = self.request_manifold.register_route(method, pattern, handler, exact, blocking=blocking)
+        route.streaming = stream
+
+    def routes(self) -> Iterator[tuple[str, str, bool, bool, Handler]]:
+        """``(method, pattern, exact, blocking, handler)`` of each route in the order of registration."""
+        for route in self.request_manifold.router.routes():
+            yield route.method, route.pattern, route.exact, route.blocking, route.handler
+
+    def shutdown(self) -> None:
+        """Have the server stop as SIGTERM does: accept no more, finish what is in flight, return from `run`.
+
+        It does not wait for that.  Where the app is served by several workers, all of them stop.  Before the app
+        is served it ends the next `run` as soon as that has begun.
+
+        Thread-safety: from any thread, from a handler, and from a signal handler.
+        """
+        self._ended_early = True  # first: a worker may begin at this very moment
+        for end in list(self._ends):
+            self._ended_early = False
+            end()
+
+    def served_by(self, end: Callable[[], object]) -> None:
+        """A worker begins to serve the app: `shutdown` calls `end`, which may be called from any thread."""
+        self._ends.append(end)
+        if self._ended_early:
+            self._ended_early = False
+            end()
+
+    def left_by(self, end: Callable[[], object]) -> None:
+        """The worker that gave `end` to `served_by` serves no more."""
+        if end in self._ends:
+            self._ends.remove(end)

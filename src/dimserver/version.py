@@ -1,0 +1,7 @@
+"""The version, for the package and for what it serves."""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"
