@@ -1,4 +1,6 @@
 cimport cython
+from libc.stdint cimport int64_t
+
 from dimcore.aio.task_runner cimport Errand
 from dimcore.conn.sending cimport Channel
 from dimcore.conn.streamed_body cimport AsyncSource
@@ -9,6 +11,7 @@ from dimcore.http1.head cimport Head
 cdef class Exchange(Channel):
     cdef int open_request(self) except -1
     cdef int tell_line(self, const Head *head, const char *data) except -1
+    cdef int64_t most_body(self) noexcept
     cdef int start_body(self, bint chunked) except -1
     cdef int call_for_body(self) except -1
     cdef bint wants_at_once(self) noexcept

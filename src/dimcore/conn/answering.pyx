@@ -92,13 +92,18 @@ cdef class Exchange(Channel):
             request.info.length = <uint16_t> size
         return 0
 
+    cdef int64_t most_body(self) noexcept:
+        """Most bytes the body of the current request may have: its route's limit, else the server's."""
+        cdef Route route = self.current.route
+        return self.site.core.max_body if route is None or route.max_body < 0 else route.max_body
+
     cdef int start_body(self, bint chunked) except -1:
         """Collect a body that is still on its way; the head is copied first."""
         cdef RequestPoint request = self.current
         request.own()
         request.reader = BodyReader.__new__(BodyReader)
         if chunked:
-            body_start_chunked(&request.reader.body, self.site.core.max_body)
+            body_start_chunked(&request.reader.body, self.most_body())
         else:
             body_start_length(&request.reader.body, request.info.content_length)
         request.marked_bytes = 0

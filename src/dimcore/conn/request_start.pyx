@@ -89,9 +89,6 @@ cdef class Uptake(Door):
         if head.info.flags & EXPECT_OTHER:
             self.refuse(fault_status(FAULT_EXPECTATION), fault_text(FAULT_EXPECTATION), None)
             return length
-        if head.info.content_length > core.max_body:
-            self.refuse(fault_status(FAULT_BODY_LENGTH), fault_text(FAULT_BODY_LENGTH), None)
-            return length
         request.route = self.site.router.find(
             request.info.method, data + request.info.method_at, request.info.method_length, path, path_size
         )
@@ -100,6 +97,9 @@ cdef class Uptake(Door):
                 request.info.method, data + request.info.method_at, request.info.method_length, path, path_size
             )
         if head.info.flags & CHUNKED or head.info.content_length > 0:
+            if head.info.content_length > self.most_body():
+                self.refuse(fault_status(FAULT_BODY_LENGTH), fault_text(FAULT_BODY_LENGTH), None)
+                return length
             if head.info.content_length > 0 and <int64_t> (size - length) >= head.info.content_length:
                 request.body_at = data + length
                 request.body_size = <Py_ssize_t> head.info.content_length

@@ -1,5 +1,5 @@
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from dimcore.text.span_table cimport SpanTable
 
@@ -16,6 +16,7 @@ cdef class Route:
     cdef readonly bint exact
     cdef readonly str method
     cdef readonly str pattern
+    cdef public int64_t max_body     # most bytes of a request's body; below 0: what the core allows
     cdef bytes token                 # the method's name
     cdef bytes key                   # the pattern in UTF-8; the router's tables point into it
 
@@ -42,6 +43,8 @@ cdef class Router:
     cdef Py_ssize_t longest_fixed    # bytes: nothing longer needs hashing
     cdef Py_ssize_t longest_segment
     cdef list table                  # every route in the order of registration; owns them
+    cdef Router options              # patterns that give other options to parts of the paths, or None
+    cdef dict variants               # route -> {route of `options`: variant of the route}
 
     # The C interface.  `method` is a spiral (Method in limits.pxd); `name` is read for OTHER only.
     # `path` is the raw path: percent-encoded, without the query.
@@ -50,6 +53,8 @@ cdef class Router:
     cdef object allow(self, const char *path, Py_ssize_t length)  # None: path unknown; else 'GET, HEAD, POST'
 
     # Inside.
+    cdef Route refine(self, Route route, int method, const char *name, Py_ssize_t name_length,
+                      const char *path, Py_ssize_t length)
     cdef PyObject *seek(self, int method, const char *name, Py_ssize_t name_length,
                         const char *path, Py_ssize_t length, set methods) except? NULL
     cdef PyObject *walk(self, int method, const char *name, Py_ssize_t name_length,

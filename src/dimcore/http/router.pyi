@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Never, Protocol, Self, final
 
 class _Request(Protocol):
@@ -12,6 +12,7 @@ class Route:
     handler: Callable[..., Any]
     blocking: bool
     streaming: int
+    max_body: int
     @property
     def method(self) -> str: ...
     @property
@@ -21,6 +22,9 @@ class Route:
     @property
     def names(self) -> tuple[str, ...]: ...
     def __init__(self, /, *args: Never, **kwargs: Never) -> None: ...  # raises: Router.add makes them
+    def variant(
+        self, *, blocking: bool | None = None, streaming: int | None = None, max_body: int | None = None
+    ) -> Route: ...
 
 @final
 class Router:
@@ -34,6 +38,9 @@ class Router:
         blocking: bool = False,
     ) -> Route: ...
     def routes(self) -> list[Route]: ...
+    def use_options(
+        self, options: Router | None, variants: Mapping[Route, Mapping[Route, Route]] | None = None
+    ) -> None: ...
     def find_route(self, method: str, path: str | bytes) -> Route | None: ...
     def lookup(self, method: str, path: str | bytes) -> tuple[Route, dict[str, str]] | None: ...
     def allowed(self, path: str | bytes) -> str | None: ...

@@ -42,7 +42,7 @@ from dimcore.limits cimport DELETE, GET, HEAD, OPTIONS, OTHER, PATCH, POST, PUT
 from dimcore.text.percent cimport percent_decode
 from dimcore.text.span_table cimport SpanEntry, span_add, span_clear, span_find, span_reserve
 
-from dimcore.errors import RouteConflict
+from dimcore.errors import RouteConflict, UsageError
 from dimcore.http.route_patterns import read_method, read_pattern
 
 cdef extern from "Python.h":
@@ -181,6 +181,7 @@ cdef class Route:
         blocking: whether the handler is to run on the thread pool.
         streaming: whether the handler is to run before the request's body is there: 1 (or True) yes, 2 not if the
             body is known to be small.
+        max_body: most bytes of a request's body; below 0: as many as the core allows.
         method: the method's name.
         pattern: the pattern as it was given.
         exact: False for a prefix.
@@ -192,6 +193,26 @@ cdef class Route:
 
     def __repr__(self) -> str:
         return f"<Route {self.method} {self.pattern}{'' if self.exact else ' (prefix)'}>"
+
+    def variant(self, *, blocking=None, streaming=None, max_body=None) -> Route:
+        """A copy with other options; what is None stays as it is.
+
+        It stands in no table.  The router gives it in place of this route where `Router.use_options` says so.
+        """
+        cdef Route copy = Route.__new__(Route)
+        copy.handler = self.handler
+        copy.method = self.method
+        copy.pattern = self.pattern
+        copy.exact = self.exact
+        copy.names = self.names
+        copy.key = self.key
+        copy.token = self.token
+        copy.places = self.places
+        copy.number = self.number
+        copy.blocking = self.blocking if blocking is None else blocking
+        copy.streaming = self.streaming if streaming is None else streaming
+        copy.max_body = self.max_body if max_body is None else max_body
+        return copy
 
     cdef dict params(self, const char *path, Py_ssize_t length):
         """The parameters' values in a raw path that this route was found for."""
@@ -295,6 +316,7 @@ cdef class Router:
         route = Route.__new__(Route)
         route.handler = handler
         route.blocking = blocking
+        route.max_body = -1
         route.method = method
         route.pattern = pattern
         route.exact = exact
@@ -336,6 +358,22 @@ cdef class Router:
     def routes(self) -> list:
         """Every route, in the order of registration (a new list)."""
         return list(self.table)
+
+    def use_options(self, Router options, variants=None) -> None:
+        """Give parts of the paths other options than their routes have.
+
+        Args:
+            options: patterns; of those that fit a request the most specific one counts, as everywhere.  None: no more.
+            variants: for each route, and each route of `options` that changes it, the variant to use
+                (`Route.variant`).  Where there is none, the route itself is used.
+
+        Raises:
+            UsageError: `options` is this table, or has options itself.
+        """
+        if options is not None and (options is self or options.options is not None):
+            raise UsageError("a table of options has no options itself")
+        self.variants = None if options is None else {route: dict(each) for route, each in dict(variants or ()).items()}
+        self.options = options
 
     def find_route(self, str method not None, path) -> Route | None:
         """The route that answers, or None.
@@ -394,7 +432,11 @@ cdef class Router:
                 found = pick(<PyObject *>entry.value, method, name, name_length)
         if found == NULL:
             found = self.seek(method, name, name_length, path, length, None)
-        return None if found == NULL else <Route>found
+        if found == NULL:
+            return None
+        if self.options is None:
+            return <Route>found
+        return self.refine(<Route>found, method, name, name_length, path, length)
 
     cdef object allow(self, const char *path, Py_ssize_t length):
         cdef set methods = set()
@@ -411,6 +453,14 @@ cdef class Router:
         return ", ".join(sorted(methods))
 
     # -- inside -------------------------------------------------------------
+
+    cdef Route refine(self, Route route, int method, const char *name, Py_ssize_t name_length,
+                      const char *path, Py_ssize_t length):
+        """The variant of a route that the options for this path ask for, or the route."""
+        cdef dict variants = self.variants.get(route)
+        if variants is None:
+            return route
+        return variants.get(self.options.find(method, name, name_length, path, length), route)
 
     cdef PyObject *seek(self, int method, const char *name, Py_ssize_t name_length,
                         const char *path, Py_ssize_t length, set methods) except? NULL:

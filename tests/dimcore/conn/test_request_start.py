@@ -72,3 +72,35 @@ def test_refused_before_the_body(serve: Serve) -> None:
         client.send(b"x" * 100_000)  # what it sends all the same is read, so that no reset destroys the answer
         assert client.rest() == b""
     assert rig.core.requests.get_stats()["total_errors"] == 4
+
+
+@pytest.mark.parametrize("blocking", ["", "!"])
+def test_a_route_has_a_limit_of_its_own(serve: Serve, blocking: str) -> None:
+    rig = serve({f"POST {blocking}/{name}": echo_body for name in ("small", "large", "")}, max_body=10)
+    small, large, _ = rig.router.routes()
+    small.max_body, large.max_body = 4, 100_000
+    for path, size, status in (
+        ("/small", 4, 200), ("/small", 5, 413), ("/", 10, 200), ("/", 11, 413), ("/large", 11, 200),
+        ("/large", 100_000, 200), ("/large", 100_001, 413), ("/nowhere", 10, 404), ("/nowhere", 11, 413),
+    ):  # fmt: skip
+        chunked = b"%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n"
+        framings = [(f"Content-Length: {size}", b"x" * size), ("Transfer-Encoding: chunked", chunked)]
+        for framing, body in framings[: 1 if path == "/nowhere" else 2]:  # nothing of the latter is read there
+            client = rig.connect()
+            client.send(get(path, framing, method="POST"))
+            client.send(body)
+            if rig.jobs:
+                rig.run_job()
+            answer = client.answer()
+            assert (path, size, framing, answer.status) == (path, size, framing, status)
+            assert status != 200 or answer.body == b"x" * size
+            client.reset()
+
+
+def test_a_limit_of_nothing(serve: Serve) -> None:
+    rig = serve({"POST /": echo_body})
+    rig.router.routes()[0].max_body = 0
+    assert rig.connect().ask(POST + b"Content-Length: 0\r\n\r\n").status == 200
+    assert rig.connect().ask(POST + b"Content-Length: 1\r\n\r\n").status == 413
+    assert rig.connect().ask(POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n").status == 200
+    assert rig.connect().ask(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n").status == 413

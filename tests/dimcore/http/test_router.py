@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.dimcore.router_model import model_candidates, model_find, model_params
 
-from dimcore.errors import RouteConflict, RoutePatternError
+from dimcore.errors import RouteConflict, RoutePatternError, UsageError
 from dimcore.http.router import Route, Router, RouteSubstrate
 
 
@@ -600,3 +600,62 @@ def test_the_substrate_shares_a_router() -> None:
     assert RouteSubstrate(router).find("GET", "/a") is handler
     with pytest.raises(TypeError):
         RouteSubstrate(7)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------------
+# options for parts of the paths
+
+
+def test_a_variant_is_a_copy_with_other_options() -> None:
+    router = Router()
+    route = router.add("GET", "/users/{id}", handler)
+    assert (route.blocking, route.streaming, route.max_body) == (False, 0, -1)
+    same = route.variant()
+    assert (same.method, same.pattern, same.handler, same.names) == ("GET", "/users/{id}", handler, ("id",))
+    assert (same.blocking, same.streaming, same.max_body) == (False, 0, -1)
+    other = same.variant(blocking=True, streaming=2, max_body=0)
+    assert (other.blocking, other.streaming, other.max_body) == (True, 2, 0)
+    assert (other.variant().blocking, other.variant().streaming, other.variant().max_body) == (True, 2, 0)
+    assert router.routes() == [route]
+
+
+def test_options_by_pattern() -> None:
+    router = build("GET /users/{id}", "POST /users/{id}", "* /app*", "GET /plain")
+    user, posted, app, plain = router.routes()
+    options = build("* /users/*", "POST /users/7", "* /app/big/*")
+    below, seven, big = options.routes()
+    variants = {
+        user: {below: user.variant(max_body=1)},
+        posted: {below: posted.variant(max_body=2), seven: posted.variant(max_body=3)},
+        app: {big: app.variant(max_body=4)},
+    }
+    router.use_options(options, variants)
+
+    def limit(method: str, path: str) -> int:
+        route = router.find_route(method, path)
+        assert route is not None
+        return route.max_body
+
+    assert [limit("GET", "/users/1"), limit("GET", "/users/7"), limit("HEAD", "/users/%37")] == [1, 1, 1]
+    assert [limit("POST", "/users/1"), limit("POST", "/users/7"), limit("POST", "/users/%37")] == [2, 3, 3]
+    assert [limit("PUT", "/app/big/x"), limit("PUT", "/app/big"), limit("GET", "/app")] == [4, -1, -1]
+    assert limit("GET", "/plain") == -1
+    assert router.find_route("GET", "/nowhere") is None
+    assert router.lookup("GET", "/users/a%2Fb") == (variants[user][below], {"id": "a/b"})
+    assert router.find_route("GET", "/plain") is plain
+    router.use_options(None)
+    assert router.find_route("GET", "/users/7") is user
+
+
+def test_options_cannot_lead_in_a_circle() -> None:
+    one, other = build("GET /a"), build("GET /a")
+    with pytest.raises(UsageError):
+        one.use_options(one)
+    one.use_options(other)
+    with pytest.raises(UsageError):
+        other.use_options(one)
+    with pytest.raises(TypeError):
+        one.use_options("GET /a")  # type: ignore[arg-type]
+    one.use_options(other, {one.routes()[0]: {other.routes()[0]: "no route"}})  # type: ignore[dict-item]
+    with pytest.raises(TypeError):
+        one.find_route("GET", "/a")
