@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dimcore import AsyncSocket, RequestPoint
-from dimserver import App, Response
+from dimserver import App, AsyncSocket, Request, Response
 
 PAGE = Path(__file__).with_name("chat.html").read_bytes()
 
@@ -19,7 +18,7 @@ app = App()
 
 
 @app.get("/{room}")
-def page(request: RequestPoint) -> Response:
+def page(request: Request) -> Response:
     return Response(PAGE, content_type="text/html; charset=utf-8")
 
 

@@ -6,19 +6,18 @@ curl http://127.0.0.1:8080/hello/world
 
 from __future__ import annotations
 
-from dimcore import RequestPoint
-from dimserver import App
+from dimserver import App, Request
 
 app = App()
 
 
 @app.get("/")
-def index(request: RequestPoint) -> str:
+def index(request: Request) -> str:
     return "Hello, World!\n"
 
 
 @app.get("/hello/{name}")
-def hello(request: RequestPoint) -> str:
+def hello(request: Request) -> str:
     return f"Hello, {request.params['name']}!\n"
 
 

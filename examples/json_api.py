@@ -16,8 +16,7 @@ import json
 from itertools import count
 from typing import Any
 
-from dimcore import RequestPoint
-from dimserver import App
+from dimserver import App, Request
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -32,13 +31,13 @@ def answer(status: int, value: Any, **headers: str) -> Answer:
 
 
 @app.get("/notes")
-def list_notes(request: RequestPoint) -> list[dict[str, Any]]:
+def list_notes(request: Request) -> list[dict[str, Any]]:
     wanted = request.query_params.get("contains", "")
     return [{"id": number, "text": text} for number, text in notes.items() if wanted in text]
 
 
 @app.post("/notes")
-def add_note(request: RequestPoint) -> Answer:
+def add_note(request: Request) -> Answer:
     try:
         text = request.json()["text"]
     except (ValueError, KeyError, TypeError):
@@ -51,7 +50,7 @@ def add_note(request: RequestPoint) -> Answer:
 
 
 @app.get("/notes/{number}")
-def get_note(request: RequestPoint) -> Answer:
+def get_note(request: Request) -> Answer:
     number = find(request)
     if number is None:
         return answer(404, {"error": "no such note"})
@@ -59,14 +58,14 @@ def get_note(request: RequestPoint) -> Answer:
 
 
 @app.delete("/notes/{number}")
-def delete_note(request: RequestPoint) -> Answer:
+def delete_note(request: Request) -> Answer:
     number = find(request)
     if number is None:
         return answer(404, {"error": "no such note"})
     return answer(200, {"id": number, "text": notes.pop(number)})
 
 
-def find(request: RequestPoint) -> int | None:
+def find(request: Request) -> int | None:
     """Return the number in the path when a note has it."""
     written = request.params["number"]
     number = int(written) if written.isascii() and written.isdigit() and len(written) < 20 else None

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 
-from dimcore import RequestPoint
-from dimserver import OptimizedDimensionalServer
+from dimserver import OptimizedDimensionalServer, RequestPoint
 
 Answer = tuple[int, dict[str, str], bytes]
 JSON = {"Content-Type": "application/json"}

@@ -14,8 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from dimcore import RequestPoint, WebSocket
-from dimserver import App, Response
+from dimserver import App, Request, Response, WebSocket
 
 app = App()
 PAGE = Path(__file__).with_name("ticker.html").read_bytes()
@@ -26,7 +25,7 @@ prices = app.topic("prices")
 
 
 @app.get("/")
-def page(request: RequestPoint) -> Response:
+def page(request: Request) -> Response:
     return Response(PAGE, content_type="text/html; charset=utf-8")
 
 

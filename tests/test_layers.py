@@ -39,6 +39,7 @@ CORE = (
     ("wsgi",),
     ("asgi",),
     ("stats",),
+    ("seed",),
 )
 
 # Packages; a module may also import those of its own package, as long as that is no circle.

@@ -35,20 +35,26 @@ from dimcore.errors import (
 from dimcore.http.headers import Headers
 from dimcore.http.query import QueryParams
 from dimcore.http.request import RequestPoint, parse_request
-from dimcore.http.request_table import RequestResponseManifold, RequestSubstrate
-from dimcore.http.router import Route, Router, RouteSubstrate
+from dimcore.http.router import Route, Router
 from dimcore.http1.body import ChunkedDecoder, decode_chunked
 from dimcore.http1.head_reader import HeadParser
 from dimcore.http1.head_writer import format_head
 from dimcore.index.connection_point import ConnectionPoint
 from dimcore.index.geometry import affinity, compose, identity_vector, rendezvous, z_value
-from dimcore.index.index import DimensionalConnectionIndex, Index, Point
-from dimcore.index.pools import ConnectionPoolManifold, ConnectionSubstrate
+from dimcore.index.index import Index, Point
 from dimcore.net.parent_death import tell_at_parents_end
 from dimcore.net.process_title import set_process_title
 from dimcore.net.proxy_protocol import read_proxy_header
 from dimcore.net.socket_io import Composite, FileBody
 from dimcore.pubsub.topic import Topic, Topics
+from dimcore.seed import (
+    ConnectionPoolManifold,
+    ConnectionSubstrate,
+    DimensionalConnectionIndex,
+    RequestResponseManifold,
+    RequestSubstrate,
+    RouteSubstrate,
+)
 from dimcore.shared.segment import Segment, SegmentError
 from dimcore.shared.segment_set import SegmentSet
 from dimcore.stats.board import Board, BoardFull, Entry, Snapshot
@@ -58,50 +64,55 @@ from dimcore.ws.frames import apply_mask, encode_frame
 from dimcore.ws.messages import MessageReader, close_payload
 from dimcore.ws.websocket import Endpoint, WebSocket
 
+# What a program names: the types of what its handlers get, return and catch.
 __all__ = [
-    "Acceptor",
-    "AccessLines",
-    "AsgiEntry",
     "AsyncSocket",
     "BadRequest",
-    "Board",
-    "BoardFull",
-    "ChunkedDecoder",
     "ClientLeft",
     "Composite",
-    "Connection",
     "ConnectionClosed",
     "ConnectionPoint",
-    "ConnectionPoolManifold",
-    "ConnectionSubstrate",
-    "Core",
     "DimcoreError",
-    "DimensionalConnectionIndex",
     "DuplicatePoint",
-    "Endpoint",
-    "Entry",
     "FileBody",
-    "HeadParser",
     "Headers",
     "IllegalTransition",
     "IncompleteBody",
-    "Index",
     "InvalidCoordinate",
-    "MessageReader",
     "Outflow",
     "PeerError",
     "Point",
     "Push",
     "QueryParams",
     "RequestPoint",
-    "RequestResponseManifold",
-    "RequestSubstrate",
     "ResponseError",
-    "Roll",
     "Route",
     "RouteConflict",
     "RoutePatternError",
-    "RouteSubstrate",
+    "Topic",
+    "TopicLimit",
+    "UnknownPoint",
+    "UsageError",
+    "WebSocket",
+    "WebSocketError",
+]
+
+# What a server is made of, or a program that parses, routes and indexes by itself.
+__all__ += [
+    "Acceptor",
+    "AccessLines",
+    "AsgiEntry",
+    "Board",
+    "BoardFull",
+    "ChunkedDecoder",
+    "Connection",
+    "Core",
+    "Endpoint",
+    "Entry",
+    "HeadParser",
+    "Index",
+    "MessageReader",
+    "Roll",
     "Router",
     "Runner",
     "Segment",
@@ -109,13 +120,7 @@ __all__ = [
     "SegmentSet",
     "Site",
     "Snapshot",
-    "Topic",
-    "TopicLimit",
     "Topics",
-    "UnknownPoint",
-    "UsageError",
-    "WebSocket",
-    "WebSocketError",
     "affinity",
     "apply_mask",
     "close_payload",
@@ -132,4 +137,14 @@ __all__ = [
     "tell_at_parents_end",
     "tick",
     "z_value",
+]
+
+# The names of the document that the project started from.
+__all__ += [
+    "ConnectionPoolManifold",
+    "ConnectionSubstrate",
+    "DimensionalConnectionIndex",
+    "RequestResponseManifold",
+    "RequestSubstrate",
+    "RouteSubstrate",
 ]

@@ -119,6 +119,6 @@ def test_static_files_in_an_app(
     (tmp_path / directory).mkdir()
     (tmp_path / directory / "a.txt").write_text("a file")
     monkeypatch.chdir(tmp_path)
-    start = "from dimserver import App\nfrom dimserver.handlers.static import StaticFiles\napp = App()"
+    start = "from dimserver import App, StaticFiles\napp = App()"
     app = run(start, line)["app"]
     assert serve(app).connect().get("/static/a.txt").answer()[2] == b"a file"

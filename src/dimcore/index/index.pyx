@@ -428,8 +428,6 @@ cdef class Index:
         return f"<{type(self).__name__} of {self.total} points in {self.spirals} spirals>"
 
 
-DimensionalConnectionIndex = Index
-
 # A cimported name is no attribute of the module; these two are part of its interface.
 globals().update(CellSnapshot=CellSnapshot, Point=Point)
 

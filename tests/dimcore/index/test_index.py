@@ -18,7 +18,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from dimcore.errors import DuplicatePoint, InvalidCoordinate, UnknownPoint, UsageError
 from dimcore.index.connection_point import ConnectionPoint
-from dimcore.index.index import CellSnapshot, DimensionalConnectionIndex, Index, Point
+from dimcore.index.index import CellSnapshot, Index, Point
+from dimcore.seed import DimensionalConnectionIndex
 
 
 class Tagged(Point):

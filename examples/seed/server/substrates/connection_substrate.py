@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dimcore import ConnectionPoint, ConnectionPoolManifold, ConnectionSubstrate, DimensionalConnectionIndex
+from dimserver import ConnectionPoint, ConnectionPoolManifold, ConnectionSubstrate, DimensionalConnectionIndex
 
 __all__ = ["ConnectionPoint", "ConnectionPoolManifold", "ConnectionSubstrate", "DimensionalConnectionIndex"]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dimcore import RequestPoint, RequestResponseManifold, RequestSubstrate, RouteSubstrate
+from dimserver import RequestPoint, RequestResponseManifold, RequestSubstrate, RouteSubstrate
 
 __all__ = ["RequestPoint", "RequestResponseManifold", "RequestSubstrate", "RouteSubstrate"]
