@@ -175,22 +175,79 @@ def test_the_shell(path: Path) -> None:
             assert rank[other] < rank[layer], f"{module} imports {imported}, which does not stand before it"
 
 
-@pytest.mark.parametrize("root", ["dimcore", "dimserver"])
-def test_no_circle_within_a_package(root: str) -> None:
-    graph: dict[str, set[str]] = {}
-    for path in sources(root):
-        if path.suffix != ".pyi":
-            graph.setdefault(module_of(path), set()).update(imports_of(path))
-    done: set[str] = set()
-    while ready := {name for name in graph.keys() - done if not (within(graph[name], name) & graph.keys()) - done}:
-        done |= ready
-    assert graph.keys() == done
+def whole_names(path: Path, modules: set[str]) -> set[str]:
+    """The modules a source names, `from a import b` as `a.b` where that is a module; imports in functions count too."""
+    found: set[str] = set()
+    if path.suffix == ".py":
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                found.update(member(node.module or "", alias.name, modules) for alias in node.names)
+    else:
+        text = path.read_text(encoding="utf-8")
+        for match in IMPORT.finditer(text):
+            if match[1]:
+                names = text[match.start(2) + 1 : text.index(")", match.start(2))] if match[2][0] == "(" else match[2]
+                for line in names.splitlines():
+                    each = line.partition("#")[0].split(",")
+                    found.update(member(match[1], name.split()[0], modules) for name in each if name.strip())
+            else:
+                found.update(name.split()[0] for name in match[3].split(","))
+    return found & modules
 
 
-def within(imported: set[str], name: str) -> set[str]:
-    """Those of the same package."""
-    package = name.rpartition(".")[0]
-    return {other for other in imported if other != name and other.rpartition(".")[0] == package and package.count(".")}
+def member(module: str, name: str, modules: set[str]) -> str:
+    return f"{module}.{name}" if f"{module}.{name}" in modules else module
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Each module of the core and the shell, and those it imports."""
+    paths = [path for root in ("dimcore", "dimserver") for path in sources(root) if path.suffix != ".pyi"]
+    graph: dict[str, set[str]] = {module_of(path): set() for path in paths}
+    for path in paths:
+        graph[module_of(path)] |= whole_names(path, set(graph)) - {module_of(path)}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> set[frozenset[str]]:
+    """The sets of modules of which each imports, by way of others, every other one."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        ahead = [start]
+        while ahead:
+            new = graph[ahead.pop()] - seen
+            seen |= new
+            ahead += new
+        return seen
+
+    reach = {name: reached(name) for name in graph}
+    return {frozenset(other for other in reach[name] if name in reach[other]) for name in graph if name in reach[name]}
+
+
+def test_no_import_circle() -> None:
+    """Neither within a package nor over several; an import inside a function counts like one at the top."""
+    assert circles(import_graph()) == set()
+
+
+def test_circles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": set(), "e": {"f", "a"}, "f": {"e"}}
+    assert circles(graph) == {frozenset("abc"), frozenset("ef")}
+    assert circles({"a": {"b"}, "b": set()}) == set()
+
+
+def test_whole_names(tmp_path: Path) -> None:
+    modules = {"dimcore.a", "dimcore.b", "dimcore.text", "dimcore.text.scan", "dimserver.net.loop", "dimserver.net"}
+    cython = tmp_path / "x.pyx"
+    cython.write_text(
+        "from dimcore.text cimport (\n    scan,  # why\n    Other,\n)\ncimport dimcore.a, dimcore.no\n"
+        "def f():\n    from dimcore cimport b as c\n"
+    )
+    assert whole_names(cython, modules) == {"dimcore.text.scan", "dimcore.text", "dimcore.a", "dimcore.b"}
+    python = tmp_path / "x.py"
+    python.write_text("import dimcore.a\ndef f():\n    from dimserver.net import loop, other\n")
+    assert whole_names(python, modules) == {"dimcore.a", "dimserver.net.loop", "dimserver.net"}
 
 
 def test_every_exception_is_needed() -> None:
