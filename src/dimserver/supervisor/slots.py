@@ -90,11 +90,14 @@ class Process:
         state: see `TRANSITIONS`.
         since: when it entered that state, on the monotonic clock.
         failure: its ``failed`` message, if it sent one.
+        served: whether it has been serving.
         killed: why the supervisor killed it, or "".
         pinged: when it was asked whether it is alive and did not answer yet; 0 when it did.
     """
 
-    __slots__ = ("channel", "failure", "generation", "killed", "pid", "pinged", "record", "since", "slot", "state")
+    __slots__ = (
+        "channel", "failure", "generation", "killed", "pid", "pinged", "record", "served", "since", "slot", "state",
+    )  # fmt: skip
 
     def __init__(self, pid: int, slot: Slot, generation: Generation, channel: Channel, record: int = 0) -> None:
         self.pid = pid
@@ -105,6 +108,7 @@ class Process:
         self.state = State.IMPORTING
         self.since = monotonic()
         self.failure: Message | None = None
+        self.served = False
         self.killed = ""
         self.pinged = 0.0
 
@@ -121,6 +125,7 @@ class Process:
             raise RuntimeError(f"worker {self.pid}: {event.name} while {before.name}") from None
         if after is not before:
             self.state = after
+            self.served = self.served or after is State.SERVING
             self.since = monotonic()
         return before
 

@@ -314,8 +314,7 @@ class Supervisor:
             self._counts["errors"] += known["errors"]
             self._counts["connections"] += known["connections"]
         if holdings.stopping:
-            if process.killed:
-                holdings.log.warning(f"worker {process.pid} was killed: {process.killed}")
+            self._left(process, status, known)
             if not self._crew.processes:
                 self._loop.stop()
             return
@@ -325,8 +324,7 @@ class Supervisor:
         if slot.serving is process:
             slot.serving = None
         if before is State.LEAVING:
-            if process.killed:
-                holdings.log.warning(f"worker {process.pid} was killed: {process.killed}")
+            self._left(process, status, known)
         elif not holdings.announced:
             self._start_failed(process, status)
         elif process is self._renewal.leader:
@@ -337,6 +335,17 @@ class Supervisor:
             self._lost(process, status, before, known)
         self._takeover.review()
         self._renewal.go_on()
+
+    def _left(self, process: Process, status: int, known: Obituary | None) -> None:
+        """A worker that was told to leave has ended.  It may have failed on the way, or before it heard of it."""
+        holdings = self._holdings
+        if process.killed:
+            holdings.log.warning(f"worker {process.pid} was killed: {process.killed}")
+        elif status and process.served and not holdings.board.ending:
+            holdings.board.tally("crashes")
+            words = "" if known is None else last_words(known["in_flight"])
+            why = "the server is stopping" if holdings.stopping else "it was told to leave"
+            holdings.log.error(f"worker {process.pid} {self._health.explain(status)}{words}; {why}")
 
     def _lost(self, process: Process, status: int, before: State, known: Obituary | None) -> None:
         served_for = monotonic() - process.since if before is State.SERVING else 0.0

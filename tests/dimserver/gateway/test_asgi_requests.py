@@ -176,23 +176,25 @@ def test_both_ways_at_once(start: Serve) -> None:
 
 
 def test_a_broken_body_ends_as_the_peers_fault(start: Serve) -> None:
-    seen: list[Message] = []
+    calls: list[list[Message]] = []  # of each call what it received: one may be told when the next has begun
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        while not seen or seen[-1]["type"] != "http.disconnect":
+        seen: list[Message] = []
+        calls.append(seen)
+        while not seen or seen[-1] != DISCONNECT:
             seen.append(await receive())
         raise ConnectionError("the client is gone")
 
     server = start(app, limit_body=10)
-    for body, status in ((b"1\r\na\r\nxx\r\n", 400), (b"1\r\na\r\n10\r\n", 413)):
-        seen.clear()
+    for count, (body, status) in enumerate(((b"1\r\na\r\nxx\r\n", 400), (b"1\r\na\r\n10\r\n", 413)), 1):
         wire = server.connect()
         wire.send(b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
         wire.send(body[:6])
-        until(lambda: seen)
+        until(lambda: len(calls) == count and calls[-1])  # noqa: B023 - it is asked at once
         wire.send(body[6:])
         assert wire.answer()[0] == status
         assert wire.ended()
+    until(lambda: all(seen[-1] == DISCONNECT for seen in calls))
     assert "ConnectionError" not in server.told()
 
 

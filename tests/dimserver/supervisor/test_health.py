@@ -32,6 +32,38 @@ def test_a_worker_that_is_killed_is_replaced_and_explained(child: Start, shop: p
     assert "ended with exit code 3, while it served GET /exit (for 0.0 s); it is replaced" in err
 
 
+def test_one_that_dies_while_the_server_is_told_to_stop_is_explained(child: Start, shop: pathlib.Path) -> None:
+    server = child("run", "shop", "--port", "0", cwd=shop)
+    worker = server.worker
+    with server.connect() as wire:
+        wire.get("/stuck?because")
+        time.sleep(0.2)
+        os.kill(server.pid, signal.SIGSTOP)  # so that it hears of both at once, and of the stop first
+        os.kill(worker, signal.SIGKILL)
+        server.hint(signal.SIGTERM)
+        os.kill(server.pid, signal.SIGCONT)
+        code, out, err = server.end(0)
+    assert (code, "dimserver: stopped; " in out) == (0, True)
+    assert f"error: worker {worker} was killed by SIGKILL (" in err
+    assert re.search(r", while it served GET /stuck\?because \(for \d\.\d s\); the server is stopping\n", err)
+
+
+def test_one_that_dies_on_its_way_out_is_explained(child: Start, shop: pathlib.Path, until: Call, ask: Call) -> None:
+    server = child("run", "shop", "--port", "0", cwd=shop)
+    worker = server.worker
+    with server.connect() as wire:
+        wire.get("/stuck")
+        time.sleep(0.2)
+        server.hint(signal.SIGHUP)
+        until(lambda: int(ask(server).split()[0]) != worker)
+        os.kill(worker, signal.SIGKILL)
+        assert wire.ended()
+        until(lambda: worker not in server.workers)
+    code, _, err = server.end()
+    assert code == 0
+    assert re.search(rf"error: worker {worker} was killed by SIGKILL .*GET /stuck .*; it was told to leave\n", err)
+
+
 def test_of_one_that_dies_again_and_again_it_is_said_when_it_is_replaced(
     child: Start, shop: pathlib.Path, ask: Call
 ) -> None:
