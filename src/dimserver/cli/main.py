@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 PATIENCE = 1.0  # seconds for a reader of standard error that is slow
+FIXED_TEXT = "Reload: stays as it is; a change needs a restart"
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 USAGE = """\
@@ -299,7 +300,10 @@ def _describe_settings() -> list[str]:
             out.append(f"\n{group}\n")
         out.append(line)
         names = f"variable {setting.variable}" + (f", key {setting.name}" if setting is not CONFIG else "")
-        for text in (setting.what, f"Allowed: {setting.kind.allowed()}", f"Why: {setting.reason}", f"Also: {names}"):
+        texts = [setting.what, f"Allowed: {setting.kind.allowed()}", f"Why: {setting.reason}", f"Also: {names}"]
+        if setting.fixed:
+            texts.insert(3, FIXED_TEXT)
+        for text in texts:
             wrapped = textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
             out.extend(f"      {part}\n" for part in wrapped)
     return out

@@ -69,11 +69,13 @@ OPERATIONS: tuple[Setting, ...] = (
         WORKERS, "pidfile", Path("FILE"), None,
         "File that holds the process id to be signalled, while the server runs.",
         "Off: service managers know the process without it.",
+        fixed=True,
     ),
     Setting(
         WORKERS, "reload", Flag(), False,
         "For development: new code as soon as a .py file of the current directory changes.",
         "Off: in production a reload is an operator's decision.",
+        fixed=True,
     ),
     Setting(
         SOCKETS, "ws-slow", Choice("wait", "drop", "close-1008", "close-1013"), "wait",

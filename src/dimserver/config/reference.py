@@ -90,7 +90,8 @@ def _entry(setting: Setting) -> Iterator[str]:
     yield f"- Default: {setting.show_default()}"
     yield f"- Why: {setting.reason}"
     yield f"- Type: {kind.type}{unit}; allowed: {kind.allowed()}"
-    yield f"- Written: {', '.join(_forms(setting))}\n"
+    yield f"- Written: {', '.join(_forms(setting))}"
+    yield f"- At a reload: {'stays as it is; a change needs a restart' if setting.fixed else 'takes effect'}\n"
 
 
 def _forms(setting: Setting) -> Iterator[str]:

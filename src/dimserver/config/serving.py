@@ -31,26 +31,31 @@ SERVING: tuple[Setting, ...] = (
         LISTEN, "host", Name(), "127.0.0.1",
         "Address to listen on.",
         "Nothing is reachable from outside until an operator says so.",
+        fixed=True,
     ),
     Setting(
         LISTEN, "port", Integer(0, 65535, zero="the system picks one, which is printed"), 8080,
         "TCP port to listen on.",
         "The usual alternative to 80, which only root may bind.",
+        fixed=True,
     ),
     Setting(
         LISTEN, "uds", SocketPath(), None,
         "Listen on a Unix socket at this path instead of host and port.",
         "For a proxy on the same machine; no TCP port is opened.",
+        fixed=True,
     ),
     Setting(
         LISTEN, "uds-mode", Mode(), 0o666,
         "Permissions of the Unix socket; to connect takes the permission to write.",
         "A proxy that runs as another user gets in, as with uvicorn (0666), gunicorn (0777) and a port on loopback.",
+        fixed=True,
     ),
     Setting(
         LISTEN, "fd", Integer(0, 1_048_576, optional=True), None,
         "Listen on this inherited descriptor, a bound stream socket, instead of host and port.",
         "For a parent that binds a privileged port, or keeps the socket open between restarts.",
+        fixed=True,
     ),
     Setting(
         LISTEN, "backlog", Integer(1, 65535, "connections"), 2048,
@@ -62,11 +67,13 @@ SERVING: tuple[Setting, ...] = (
         "A second listener for operators: its connections are the admin pool and may read every built-in endpoint. "
         "Another address than loopback needs api-token.",
         "Off: one more open port is an operator's decision.",
+        fixed=True,
     ),
     Setting(
         LISTEN, "admin-mode", Mode(), 0o600,
         "Permissions of the admin listener's Unix socket.",
         "Who may connect may read and control everything: nobody but the server's own user and root, at first.",
+        fixed=True,
     ),
     Setting(
         APP, "interface", Choice("auto", "native", "wsgi", "asgi"), "auto",

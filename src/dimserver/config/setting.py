@@ -25,20 +25,37 @@ class Setting:
         default: the value it has when nobody gives one.
         what: what it does; one sentence.
         reason: why the default is what it is.
+        fixed: whether its value stays as it was at the start: a reload does not change it.
+        required: whether each table must have it; a row of a table only.
         attribute: its name in Python, for example `limit_head`.
         option: its name on the command line, for example `--limit-head`.
         variable: its name in the environment, for example `DIMSERVER_LIMIT_HEAD`.
     """
 
-    __slots__ = ("attribute", "default", "group", "kind", "name", "option", "reason", "variable", "what")
+    __slots__ = (
+        "attribute", "default", "fixed", "group", "kind", "name", "option", "reason", "required", "variable", "what",
+    )  # fmt: skip
 
-    def __init__(self, group: str, name: str, kind: Kind, default: object, what: str, reason: str) -> None:
+    def __init__(
+        self,
+        group: str,
+        name: str,
+        kind: Kind,
+        default: object,
+        what: str,
+        reason: str,
+        *,
+        fixed: bool = False,
+        required: bool = False,
+    ) -> None:
         self.group = group
         self.name = name
         self.kind = kind
         self.default = default
         self.what = what
         self.reason = reason
+        self.fixed = fixed
+        self.required = required
         self.attribute = name.replace("-", "_")
         self.option = "--" + name
         self.variable = PREFIX + self.attribute.upper()

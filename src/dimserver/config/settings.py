@@ -13,11 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["BY_ATTRIBUTE", "SETTINGS", "Settings", "merge", "read_values", "unknown_setting"]
+__all__ = ["BY_ATTRIBUTE", "FIXED", "SETTINGS", "Settings", "merge", "read_values", "unknown_setting"]
 
 SETTINGS: tuple[Setting, ...] = SERVING + LIMITS + OPERATIONS
 
 BY_ATTRIBUTE: dict[str, Setting] = {setting.attribute: setting for setting in SETTINGS}
+
+# What is done at the start, with the values of then.
+FIXED = tuple(setting.attribute for setting in SETTINGS if setting.fixed)
 
 # Two of a kind, of which a source may give one.
 EXCLUSIVE = (

@@ -27,6 +27,7 @@ CONFIG = Setting(
     "Sources", "config", Path("FILE"), None,
     "A TOML file with settings.",
     "No file is looked for: one that is found by accident is a surprise.",
+    fixed=True,
 )  # fmt: skip
 
 FILE_ROWS = (*SETTINGS, APP)

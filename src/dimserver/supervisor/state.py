@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dimcore import Board, SegmentError, SegmentSet
-from dimserver.config import BY_ATTRIBUTE
+from dimserver.config import BY_ATTRIBUTE, FIXED
 from dimserver.errors import StartError
 from dimserver.net.listener import hide_descriptor
 from dimserver.net.loop import Loop
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Holdings", "make_segments", "workers_wanted"]
 
 MOST_WORKERS = 512  # at a time, those that drain included; each takes 12 KiB of the board, once it is there
-# Settings whose work is done at the start.
-FIXED = ("host", "port", "uds", "uds_mode", "fd", "admin", "admin_mode", "pidfile", "reload")
 
 
 def workers_wanted(settings: Settings) -> int:
@@ -116,9 +114,10 @@ class Holdings:
         if self.sockets is None:
             return settings
         keep = {name: getattr(self.settings, name) for name in FIXED}
-        for name, value in keep.items():
-            if getattr(settings, name) != value:
-                self.log.warning(f"reload: {BY_ATTRIBUTE[name].option} stays as it is until the server is started anew")
+        changed = [BY_ATTRIBUTE[name].option for name, value in keep.items() if getattr(settings, name) != value]
+        if changed:
+            stay = "stay as they are" if changed[1:] else "stays as it is"
+            self.log.warning(f"reload: {', '.join(changed)} {stay} until the server is started anew")
         return settings.replace(**keep)
 
     def renew(self, settings: Settings) -> None:

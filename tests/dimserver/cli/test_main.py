@@ -210,6 +210,8 @@ def test_config_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"Why: {setting.reason}" in flat
         assert f"Allowed: {setting.kind.allowed()}" in flat
         assert f"Also: variable {setting.variable}, key {setting.name}" in flat
+        fixed = f"Why: {setting.reason} Reload: stays as it is; a change needs a restart Also: variable"
+        assert (f"{fixed} {setting.variable}," in flat) == setting.fixed
     assert "Also: variable DIMSERVER_APP, key app" in flat
     assert flat.endswith("Also: variable DIMSERVER_CONFIG")
 

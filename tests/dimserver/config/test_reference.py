@@ -23,6 +23,9 @@ def test_every_setting_is_in_it() -> None:
         assert f"`{setting.variable}`, key `{setting.name}` with a" in text
         assert f"- Default: {setting.show_default()}\n- Why: {setting.reason}\n- Type: {setting.kind.type}" in text
         assert f"; allowed: {setting.kind.allowed()}\n" in text
+        at_reload = "stays as it is; a change needs a restart" if setting.fixed else "takes effect"
+        written = text.partition(f"### `{setting.name}`\n")[2].partition("\n### ")[0]
+        assert f"- At a reload: {at_reload}\n" in written
     assert "`--api` or `--no-api`, `DIMSERVER_API`, key `api` with a boolean" in text
     assert "`--limit-body BYTES`, `DIMSERVER_LIMIT_BODY`, key `limit-body` with an integer or a string" in text
     assert f"`{COMMAND}`" in text

@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from dimserver.config import BY_ATTRIBUTE, SETTINGS, Settings, merge, read_values
+from dimserver.config import BY_ATTRIBUTE, FIXED, SETTINGS, Settings, merge, read_values
 from dimserver.config.types import Choice, Flag, Integer, Kind
 from dimserver.errors import ConfigError
 
@@ -38,6 +38,10 @@ def test_the_rows_of_a_group_stand_together() -> None:
         if not seen or seen[-1] != setting.group:
             seen.append(setting.group)
     assert len(seen) == len(set(seen))
+
+
+def test_what_a_reload_cannot_change() -> None:
+    assert FIXED == ("host", "port", "uds", "uds_mode", "fd", "admin", "admin_mode", "pidfile", "reload")
 
 
 def test_the_typed_attributes_are_those_of_the_table() -> None:
