@@ -25,13 +25,20 @@ def callables(module: Any) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-@pytest.mark.parametrize("module", [found.name for found in pkgutil.iter_modules(dimcore.__path__)])
+MODULES = [found.name for found in pkgutil.walk_packages(dimcore.__path__, "dimcore.") if not found.ispkg]
+
+
+def test_the_modules_of_packages_are_among_them() -> None:
+    assert {"dimcore.budget", "dimcore.index.pools", "dimcore.http.request"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_arguments_can_be_inspected(module: str) -> None:
-    for name, function in callables(importlib.import_module(f"dimcore.{module}")):
+    for name, function in callables(importlib.import_module(module)):
         try:
             inspect.signature(function)
         except ValueError as error:  # a default that is a name of the C side is no Python expression
-            pytest.fail(f"dimcore.{module}.{name}: {error}")
+            pytest.fail(f"{module}.{name}: {error}")
 
 
 def test_defaults_are_what_the_function_uses() -> None:

@@ -313,6 +313,7 @@ def test_more_connections_than_the_descriptors_allow(child: Start, tmp_path: pat
     server = child(*options, cwd=SEED, module=("-c", limited))
     status = ask(server, "/api/status")
     assert (status["max_connections"], status["descriptors_allow"]) == (50000, 936)
+    assert b'<a href="/api/status">' in ask(server, "/")  # no directory was given: a page with links
     assert server.end()[0] == 0
     (line,) = (tmp_path / "err").read_text().splitlines()
     assert "max-connections 50000" in line
