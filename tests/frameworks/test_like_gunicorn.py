@@ -45,7 +45,10 @@ REASONS = {
     "CONNECT": {"*": "CONNECT"},
     "OPTIONS *": {"*": "OPTIONS *"},
     "expect": {"*": "100 Continue"},
-    "chunks": {"app: CONTENT_LENGTH": "bodies in chunks", "app: HTTP_TRANSFER_ENCODING": "bodies in chunks"},
+    "chunks": {
+        "app: CONTENT_LENGTH": "chunked request bodies",
+        "app: HTTP_TRANSFER_ENCODING": "chunked request bodies",
+    },
     **{f"{form} replaces_its_answer": {"content-type": "exc_info"} for form in FORMS},
     **{f"{form} {name}": {"*": ERROR_PAGE} for form in FORMS for name in ("fails", "fails_after_start", "bad_header")},
     **{f"{form} {name}": {"*": STRICT} for form in FORMS for name in ("too_few", "never_starts")},
@@ -89,4 +92,4 @@ def test_every_difference_is_there_and_documented(urls: Urls) -> None:
     seen = reasons(urls, CASES, reason)
     words = {*EVERYWHERE.values(), *(word for known in REASONS.values() for word in known.values())}
     assert seen == words | {FRAMING, HEAD_FRAMING, VERSION}
-    assert undocumented(seen, "Beside gunicorn") == set()
+    assert undocumented(seen, "Compared with gunicorn") == set()

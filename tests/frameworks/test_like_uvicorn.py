@@ -75,4 +75,4 @@ def test_every_difference_is_there_and_documented(urls: Urls) -> None:
     seen = reasons(urls, CASES, reason)
     words = {word for known in REASONS.values() for word in known.values()}
     assert seen == words | {FRAMING, HEAD_FRAMING, VERSION, EXTENSIONS}
-    assert undocumented(seen, "Beside uvicorn") == set()
+    assert undocumented(seen, "Compared with uvicorn") == set()
