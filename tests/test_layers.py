@@ -60,16 +60,6 @@ SHELL = (
     ("testing",),
 )
 
-# Imports that point backwards, each with its reason.
-EXCEPTIONS = {
-    ("dimcore.conn.answering", "dimcore.ws.websocket"): "`Connection.upgrade` makes a WebSocket of a connection",
-    ("dimcore.conn.answering", "dimcore.wsgi.call"): "a WSGI app on the loop is called without a detour",
-    ("dimcore.conn.charging", "dimcore.ws.websocket"): "what a WebSocket holds is counted with its connection",
-    ("dimcore.conn.connection", "dimcore.ws.websocket"): "what arrives after 101 is the WebSocket's",
-    ("dimcore.conn.lifecycle", "dimcore.ws.websocket"): "a WebSocket says goodbye before its connection is closed",
-    ("dimcore.conn.receiving", "dimcore.ws.websocket"): "what arrives after 101 is the WebSocket's",
-}
-
 # `import a`, `cimport a.b`, `from a.b cimport c`; the names may go on over several lines.
 IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+c?import[ \t]+(\(?[^\n]*)|c?import[ \t]+([\w., \t]+))", re.MULTILINE
@@ -149,7 +139,7 @@ def test_the_core(path: Path) -> None:
         assert other, "the package imports its modules, not the other way round"
         layer, lower = name.partition(".")[0], other.partition(".")[0]
         assert layer in rank, f"give dimcore.{layer} its place in CORE"
-        if lower == layer or (f"dimcore.{name}", imported) in EXCEPTIONS:
+        if lower == layer:
             continue
         assert rank[lower] < rank[layer], f"{name} imports {other}, which does not stand before it"
 
@@ -165,7 +155,7 @@ def test_the_shell(path: Path) -> None:
     for imported in imports_of(path):
         assert imported, "relative imports hide the order"
         package, _, rest = imported.partition(".")
-        if package == "dimcore" or (module, imported) in EXCEPTIONS:
+        if package == "dimcore":
             continue
         other = rest.partition(".")[0]
         if not other:
@@ -248,13 +238,6 @@ def test_whole_names(tmp_path: Path) -> None:
     python = tmp_path / "x.py"
     python.write_text("import dimcore.a\ndef f():\n    from dimserver.net import loop, other\n")
     assert whole_names(python, modules) == {"dimcore.a", "dimserver.net.loop", "dimserver.net"}
-
-
-def test_every_exception_is_needed() -> None:
-    for module, imported in EXCEPTIONS:
-        path = SOURCES / Path(*module.split("."))
-        found = [path.with_suffix(suffix) for suffix in (".py", ".pyx") if path.with_suffix(suffix).exists()]
-        assert imported in imports_of(found[0])
 
 
 def test_no_module_has_two_places_and_none_is_forgotten() -> None:

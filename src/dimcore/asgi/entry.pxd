@@ -3,7 +3,7 @@ from libc.stdint cimport uint64_t
 from dimcore.asgi.scope cimport ScopeMaker
 from dimcore.asgi.send cimport AsgiAnswer
 from dimcore.conn.body_stream cimport Intake, Taker
-from dimcore.conn.connection cimport Connection
+from dimcore.conn.exchange cimport Exchange
 from dimcore.conn.handler cimport Conversant
 from dimcore.http.request cimport RequestPoint
 
@@ -37,9 +37,10 @@ cdef class AsgiHttp(AsgiAnswer):
     cdef bint body_told              # the app has all of the request's body
     cdef bint peer_left              # it sends no more, or is gone
 
-    cdef dict scope_of(self, Connection at)
+    cdef dict scope_of(self, Exchange at)
     cdef object receive_now(self)
     cdef bint excuses(self, object error) except -1
     cdef object asked(self)
     cdef int ended(self, object result, object error) except -1
     cdef int settle(self, object result, object error, Intake intake) except -1
+    cdef int end_answer(self, object error, bint nested) except -1

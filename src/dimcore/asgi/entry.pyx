@@ -15,14 +15,14 @@ Thread-safety: the loop's thread only.
 
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint32_t
 
 from dimcore.aio.task_runner cimport Errand, Runner
 from dimcore.asgi.send cimport COMPLETE, EXPECTS_BODY, EXPECTS_START, EXPECTS_TRAILERS, SWALLOWS
 from dimcore.asgi.wait cimport RECEIVES, make_wait
 from dimcore.conn.body_stream cimport make_intake
-from dimcore.conn.core cimport Core
-from dimcore.conn.sending cimport BUSY, GONE, HALTED, PEER_DONE, READABLE
+from dimcore.conn.exchange cimport READABLE, become, serve
+from dimcore.conn.phase cimport BUSY, GONE, HALTED, PEER_DONE, READING, WORKING
 from dimcore.http1.head cimport EXPECT_CONTINUE, UPGRADE
 
 from dimcore.errors import ClientLeft, UsageError
@@ -137,7 +137,7 @@ cdef class AsgiEntry(Conversant):
         return 0
 
     cdef object open_body(self, object connection):
-        cdef RequestPoint request = (<Connection> connection).current
+        cdef RequestPoint request = (<Exchange> connection).current
         cdef Intake intake = make_intake(connection, request.info.flags & EXPECT_CONTINUE != 0)
         cdef BodyTaker taker = BodyTaker.__new__(BodyTaker)
         intake.owner = taker         # of an app that is called next
@@ -212,7 +212,7 @@ cdef class AsgiHttp(AsgiAnswer):
     # --- the server -----------------------------------------------------------------------------
 
     cdef int start(self, object connection) except -1:
-        cdef Connection at = <Connection> connection
+        cdef Exchange at = <Exchange> connection
         cdef Runner runner = at.site.core.runner
         cdef AsgiReceive receive = self.receive
         cdef Errand errand = None
@@ -249,10 +249,10 @@ cdef class AsgiHttp(AsgiAnswer):
         if errand is None:
             runner.take_context()
             self.ended(runner.take_result(), None)
-        elif self.connection is not None and not at.flags & GONE and self.state <= EXPECTS_BODY:
-            at.flags |= BUSY
+        elif self.connection is not None and not at.state & GONE and self.state <= EXPECTS_BODY:
+            become(at, BUSY)
             self.request.own()
-            if not at.flags & (HALTED | PEER_DONE):
+            if not at.state & (HALTED | PEER_DONE):
                 at.watch(READABLE)
         return 0
 
@@ -301,7 +301,7 @@ cdef class AsgiHttp(AsgiAnswer):
         except Exception:                # the scope is the app's to change
             return None
 
-    cdef dict scope_of(self, Connection at):
+    cdef dict scope_of(self, Exchange at):
         return self.entry.scopes.make(at, self.request)
 
     cdef object receive_now(self):
@@ -311,7 +311,7 @@ cdef class AsgiHttp(AsgiAnswer):
         """The next message, or None where there is none yet."""
         cdef Intake intake = self.intake
         cdef bint more = False
-        if self.connection is None or self.connection.flags & GONE:
+        if self.connection is None or self.connection.state & GONE:
             self.knows_left = True
             return {"type": "http.disconnect"}
         if not self.body_told:
@@ -370,12 +370,11 @@ cdef class AsgiHttp(AsgiAnswer):
             self.scope = None
 
     cdef int settle(self, object result, object error, Intake intake) except -1:
-        cdef Connection at = self.connection
-        cdef Core core
-        cdef bint entered
+        cdef Exchange at = self.connection
+        cdef Settled given
         if error is None and result is not None:
             error = RuntimeError(f"ASGI callable should return None, but returned {result!r:.100}.")
-        if at is None or at.flags & GONE:
+        if at is None or at.state & GONE:
             if error is None or self.excuses(error):
                 return 0
             if intake is not None and intake.error and self.state != COMPLETE and self.state != SWALLOWS:
@@ -383,46 +382,47 @@ cdef class AsgiHttp(AsgiAnswer):
             if not isinstance(error, ClientLeft):
                 self.core.tell("an ASGI app failed after its answer", self.asked(), error)
             return 0
-        core = self.core
-        entered = self.enter()
-        try:
-            core.clock()
-            if self.state == EXPECTS_TRAILERS and error is None:
-                self.complete_body()     # all that a middleware kept to itself is the trailers
-                at.flush()
-                if entered:
-                    at.go_on()
-                return 0
-            if self.state > EXPECTS_BODY:
-                if self.knows_left and (error is None or self.excuses(error)):
-                    error = None         # nobody reads the rest, and the app has stopped making it
-                elif error is None:
-                    error = RuntimeError("ASGI callable returned without completing response.")
-                if self.flow is not None:
-                    self.flow.put(at, b"", False)    # what was gathered, so that the peer has what the app sent
-                at.cut_short(error)
-                return 0
-            at.flags &= ~<uint16_t> BUSY
-            if error is None:
-                error = RuntimeError("ASGI callable returned without starting response.")
-                if self.peer_left:       # it saw that the peer left, and has nothing to say
-                    self.let_go(COMPLETE)
-                    at.drop()
-                    return 0
-            elif self.excuses(error):
-                self.let_go(COMPLETE)
-                at.drop()
-                return 0
-            self.let_go(COMPLETE)
-            at.answer(None, error)
+        given.answer = <void *> self
+        given.error = <void *> error
+        given.nested = at.state & WORKING != 0
+        return serve(at, _settle, &given, True)
+
+    cdef int end_answer(self, object error, bint nested) except -1:
+        """Within an event: what is left to be sent of an app that is through."""
+        cdef Exchange at = self.connection
+        self.core.clock()
+        if self.state == EXPECTS_TRAILERS and error is None:
+            self.complete_body()         # all that a middleware kept to itself is the trailers
             at.flush()
-            if entered:
-                at.go_on()
-        except BaseException as problem:
-            at.fail(problem)
-            if isinstance(problem, KeyboardInterrupt):
-                raise
-        finally:
-            if entered:
-                at.through()
-        return 0
+            return 0 if nested else at.go_on()
+        if self.state > EXPECTS_BODY:
+            if self.knows_left and (error is None or self.excuses(error)):
+                error = None             # nobody reads the rest, and the app has stopped making it
+            elif error is None:
+                error = RuntimeError("ASGI callable returned without completing response.")
+            if self.flow is not None:
+                self.flow.put(at, b"", False)    # what was gathered, so that the peer has what the app sent
+            return at.cut_short(error)
+        if at.state & BUSY:
+            become(at, READING)
+        if error is None and self.peer_left or error is not None and self.excuses(error):
+            self.let_go(COMPLETE)        # it saw that the peer left, and has nothing to say
+            at.drop()
+            return 0
+        if error is None:
+            error = RuntimeError("ASGI callable returned without starting response.")
+        self.let_go(COMPLETE)
+        at.answer(None, error)
+        at.flush()
+        return 0 if nested else at.go_on()
+
+
+cdef struct Settled:
+    void *answer
+    void *error
+    bint nested
+
+
+cdef int _settle(Exchange exchange, void *given) except -1:
+    cdef Settled *settled = <Settled *> given
+    return (<AsgiHttp> settled.answer).end_answer(<object> settled.error, settled.nested)

@@ -1,4 +1,4 @@
-from dimcore.conn.sending cimport Channel
+from dimcore.conn.exchange cimport Exchange
 from dimcore.http.request cimport RequestPoint
 
 
@@ -10,5 +10,5 @@ cdef class ScopeMaker:
     cdef public dict state       # of the lifespan; each scope has a shallow copy
     cdef bint takes_trailers     # said by the request of the last scope
 
-    cdef dict make(self, Channel connection, RequestPoint request)
+    cdef dict make(self, Exchange connection, RequestPoint request)
     cdef list fields(self, RequestPoint request, object host)

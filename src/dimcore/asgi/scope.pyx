@@ -36,7 +36,7 @@ for _byte in range(ADDRESS_SLOTS):
     _ends[_byte].whose = _ends[_byte].client = _ends[_byte].server = NULL
 
 
-cdef Ends *_ends_of(Channel connection) except NULL:
+cdef Ends *_ends_of(Exchange connection) except NULL:
     cdef Ends *ends = &_ends[connection.fd & (ADDRESS_SLOTS - 1)]
     if ends.whose == <PyObject *> connection and ends.created_ns == connection.created_ns:
         return ends
@@ -90,7 +90,7 @@ cdef class ScopeMaker:
             "root_path": root_path + prefix,
         }
 
-    cdef dict make(self, Channel connection, RequestPoint request):
+    cdef dict make(self, Exchange connection, RequestPoint request):
         """The scope of an http request."""
         cdef dict scope = PyDict_Copy(self.http)
         cdef const char *path

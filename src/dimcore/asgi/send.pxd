@@ -43,8 +43,8 @@ cdef class AsgiAnswer(Awaited):
     cdef bytes lines_of(self, list pairs, object what)
     cdef bint wants_trailers(self)
     # the answer
-    cdef bint enter(self) except -1
     cdef int act(self, Act act, object body, bytes piece) except -1
+    cdef int perform(self, Act act, object body, bytes piece, bint nested) except -1
     cdef int write_head(self, object body) except -1
     cdef int open_flow(self, AsgiFlow flow, bytes first) except -1
     cdef int call_turn(self) except -1

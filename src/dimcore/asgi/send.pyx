@@ -12,15 +12,17 @@ Whatever touches the connection is an `Act`: within the pass that serves it a pa
 that, later an event of its own.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint16_t, uint32_t
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint32_t
 
 from dimcore.aio.task_runner cimport Runner
 from dimcore.aio.waiters cimport DONE
 from dimcore.asgi.wait cimport CATCHES_UP, SENDS, TURNS, AsgiWait, make_wait
-from dimcore.conn.connection cimport Connection
+from dimcore.conn.answering cimport compose, send_body
 from dimcore.conn.core cimport Core
-from dimcore.conn.sending cimport BUSY, CLOSE, GONE, LINGER, PEER_DONE, WORKING
+from dimcore.conn.exchange cimport Exchange, become, note, serve
+from dimcore.conn.phase cimport BUSY, CLOSE, GONE, LINGER, PEER_DONE, READING, WORKING
 from dimcore.conn.streamed_body cimport Outflow
 from dimcore.http1.head_writer cimport Writer
 from dimcore.index.states cimport HANDLER_DONE, HANDLER_FOUND, MOVED_BYTES
@@ -38,7 +40,6 @@ cdef tuple EXPECTED = (
     "'http.response.start'", "'http.response.body'", "'http.response.body'", "'http.response.body'",
     "'http.response.trailers'",
 )
-cdef bytes EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\n"
 
 
 cdef class AsgiAnswer(Awaited):
@@ -53,7 +54,7 @@ cdef class AsgiAnswer(Awaited):
     cdef object deliver(self, object message):
         if self.connection is None:
             return self.unconnected(message["type"], message)
-        if self.connection.flags & GONE:
+        if self.connection.state & GONE:
             return self.unheard(message)
         if self.must_wait() or self.lags():
             return self.put_off(message)
@@ -169,7 +170,7 @@ cdef class AsgiAnswer(Awaited):
         """http.response.early_hint: 103 with Link fields (RFC 8297)."""
         cdef bytes lines = self.lines_of([(b"link", link) for link in message.get("links", ())], "links")
         if self.request.info.minor:
-            self.act(HINTS, None, EARLY_HINTS + lines + b"\r\n")
+            self.act(HINTS, None, lines)
         return DONE
 
     cdef bytes lines_of(self, list pairs, object what):
@@ -192,14 +193,6 @@ cdef class AsgiAnswer(Awaited):
 
     # --- the answer -----------------------------------------------------------------------------
 
-    cdef bint enter(self) except -1:
-        """Take the connection; False where it is being served already, and this is part of that."""
-        if self.connection.flags & WORKING:
-            return False
-        self.connection.site.core.enter()
-        self.connection.flags |= WORKING
-        return True
-
     cdef int act(self, Act act, object body, bytes piece) except -1:
         """Do something with the connection.
 
@@ -210,44 +203,49 @@ cdef class AsgiAnswer(Awaited):
         Raises:
             RuntimeError: the app's fault; nothing was sent, and the answer is still to be given.
         """
-        cdef Connection at = self.connection
-        cdef bint entered = self.enter()
-        try:
-            if act <= BEGINS:
-                self.write_head(body)
-            try:
-                if act == ANSWERS:
-                    self.let_go(COMPLETE)
-                    at.send_body(body)
-                elif act == BEGINS:
-                    self.open_flow(<AsgiFlow> body, piece)
-                elif act == HINTS:
-                    at.site.core.writer.append(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
-                else:
-                    at.site.core.clock()
-                    if at.flags & PEER_DONE:     # it may be alone; see `Connection.end_of_stream`
-                        at.move(MOVED_BYTES)
-                    self.flow.put(at, piece, act == ENDS)
-                    if act == ENDS and not at.flags & GONE:
-                        self.close_flow()
-                at.flush()           # also within the pass: what the app does next may take its time
-                if entered and self.connection is None:
-                    at.go_on()       # which may run the app for the next request
-            except BaseException as error:
-                at.fail(error)
-                if isinstance(error, KeyboardInterrupt):
-                    raise
-        finally:
-            if entered:
-                at.through()
+        cdef Given given
+        given.answer = <void *> self
+        given.act = act
+        given.body = <void *> body
+        given.piece = <void *> piece
+        given.nested = self.connection.state & WORKING != 0
+        given.fault = NULL
+        serve(self.connection, _act, &given, True)
+        if given.fault == NULL:
+            return 0
+        fault = <object> given.fault
+        Py_DECREF(fault)
+        raise fault
+
+    cdef int perform(self, Act act, object body, bytes piece, bint nested) except -1:
+        """Within an event, the head being written."""
+        cdef Exchange at = self.connection
+        if act == ANSWERS:
+            self.let_go(COMPLETE)
+            send_body(at, body)
+        elif act == BEGINS:
+            self.open_flow(<AsgiFlow> body, piece)
+        elif act == HINTS:
+            at.put_interim(103, piece)
+        else:
+            at.site.core.clock()
+            if at.state & PEER_DONE:     # it may be alone; see `end_of_stream`
+                at.move(MOVED_BYTES)
+            self.flow.put(at, piece, act == ENDS)
+            if act == ENDS and not at.state & GONE:
+                self.close_flow()
+        at.flush()                       # also within the pass: what the app does next may take its time
+        if not nested and self.connection is None:
+            return at.go_on()            # which may run the app for the next request
         return 0
 
     cdef int write_head(self, object body) except -1:
         """Write the head; what it raises leaves nothing written, and is the app's fault."""
-        cdef Connection at = self.connection
+        cdef Exchange at = self.connection
         cdef Core core = at.site.core
-        cdef uint16_t busy = at.flags & BUSY
-        at.flags &= ~<uint16_t> BUSY
+        cdef bint busy = at.state & BUSY != 0
+        if busy:
+            become(at, READING)
         try:
             core.clock()
             if self.request.reader is not None:
@@ -257,13 +255,14 @@ cdef class AsgiAnswer(Awaited):
                     self.end_request()
             core.requests.step(self.request, HANDLER_DONE, core.now_ns)
             try:
-                at.compose(self.headers, body, self.status, NULL)
+                compose(at, self.headers, body, self.status, NULL)
             except ResponseError:
                 # The one field an app may set in vain: ASGI has the server drop it.
                 self.headers = _without_coding(self.headers)
-                at.compose(self.headers, body, self.status, NULL)
+                compose(at, self.headers, body, self.status, NULL)
         except BaseException as error:
-            at.flags |= busy
+            if busy:
+                become(at, BUSY)
             if isinstance(error, ResponseError):
                 raise RuntimeError(f"the response cannot be sent: {error}") from None
             raise
@@ -272,7 +271,7 @@ cdef class AsgiAnswer(Awaited):
 
     cdef int open_flow(self, AsgiFlow flow, bytes first) except -1:
         """The head is written: begin the body, if there is to be one."""
-        cdef Connection at = self.connection
+        cdef Exchange at = self.connection
         cdef Py_ssize_t size = PyBytes_GET_SIZE(first)
         if at.current.body_sent == 0:
             flow.ended = True
@@ -281,8 +280,8 @@ cdef class AsgiAnswer(Awaited):
         flow.owner = self
         self.flow = flow
         self.state = STREAMS
-        at.send_body(flow)
-        if size and not at.flags & GONE and not 0 <= flow.declared < size:
+        send_body(at, flow)
+        if size and not at.state & GONE and not 0 <= flow.declared < size:
             flow.count(size)
             flow.put(at, first, False)
         return 0
@@ -327,15 +326,15 @@ cdef class AsgiAnswer(Awaited):
         return 0
 
     cdef int turn_over(self) except -1:
-        if self.connection is None or self.connection.flags & GONE:
+        if self.connection is None or self.connection.state & GONE:
             return 0
         return self.call_turn() if self.must_wait() else self.act(CONTINUES, None, b"")
 
     cdef int end_request(self) except -1:
         """The answer is complete: what is still to come of the request's body is nobody's, and the framing ends."""
-        cdef Connection at = self.connection
+        cdef Exchange at = self.connection
         if self.request.reader is not None:
-            at.flags |= CLOSE | LINGER
+            note(at, CLOSE | LINGER)
             at.end_body(b"the answer was given before the request was complete")
             self.request.reader = None
             at.site.core.requests.step(self.request, HANDLER_FOUND, at.site.core.now_ns)
@@ -343,16 +342,16 @@ cdef class AsgiAnswer(Awaited):
 
     cdef int close_flow(self) except -1:
         """The end of a stream is written."""
-        cdef Connection at = self.connection
+        cdef Exchange at = self.connection
         self.end_request()
         self.let_go(COMPLETE)
         return at.end_stream()
 
     cdef int complete_body(self) except -1:
         """The app ended where its trailers were due: the answer ends without them."""
-        cdef Connection at = self.connection
+        cdef Exchange at = self.connection
         self.flow.put(at, b"", True)
-        return 0 if at.flags & GONE else self.close_flow()
+        return 0 if at.state & GONE else self.close_flow()
 
     cdef int let_go(self, int state) except -1:
         """The answer is written: the connection is free for the next request."""
@@ -364,8 +363,8 @@ cdef class AsgiAnswer(Awaited):
 
     cdef object pace(self, Py_ssize_t size):
         """What `send` returns behind a piece: something to wait for, if the app runs ahead."""
-        cdef Connection at = self.connection
-        if at is None or at.flags & GONE:
+        cdef Exchange at = self.connection
+        if at is None or at.state & GONE:
             return DONE
         if self.lags():
             self.spent = 0
@@ -379,3 +378,25 @@ cdef class AsgiAnswer(Awaited):
 
 cdef object _without_coding(object headers):
     return [(name, value) for name, value in headers if bytes(name).lower() != b"transfer-encoding"]
+
+
+cdef struct Given:
+    void *answer
+    void *body
+    void *piece
+    void *fault                      # of the app's, with a reference of its own; or NULL
+    Act act
+    bint nested
+
+
+cdef int _act(Exchange exchange, void *given) except -1:
+    cdef Given *act = <Given *> given
+    cdef AsgiAnswer answer = <AsgiAnswer> act.answer
+    if act.act <= BEGINS:
+        try:
+            answer.write_head(<object> act.body)
+        except BaseException as error:
+            Py_INCREF(error)
+            act.fault = <void *> error
+            return 0
+    return answer.perform(act.act, <object> act.body, <bytes> act.piece, act.nested)

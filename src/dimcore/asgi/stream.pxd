@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t
 
 from dimcore.asgi.wait cimport Awaited
-from dimcore.conn.sending cimport Channel
+from dimcore.conn.exchange cimport Exchange
 from dimcore.conn.streamed_body cimport Push
 
 
@@ -14,4 +14,4 @@ cdef class AsgiFlow(Push):
     cdef bint due                    # the loop will call `turn_over`
 
     cdef bint gather(self, bytes piece, int64_t now) except -1
-    cdef int put(self, Channel at, bytes piece, bint last) except -1
+    cdef int put(self, Exchange at, bytes piece, bint last) except -1

@@ -13,7 +13,8 @@ turn of the loop in which the app went on sending.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from dimcore.conn.sending cimport APART_BYTES, GONE
+from dimcore.conn.exchange cimport APART_BYTES
+from dimcore.conn.phase cimport GONE
 from dimcore.http1.head_writer cimport Writer
 from dimcore.limits cimport KIB
 from dimcore.net.socket_io cimport PIECES_MOST
@@ -40,7 +41,7 @@ cdef class AsgiFlow(Push):
         self.held_bytes += size
         return True
 
-    cdef int put(self, Channel at, bytes piece, bint last) except -1:
+    cdef int put(self, Exchange at, bytes piece, bint last) except -1:
         """Send what was gathered and a piece more, and the end if that is the last; what is small is only written."""
         cdef Writer writer = at.site.core.writer
         cdef Py_ssize_t size = PyBytes_GET_SIZE(piece), total = self.held_bytes + size
@@ -59,11 +60,8 @@ cdef class AsgiFlow(Push):
                 return at.write_pieces(self, pieces, total, True)
             at.write_pieces(self, pieces, total, False)
         elif total:
-            self.open_chunk(writer, total)
-            for part in pieces:
-                writer.append(PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part))
-            self.close_chunk(writer)
-        return self.finish(writer) if last and not at.flags & GONE else 0
+            at.put_piece(self, <bytes> pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return self.finish(writer) if last and not at.state & GONE else 0
 
     def turn_over(self):
         """The loop's call."""

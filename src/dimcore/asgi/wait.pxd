@@ -2,7 +2,7 @@ from cpython.object cimport PyObject
 
 from dimcore.aio.waiters cimport Waits
 from dimcore.conn.body_stream cimport Intake
-from dimcore.conn.connection cimport Connection
+from dimcore.conn.exchange cimport Exchange
 from dimcore.conn.core cimport Core
 from dimcore.conn.handler cimport Conversation
 
@@ -17,7 +17,7 @@ cdef enum Kind:
 # What a coroutine may have to wait for: a request's answer and body.
 cdef class Awaited(Conversation):
     cdef Core core
-    cdef Connection connection       # None once the answer is complete or the peer is gone
+    cdef Exchange connection       # None once the answer is complete or the peer is gone
     cdef Intake intake               # where the body is that did not come with its head, or None
     cdef Waits waits                 # coroutines that wait, or None
 

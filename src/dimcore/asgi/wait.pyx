@@ -13,7 +13,7 @@ from cpython.ref cimport Py_INCREF
 
 from dimcore.aio.task_runner cimport Runner
 from dimcore.aio.waiters cimport DONE, set_am_send
-from dimcore.conn.sending cimport GONE, WORKING
+from dimcore.conn.phase cimport GONE, WORKING
 
 from dimcore.errors import UsageError
 
@@ -26,7 +26,7 @@ cdef class Awaited(Conversation):
 
     cdef bint must_wait(self) noexcept:
         """Whether the scratch memory is lent to another connection: its handler called this one."""
-        return self.connection.site.core.serving and not self.connection.flags & WORKING
+        return self.connection.site.core.serving and not self.connection.state & WORKING
 
     cdef bint lags(self) noexcept:
         return False
@@ -118,7 +118,7 @@ cdef class AsgiWait:
         if self.kind == FOLLOWS:
             return self.follow(self.message, value)
         if self.kind == SENDS:
-            if owner.connection is not None and not owner.connection.flags & GONE:
+            if owner.connection is not None and not owner.connection.state & GONE:
                 if owner.lags():
                     return self.sleep(value)
                 if owner.must_wait():
@@ -139,7 +139,7 @@ cdef class AsgiWait:
                     owner.call_for_body()
                 return self.sleep(value)
         elif self.kind == CATCHES_UP:
-            if owner.connection is not None and not owner.connection.flags & GONE and owner.lags():
+            if owner.connection is not None and not owner.connection.state & GONE and owner.lags():
                 return self.sleep(value)
         elif self.kind == TURNS and not self.begun:
             self.begun = True

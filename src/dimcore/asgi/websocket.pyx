@@ -20,8 +20,8 @@ from dimcore.aio.wakeup cimport make_bell
 from dimcore.asgi.entry cimport AsgiEntry, AsgiHttp, tells_of_leaving
 from dimcore.asgi.scope cimport ScopeMaker
 from dimcore.asgi.wait cimport FOLLOWS, AsgiWait, make_wait
-from dimcore.conn.connection cimport Connection
-from dimcore.conn.sending cimport GONE, WORKING
+from dimcore.conn.exchange cimport Exchange
+from dimcore.conn.phase cimport GONE, WORKING
 from dimcore.ws.async_queue cimport SocketQueue, make_reception
 from dimcore.ws.websocket cimport Endpoint, WebSocket
 
@@ -74,7 +74,7 @@ cdef class AsgiSocket(SocketQueue):
 cdef class AsgiUpgrade(AsgiHttp):
     """One handshake, and the `send` of the socket that comes of it."""
 
-    cdef dict scope_of(self, Connection at):
+    cdef dict scope_of(self, Exchange at):
         cdef ScopeMaker scopes = self.entry.scopes
         cdef dict scope = scopes.make(at, self.request)
         scope["type"] = "websocket"
@@ -140,7 +140,7 @@ cdef class AsgiUpgrade(AsgiHttp):
         if self.phase == CLOSED:
             raise RuntimeError(f"Unexpected ASGI message {kind!r}, after sending 'websocket.close' "
                                "or response already completed.")
-        if self.connection is None or self.connection.flags & GONE:
+        if self.connection is None or self.connection.state & GONE:
             raise ClientLeft("the client has left before its handshake was answered")
         if self.must_wait():
             return self.put_off(given)
@@ -180,10 +180,10 @@ cdef class AsgiUpgrade(AsgiHttp):
         raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got {kind!r}.")
 
     cdef int accept(self, dict message) except -1:
-        cdef Connection at = self.connection
+        cdef Exchange at = self.connection
         cdef object protocol = message.get("subprotocol")
         cdef list fields = list(self.fields)
-        cdef bint at_once = at.flags & WORKING != 0
+        cdef bint at_once = at.state & WORKING != 0
         cdef bint opened = False
         if protocol is not None:
             fields.append(("Sec-WebSocket-Protocol", protocol))

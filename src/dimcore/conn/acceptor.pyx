@@ -15,10 +15,11 @@ connection is dropped, whichever way that comes.
 cimport cython
 from libc.stdint cimport uint8_t
 
-from dimcore.conn.admission cimport NOT_INTRODUCED, TOO_MANY
+from dimcore.conn.admission cimport NOT_INTRODUCED, TOO_MANY, turn_away
 from dimcore.conn.connection cimport Connection, open_connection
 from dimcore.conn.core cimport Core, Site, points_before
-from dimcore.conn.sending cimport COUNTED, EXPECTED, READABLE
+from dimcore.conn.exchange cimport COUNTED, READABLE, become
+from dimcore.conn.phase cimport GREETING
 from dimcore.index.states cimport HANDSHAKE_BEGUN
 from dimcore.limits cimport IDLE, POOL_ADMIN, POOL_WEBSOCKET
 from dimcore.net.socket_io cimport STREAM_EXHAUSTED, Peer, peer_address
@@ -94,19 +95,19 @@ cdef class Acceptor:
             if not core.has_room(spiral):
                 core.pools.totals[spiral].refused += 1
                 core.turned_away("max-connections", peer)
-                return connection.turn_away(NO_ROOM)
+                return turn_away(connection, NO_ROOM)
             if self.site.trusts is not None:     # whom it is from is not known yet
                 if not core.pools.admit(connection, spiral, core.now_ns):
                     core.turned_away(CAPS[spiral], peer)
-                    return connection.turn_away(NO_ROOM)
-                connection.flags |= EXPECTED
+                    return turn_away(connection, NO_ROOM)
+                become(connection, GREETING)
                 connection.move(HANDSHAKE_BEGUN)
                 return connection.watch(READABLE)
             if core.max_per_address and spiral != POOL_ADMIN:
                 if not core.addresses.enter(peer, core.max_per_address):
                     core.pools.totals[spiral].refused += 1
                     core.turned_away("max-per-address", peer)
-                    return connection.turn_away(TOO_MANY)
+                    return turn_away(connection, TOO_MANY)
                 connection.origin |= COUNTED
             if core.pools.admit(connection, spiral, core.now_ns):
                 return connection.watch(READABLE)
@@ -114,7 +115,7 @@ cdef class Acceptor:
                 connection.origin &= ~<uint8_t> COUNTED
                 core.addresses.leave(peer)
             core.turned_away(CAPS[spiral], peer)
-            return connection.turn_away(NO_ROOM)
+            return turn_away(connection, NO_ROOM)
         except Exception as error:       # out of memory, or the loop refused: the others are not to blame
             connection.fail(error)
         return 0

@@ -1,8 +1,8 @@
-cimport cython
 from libc.stdint cimport int64_t
 
-from dimcore.budget cimport Budget, Holding
-from dimcore.conn.lifecycle cimport Leaving
+from dimcore.conn.carrier cimport Carrier
+from dimcore.conn.exchange cimport CHARGED, UNCOUNTED
+from dimcore.conn.phase cimport UPGRADED
 
 cdef enum Owed:
     OWES_NOTHING = 0         # a handler or a program is waited for
@@ -10,16 +10,13 @@ cdef enum Owed:
     OWES_READING = 2         # what was sent
 
 
-@cython.no_gc
-cdef class Charging(Leaving):
-    cdef void charge(self) noexcept
-    cdef int64_t held(self, int64_t *disk) noexcept
-    cdef bint put_down(self, Budget budget, int64_t bytes) noexcept
-    cdef Owed owes(self, int64_t *moved) noexcept
-    cdef bint lags(self, Holding *holding, int64_t now_ns) noexcept
-    cdef bint can_spill(self) noexcept
-    cdef bint is_complete(self) noexcept
-    cdef bint is_one_large_answer(self, int64_t memory) noexcept
-    cdef int give_up(self) except -1
-    cdef void make_room(self) noexcept
-    cdef void review(self, int64_t now_ns) noexcept
+# Whether there is something to count, or to take back.
+cdef inline bint holds(Carrier carrier) noexcept:
+    return (
+        carrier.inbox != NULL or carrier.outbox is not None or carrier.current is not None
+        or carrier.state & UPGRADED or carrier.origin & (CHARGED | UNCOUNTED)
+    )
+
+
+cdef void charge(Carrier carrier) noexcept
+cdef void review(Carrier carrier, int64_t now_ns) noexcept

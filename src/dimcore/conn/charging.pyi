@@ -1,3 +1,1 @@
-from dimcore.conn.lifecycle import Leaving
-
-class Charging(Leaving): ...
+# For other modules of the core alone: what is here is reached by cimport.

@@ -1,9 +1,9 @@
+from dimcore.conn.carrier cimport Carrier
 from dimcore.conn.core cimport Site
-from dimcore.conn.receiving cimport Reading
 from dimcore.net.socket_io cimport Peer
 
 
-cdef class Connection(Reading):
+cdef class Connection(Carrier):
     pass
 
 

@@ -1,43 +1,54 @@
-"""A live connection as the loop, threads and coroutines see it: each of its methods is one event.
+"""A live connection of HTTP/1.1 as the loop, threads and coroutines see it: each of its methods is one event.
 
-    Channel    what is sent, and what the peer has not taken yet
-    Exchange   the answer to a request
-    Leaving    how it ends
-    Charging   what it holds, for the budgets
-    Door       what comes before the first request
-    Uptake     a request as it comes in
-    Reading    what arrives, request after request
-    Connection the events
+    ConnectionPoint    who it is and where it came from
+    Exchange           one request and its answer, whatever carries them
+    Carrier            an exchange over a transport: bytes out, and input that waits
+    Connection         HTTP/1.1 over that: its framing, its events
 
-Each of these is the base of the next and knows nothing of it, but for what it
-leaves open: `Channel` says that a connection can `drop`, and `Leaving` how.
+What the methods do stands in modules of functions: `answering`, `lifecycle`,
+`charging`, `admission`, `request_start`, `receiving`, each of which knows only those
+before it.
 
 One request of a connection is in flight at a time, so answers cannot overtake
 each other, wherever their handlers run.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_GET_SIZE
-from libc.stdint cimport uint16_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from dimcore.conn.answering cimport discard_unsent
-from dimcore.conn.core cimport Core, Site
-from dimcore.conn.handler cimport Conversation
+from dimcore.conn.answering cimport give_answer
+from dimcore.conn.charging cimport charge, holds
+from dimcore.conn.core cimport Core
+from dimcore.conn.exchange cimport (
+    HANGUP, READABLE, UNCOUNTED, WRITABLE, Exchange, become, come_alive, note, serve, through,
+)
 from dimcore.conn.inbox cimport inbox_size
-from dimcore.conn.receiving cimport Reading
-from dimcore.conn.sending cimport BUSY, CLOSE, GONE, HANGUP, PEER_DONE, READABLE, STREAMING, UPGRADED, WORKING, WRITABLE
-from dimcore.conn.streamed_body cimport Push
+from dimcore.conn.lifecycle cimport (
+    bury_carrier, drop_carrier, end_in_time, fail_carrier, refuse_body_of, settle_carrier,
+)
+from dimcore.conn.phase cimport BUSY, CLOSE, GONE, HAS_ANSWER, READING, STREAMING, UNFRAMED, UPGRADED, WORKING
+from dimcore.conn.protocol cimport Protocol, ProtocolFactory
+from dimcore.conn.receiving cimport go_on_reading, open_protocol, readable, writable
+from dimcore.conn.streamed_body cimport Outflow
 from dimcore.http.request cimport RequestPoint
-from dimcore.index.states cimport MOVED_BYTES
-from dimcore.net.socket_io cimport Peer
-from dimcore.ws.websocket cimport WebSocket
+from dimcore.http1.head_writer cimport Writer
+from dimcore.index.states cimport ANSWER_COMPOSED, HANDLER_DONE, UPGRADE_BEGUN
+from dimcore.limits cimport POOL_WEBSOCKET
+from dimcore.net.socket_io cimport Transport
+from dimcore.worker_record cimport count_answer
 
 from dimcore.errors import UsageError
+
+cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n"
+cdef bytes EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\n"
+cdef bytes LINE_END = b"\r\n"
+cdef bytes LAST_END = b"\r\n0\r\n\r\n"
 
 
 @cython.final
 @cython.no_gc
-cdef class Connection(Reading):
+cdef class Connection(Carrier):
     """A live connection; made by an Acceptor, never by hand.
 
     Python sees the point (`id`, `address`, `age_seconds` ...) and its tallies:
@@ -52,6 +63,67 @@ cdef class Connection(Reading):
     def __init__(self):
         raise UsageError("connections are made by accepting them")
 
+    # --- what an Exchange leaves to it ----------------------------------------------------------
+
+    cdef int put_head(self, int status, object headers, int64_t length, uint32_t flags, const char *kind) except -1:
+        return self.site.core.writer.head(status, headers, length, flags, kind)
+
+    cdef int put_interim(self, int status, bytes fields) except -1:
+        cdef bytes line = CONTINUE if status == 100 else EARLY_HINTS
+        cdef Writer writer = self.site.core.writer
+        writer.append(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+        writer.append(PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields))
+        return writer.append(b"\r\n", 2)
+
+    cdef int frame_stream(self, Outflow flow) except -1:
+        # Chunks, or in HTTP/1.0 the end of the connection (RFC 9112 6.3).
+        flow.chunked = self.current.info.minor != 0 or self.current.info.length == 0
+        if not flow.chunked:
+            note(self, UNFRAMED)
+        return 0
+
+    cdef int put_piece(self, Outflow flow, bytes piece) except -1:
+        cdef Writer writer = self.site.core.writer
+        flow.open_chunk(writer, PyBytes_GET_SIZE(piece))
+        writer.append(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+        return flow.close_chunk(writer)
+
+    cdef int write_pieces(self, Outflow flow, list pieces, Py_ssize_t total, bint last) except -1:
+        flow.open_chunk(self.site.core.writer, total)
+        return self.send_pieces(pieces, total, b"" if not flow.chunked else LAST_END if last else LINE_END)
+
+    cdef int answer(self, object result, object error) except -1:
+        return give_answer(self, result, error)
+
+    cdef int go_on(self) except -1:
+        return go_on_reading(self)
+
+    cdef int settle(self) except -1:
+        return settle_carrier(self)
+
+    cdef int refuse_body(self, int fault) except -1:
+        return refuse_body_of(self, fault)
+
+    cdef void fail(self, object error) noexcept:
+        fail_carrier(self, error)
+
+    cdef void timed_out(self) noexcept:
+        end_in_time(self)
+
+    cdef void drop(self) noexcept:
+        drop_carrier(self)
+
+    cdef void bury(self) noexcept:
+        bury_carrier(self)
+
+    cdef void recount(self) noexcept:
+        if holds(self):
+            self.origin &= ~<uint8_t> UNCOUNTED
+            if not self.state & GONE:
+                charge(self)
+
+    # --- events ---------------------------------------------------------------------------------
+
     def on_ready(self, int mask):
         """The descriptor is readable (1), writable (2) or both.
 
@@ -60,134 +132,98 @@ cdef class Connection(Reading):
             KeyboardInterrupt: it hit the handler, whose connection was closed.
         """
         cdef Core core
-        if self.flags & GONE:
+        if self.state & GONE:
             return
         core = self.site.core
-        core.enter()
-        self.flags |= WORKING
-        try:
-            if self.events == HANGUP:
-                # Both bits at once are an error or a hang-up; one alone was found out before this was watched for.
-                if mask == READABLE | WRITABLE:
-                    self.drop()
-                return
-            if mask & WRITABLE and self.outbox is not None:
-                self.writable()
-            if mask & READABLE and self.events & READABLE and not self.flags & GONE:
-                self.readable()
-        except BaseException as error:
-            self.fail(error)
-            if isinstance(error, KeyboardInterrupt):
-                raise
-        finally:
-            self.through()
+        serve(self, _on_ready, &mask, False)
         if core.gathering.due:
             core.gathering.release()
         if core.overdrawn:
             core.relieve()
 
-    def complete(self, request, result, error=None):
-        """Answer a request whose handler ran elsewhere; one that nobody waits for any more is dropped.
+    def close(self):
+        """Close now; while it is being served, as by its own handler, after the answer.
 
-        Args:
-            request: what `offload` was given.
-            result: what the handler returned.
-            error: what it raised, or None.
+        A WebSocket is told, and closed when its peer agrees; called again it is closed at once.
+
+        From any thread: on another one than the loop's it is done by the loop, soon.
 
         Raises:
-            UsageError: called from within a handler; the request still waits.
+            UsageError: another thread, and the core was attached without `from_thread`.
         """
         cdef Core core
-        if not self.flags & GONE:
-            core = self.site.core
-            core.check_thread()
-        if self.flags & GONE or self.current is not request or not self.flags & BUSY:
-            discard_unsent(result)
+        if self.state & GONE:
             return
         core = self.site.core
-        core.enter()
-        self.flags |= WORKING
-        try:
-            self.flags &= ~<uint16_t> BUSY
-            core.clock()
-            self.answer(result, error)
-            self.flush()
-            self.go_on()
-        except BaseException as problem:
-            self.fail(problem)
-            if isinstance(problem, KeyboardInterrupt):
-                raise
-        finally:
-            self.through()
+        if core.is_foreign():
+            if core.from_thread is None:
+                core.check_thread()
+            core.from_thread(self.close)
+            return
+        if self.state & UPGRADED and (<Protocol> self.named).depart():
+            return
+        if self.state & WORKING:
+            note(self, CLOSE)
+        else:
+            self.drop()
 
-    def push(self, Push flow not None, bytes piece not None):
-        """Send a piece of a pushed body; see `Push.write`."""
+    # --- another protocol -----------------------------------------------------------------------
+
+    def upgrade(self, RequestPoint request not None, ProtocolFactory endpoint not None, handler, *, headers=None,
+                protocol=None, codec=None):
+        """Answer a request with 101; from then on the connection speaks another protocol.
+
+        To be called by the handler of the request, on the loop; what that returns is not looked at any more.
+
+        Args:
+            request: the one being handled.
+            endpoint: makes the protocol; for WebSockets an Endpoint, what the sockets of the route have in common.
+            handler: whom the protocol's events are for.
+            headers: mapping or pairs, Upgrade and Sec-WebSocket-Accept among them.
+            protocol: the subprotocol agreed on, or None.
+            codec: compresses messages, see `MessageReader`; or None.
+
+        Returns:
+            False where the server is about to stop or the pool has no room: the request is still to be answered.
+
+        Raises:
+            UsageError: the request is not the one being handled, or is answered already.
+            ResponseError: headers that must not be sent; nothing was changed.
+        """
         cdef Core core
-        cdef bint nested
-        if self.flags & GONE:
-            return True
+        cdef size_t written
+        if self.site is None:
+            raise UsageError("connections are made by accepting them")
         core = self.site.core
         core.check_thread()
-        if self.outbox is None or self.outbox.flow is not flow:
-            return True
-        nested = self.flags & WORKING != 0       # by its `on_drain`
-        if not nested:
-            core.enter()
-            self.flags |= WORKING
-        try:
-            core.clock()
-            flow.count(PyBytes_GET_SIZE(piece))
-            if PyBytes_GET_SIZE(piece):
-                if self.flags & PEER_DONE:
-                    self.move(MOVED_BYTES)
-                self.write_piece(flow, piece)
-            return self.flags & GONE != 0 or self.outbox.pending == 0
-        except BaseException as error:
-            self.cut_short(error)
-            return True
-        finally:
-            if not nested:
-                self.through()
+        written = core.writer.size
+        if (
+            self.current is not request or request.reader is not None
+            or self.state & (BUSY | GONE | HAS_ANSWER | UPGRADED | WORKING) != WORKING
+        ):
+            raise UsageError("only the handler of a request can make a WebSocket of its connection, and only once")
+        if core.draining:
+            return False
+        core.writer.switch(headers)
+        core.clock()
+        if not core.pools.transfer(self, POOL_WEBSOCKET, core.now_ns):
+            core.writer.size = written
+            core.turned_away("max-websocket", &self.peer)
+            return False
+        self.named = endpoint.open(self, handler, request, protocol, codec)
+        become(self, UPGRADED)
+        note(self, HAS_ANSWER)
+        self.move(UPGRADE_BEGUN)
+        core.requests.step(request, HANDLER_DONE, core.now_ns)
+        core.requests.step(request, ANSWER_COMPOSED, core.now_ns)
+        request.finished_ns = core.now_ns
+        request.status = 101
+        request.body_sent = 0
+        count_answer(&core.requests.totals, core.now_ns - request.started_ns, False)
+        return True
 
-    def end_push(self, Push flow not None, error):
-        """End a pushed body; see `Push.end`."""
-        cdef Core core
-        cdef bint nested
-        if self.flags & GONE:
-            return
-        core = self.site.core
-        core.check_thread()
-        if self.outbox is None or self.outbox.flow is not flow:
-            return
-        nested = self.flags & WORKING != 0
-        if not nested:
-            core.enter()
-            self.flags |= WORKING
-        try:
-            core.clock()
-            if error is None:
-                try:
-                    flow.finish(core.writer)
-                except Exception as missing:
-                    error = missing
-            if error is not None:
-                self.cut_short(error)
-                return
-            if self.current.reader is not None:
-                self.forgo_body()
-            self.end_stream()
-            if not nested:           # else whoever called `on_drain` goes on
-                self.go_on()         # which may run the handler of the next request
-        except BaseException as problem:
-            self.fail(problem)
-            if isinstance(problem, KeyboardInterrupt):
-                raise
-        finally:
-            if not nested:
-                self.through()
-
-    def upgrade_late(self, RequestPoint request not None, endpoint, handler, *, headers=None, protocol=None,
-                     codec=None):
+    def upgrade_late(self, RequestPoint request not None, ProtocolFactory endpoint not None, handler, *, headers=None,
+                     protocol=None, codec=None):
         """`upgrade` for a handler that has waited: the request is answered with 101, and the socket opens at once.
 
         To be called on the loop, by the coroutine that was to answer the request; what that returns is not looked
@@ -205,103 +241,57 @@ cdef class Connection(Reading):
             raise UsageError("connections are made by accepting them")
         core = self.site.core
         core.check_thread()
-        if self.current is not request or self.flags & (BUSY | GONE | STREAMING | WORKING) != BUSY:
+        if self.current is not request or self.state & (BUSY | GONE | STREAMING | WORKING) != BUSY:
             raise UsageError("nobody waits for the answer to this request any more")
         core.enter()
-        self.flags |= WORKING
-        self.flags &= ~<uint16_t> BUSY
+        note(self, WORKING)
+        become(self, READING)
         try:
             agreed = self.upgrade(request, endpoint, handler, headers=headers, protocol=protocol, codec=codec)
         finally:
             if not agreed:
-                self.flags |= BUSY
-                self.through()
+                become(self, BUSY)
+                through(self)
         if not agreed:
             return False
         try:
-            self.watch(READABLE)         # not while it was waited with too much that came meanwhile
-            if inbox_size(self.inbox):
-                self.open_socket(self.inbox.data + self.inbox.start, self.inbox.end - self.inbox.start)
-            else:
-                self.open_socket(NULL, 0)
-            self.free_inbox()
-            self.settle()
-        except BaseException as error:
-            self.fail(error)
-            if isinstance(error, KeyboardInterrupt):
-                raise
+            serve(self, _open_late, NULL, True)
         finally:
-            self.through()
+            through(self)
         return True
 
-    def read_on(self):
-        """See `Channel.read_on`."""
-        if self.flags & GONE or not self.flags & UPGRADED:
-            return
-        self.site.core.enter()
-        self.flags |= WORKING
-        try:
-            (<WebSocket> self.named).take_unread()
-            self.settle()
-        except BaseException as error:
-            self.fail(error)
-            if isinstance(error, KeyboardInterrupt):
-                raise
-        finally:
-            self.through()
 
-    def close(self):
-        """Close now; while it is being served, as by its own handler, after the answer.
+cdef int _on_ready(Exchange exchange, void *mask) except -1:
+    cdef Carrier carrier = <Carrier> exchange
+    cdef const Transport *transport = carrier.site.transport
+    cdef int ready = (<int *> mask)[0]
+    if carrier.events == HANGUP:
+        # Both bits at once are an error or a hang-up; one alone was found out before this was watched for.
+        if ready == READABLE | WRITABLE:
+            carrier.drop()
+        return 0
+    if ready & WRITABLE and carrier.outbox is not None:
+        writable(carrier)
+    elif ready & WRITABLE and transport.wants != NULL:
+        ready |= READABLE                # it is the transport that waited, to read on
+    if ready & READABLE and carrier.events & READABLE and not carrier.state & GONE:
+        readable(carrier)
+        while transport.pending != NULL and carrier.events & READABLE and not carrier.state & GONE and (
+            transport.pending(carrier.fd)
+        ):
+            readable(carrier)            # no more than one transport keeps: the loop would not tell of it
+    return 0
 
-        A WebSocket is told, and closed when its peer agrees; called again it is closed at once.
 
-        From any thread: on another one than the loop's it is done by the loop, soon.
-
-        Raises:
-            UsageError: another thread, and the core was attached without `from_thread`.
-        """
-        cdef Core core
-        if self.flags & GONE:
-            return
-        core = self.site.core
-        if core.is_foreign():
-            if core.from_thread is None:
-                core.check_thread()
-            core.from_thread(self.close)
-            return
-        if self.flags & UPGRADED and (<WebSocket> self.named).depart():
-            return
-        if self.flags & WORKING:
-            self.flags |= CLOSE
-        else:
-            self.drop()
-
-    def tell_end(self):
-        """Have an ASGI app whose answer is on its way learn, by ``http.disconnect``, that there is little time left."""
-        if self.current is not None and isinstance(self.current.coroutine, Conversation):
-            (<Conversation> self.current.coroutine).peer_done()
-
-    @property
-    def request(self):
-        """The RequestPoint in flight, or None.  It stays valid for as long as it is kept."""
-        return self.current
-
-    @property
-    def closing(self):
-        """Whether it ends with the answer at hand, or has ended.
-
-        A source of an endless answer may ask before each piece, on whichever thread, and say goodbye: once the
-        server is told to stop it has the time of `drain`, and is ended with a GeneratorExit if it goes on.
-        """
-        return self.flags & (CLOSE | GONE) != 0 or self.site is None or self.site.core.draining
-
-    @property
-    def half_closed(self):
-        """Whether the peer sends no more, or is gone: the two look alike until something is sent.
-
-        Any thread may ask.  To be told at once, set ``request.on_peer_done``.
-        """
-        return self.flags & (PEER_DONE | GONE) != 0
+cdef int _open_late(Exchange exchange, void *given) except -1:
+    cdef Carrier carrier = <Carrier> exchange
+    carrier.watch(READABLE)              # not while it was waited with too much that came meanwhile
+    if inbox_size(carrier.inbox):
+        open_protocol(carrier, carrier.inbox.data + carrier.inbox.start, carrier.inbox.end - carrier.inbox.start)
+    else:
+        open_protocol(carrier, NULL, 0)
+    carrier.free_inbox()
+    return carrier.settle()
 
 
 cdef Connection open_connection(Site site, int fd, const Peer *peer):
@@ -315,5 +305,5 @@ cdef Connection open_connection(Site site, int fd, const Peer *peer):
     connection.site = site
     connection.peer = peer[0]
     connection.fd = fd
-    connection.flags = connection.origin = 0
+    come_alive(connection)
     return connection

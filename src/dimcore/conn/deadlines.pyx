@@ -5,7 +5,7 @@ point that still has time: O(expired), no timer a connection, no scan.  Points
 that a program keeps in the same pools are passed over: they are its own affair.
 
 Limits that ask for a rate (a body arriving, an answer being read) look at what the
-peer has moved 60 times in the time its credit lasts (`Channel.credit_left`).  So
+peer has moved 60 times in the time its credit lasts (`Exchange.credit_left`).  So
 progress costs nothing while it happens, and a pause is not slowness.
 
 The limit of a half-closed peer is that of the *active* cell; everybody else there is
@@ -17,9 +17,10 @@ from libc.stdint cimport int64_t
 
 from dimcore.budget cimport Holding
 from dimcore.clock cimport monotonic_ns
+from dimcore.conn.charging cimport review
 from dimcore.conn.connection cimport Connection
 from dimcore.conn.core cimport Core, points_before
-from dimcore.conn.sending cimport HALTED, WORKING
+from dimcore.conn.phase cimport HALTED, WORKING
 from dimcore.http.request cimport RequestPoint
 from dimcore.index.index cimport Index, Point
 from dimcore.limits cimport (
@@ -89,7 +90,7 @@ def held_up(Core core not None, int64_t limit_ns):
         for layer in range(1, LAYERS + 1):
             at = index.rows[spiral][layer].first
             while at != NULL:
-                if type(<object> at) is Connection and (<Connection> at).flags & WORKING:
+                if type(<object> at) is Connection and (<Connection> at).state & WORKING:
                     return core.now_ns, (<Connection> at).current
                 at = (<Point> at).next
     return core.now_ns, None
@@ -127,7 +128,7 @@ cdef int _review_holders(Core core, int64_t now_ns) except -1:
         if holding == NULL:
             holding = core.disk.at(key)
         if holding != NULL:
-            (<Connection> holding.owner).review(now_ns)
+            review(<Connection> holding.owner, now_ns)
     core.swept = end if end < last else 0
     return 0
 
@@ -162,7 +163,7 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
             continue
         # A handler may read on while it answers.  Then it is the peer it waits for, as long as it keeps up.
         reads_on = stage == RESPONSE_READY and request.reader is not None
-        lags = connection.flags & HALTED != 0
+        lags = connection.state & HALTED != 0
         if stage == PARSED and lags or stage == RESPONSE_READY and connection.waits_for_source() and (
             lags or not reads_on
         ):

@@ -1,3 +1,6 @@
+from dimcore.http.request cimport RequestPoint
+
+
 cdef class Conversation:
     # Within the event that brought the request.  What it raises is answered as a handler's fault.
     cdef int start(self, object connection) except -1
@@ -10,3 +13,7 @@ cdef class Conversation:
 cdef class Conversant:
     # Where the body of a request goes that did not come with its head: ``feed(bytes)``, ``end(error text)``.
     cdef object open_body(self, object connection)
+
+
+cdef class CompiledHandler:
+    cdef object run(self, RequestPoint request)

@@ -8,3 +8,6 @@ class Conversation:
 
 @disjoint_base
 class Conversant: ...
+
+@disjoint_base
+class CompiledHandler: ...

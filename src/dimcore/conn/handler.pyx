@@ -30,3 +30,11 @@ cdef class Conversant:
 
     cdef object open_body(self, object connection):
         raise UsageError("this handler takes no body")
+
+
+cdef class CompiledHandler:
+    """A handler that is called without a detour over Python; not for use by itself."""
+
+    cdef object run(self, RequestPoint request):
+        """What a handler returns, or an exception."""
+        raise UsageError("this handler has nothing to run")

@@ -1,20 +1,15 @@
-from dimcore.conn.answering cimport Exchange
-from dimcore.conn.inbox cimport Inbox
+from dimcore.conn.carrier cimport Carrier
+from dimcore.conn.exchange cimport Exchange
 
+# What the methods of `Connection` of the same names do.
+cdef int settle_carrier(Carrier carrier) except -1
+cdef int refuse_body_of(Carrier carrier, int fault) except -1
+cdef int refuse_rest(Carrier carrier, int fault) except -1
+cdef void fail_carrier(Carrier carrier, object error) noexcept
+cdef void end_in_time(Carrier carrier) noexcept
+cdef void drop_carrier(Carrier carrier) noexcept
+cdef void bury_carrier(Carrier carrier) noexcept
+cdef void bury_request(Exchange exchange) noexcept
 
-cdef class Leaving(Exchange):
-    cdef Inbox *inbox                # NULL while nothing waits and no head is incomplete
-
-    cdef int settle(self) except -1
-    cdef int finish(self) except -1
-    cdef int linger_on(self, Py_ssize_t size) except -1
-    cdef bint has_more(self) noexcept
-    cdef int refuse_body(self, int fault) except -1
-    cdef void fail(self, object error) noexcept
-    cdef void timed_out(self) noexcept
-    cdef int refuse_rest(self, int fault) except -1
-    cdef int tell_peer_done(self) except -1
-    # the only ways in which input that waits is moved or freed; see `RequestPoint.own`
-    cdef int keep_input(self, const char *data, size_t size) except -1
-    cdef void use_input(self, size_t used) noexcept
-    cdef void free_inbox(self) noexcept
+cdef int linger_on(Carrier carrier, Py_ssize_t size) except -1
+cdef int tell_peer_done(Exchange exchange) except -1

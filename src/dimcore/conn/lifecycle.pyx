@@ -9,254 +9,233 @@ request, its bytes and what is left to send stay until the event is through
 (`bury`).
 """
 
-cimport cython
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t
 
 from dimcore.aio.task_runner cimport Errand
-from dimcore.conn.answering cimport Exchange
+from dimcore.conn.answering cimport refuse, release_request, tell_line
 from dimcore.conn.core cimport Core, detach_request
+from dimcore.conn.exchange cimport AT_DOOR, CHARGED, COUNTED, READABLE, Exchange, become, intervene
 from dimcore.conn.handler cimport Conversation
-from dimcore.conn.inbox cimport inbox_append, inbox_free, inbox_new, inbox_size
-from dimcore.conn.sending cimport (
-    AT_DOOR, BUSY, CHARGED, CLOSE, COUNTED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READABLE, STREAMING,
-    UNFRAMED, UNREAD, UPGRADED, WORKING,
+from dimcore.conn.inbox cimport inbox_size
+from dimcore.conn.phase cimport (
+    BUSY, CLOSE, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READING, STREAMING, UNFRAMED, UNREAD, UPGRADED,
+    WORKING,
 )
+from dimcore.conn.protocol cimport Protocol
 from dimcore.conn.streamed_body cimport Outflow
 from dimcore.http.request cimport RequestPoint
 from dimcore.http1.head cimport FAULT_TIMEOUT, fault_status, fault_text
 from dimcore.index.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, MOVED_BYTES
 from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, RECEIVE_BYTES
-from dimcore.ws.websocket cimport WebSocket
 
 cdef double SECOND_NS = 1e9
 
 
-@cython.no_gc
-cdef class Leaving(Exchange):
-    """Base of `Connection`; not for use by itself."""
+# --- when its work is done ----------------------------------------------------------------------
 
-    def __dealloc__(self):
-        inbox_free(self.inbox)
-
-    # --- when its work is done ------------------------------------------------------------------
-
-    cdef int settle(self) except -1:
-        """After a round of work: idle, waiting, or on the way out."""
-        if self.flags & (GONE | BUSY | LINGERING) or self.outbox is not None:
-            return 0
-        self.release_request()
-        if self.flags & CLOSE:
-            return self.finish()
-        if self.current is None and self.inbox == NULL:
-            if self.flags & PEER_DONE:
-                self.drop()
-            elif self.layer == ACTIVE:
-                self.move(ANSWERED)
+cdef int settle_carrier(Carrier carrier) except -1:
+    if carrier.state & (GONE | BUSY | LINGERING) or carrier.outbox is not None:
         return 0
+    release_request(carrier)
+    if carrier.state & CLOSE:
+        return finish(carrier)
+    if carrier.current is None and carrier.inbox == NULL:
+        if carrier.state & PEER_DONE:
+            carrier.drop()
+        elif carrier.layer == ACTIVE:
+            carrier.move(ANSWERED)
+    return 0
 
-    cdef int finish(self) except -1:
-        """All is sent.  After a refusal, or where more came than was answered, the peer may still be sending: close
-        at once, and the kernel would answer that with a reset, which can destroy the answer before it is read
-        (RFC 9112 9.6)."""
-        if self.flags & PEER_DONE or not (self.flags & LINGER or self.has_more()):
-            self.drop()
-            return 0
-        self.flags |= LINGERING
-        if not self.flags & UPGRADED:
-            self.named = self.site.core.now_ns
-        self.free_inbox()
-        self.site.transport.close_write(self.fd)
-        self.move(CLOSE_BEGUN)
-        return self.watch(READABLE)
 
-    cdef int linger_on(self, Py_ssize_t size) except -1:
-        """Bytes have come that are thrown away: a peer that is still sending is waited for, within limits.
-
-        The limit of *closing* is how long it may be silent.  It begins anew when what has come pays for the time
-        since it began, at `body_rate`, and no more when that would go beyond all the time there is."""
-        cdef Core core = self.site.core
-        if self.flags & UPGRADED or self.origin & AT_DOOR or core.draining:
-            return 0
-        if core.now_ns - <int64_t> self.named + core.layer_limit_ns[<int> CLOSING] > core.linger_ns:
-            return 0
-        if <double> size * SECOND_NS >= <double> core.body_rate * <double> (core.now_ns - self.entered_ns):
-            self.move(MOVED_BYTES)
+cdef int finish(Carrier carrier) except -1:
+    """All is sent.  After a refusal, or where more came than was answered, the peer may still be sending: close
+    at once, and the kernel would answer that with a reset, which can destroy the answer before it is read
+    (RFC 9112 9.6)."""
+    if carrier.state & PEER_DONE or not (carrier.state & LINGER or has_more(carrier)):
+        carrier.drop()
         return 0
+    if not carrier.state & UPGRADED:
+        carrier.named = carrier.site.core.now_ns
+    become(carrier, LINGERING)
+    carrier.free_inbox()
+    carrier.site.transport.close_write(carrier.fd)
+    carrier.move(CLOSE_BEGUN)
+    return carrier.watch(READABLE)
 
-    cdef bint has_more(self) noexcept:
-        """Whether more has come than was asked to be answered."""
-        if inbox_size(self.inbox):
-            return True
-        if not self.flags & UNREAD:
-            return False
-        return self.site.transport.read(self.fd, self.site.core.inbuf, RECEIVE_BYTES) > 0
 
-    # --- by a fault, or at a time limit ---------------------------------------------------------
+cdef int linger_on(Carrier carrier, Py_ssize_t size) except -1:
+    """Bytes have come that are thrown away: a peer that is still sending is waited for, within limits.
 
-    cdef int refuse_body(self, int fault) except -1:
-        """Take no more of a body whose handler runs already: it is malformed, too long, too slow or cut off.
+    The limit of *closing* is how long it may be silent.  It begins anew when what has come pays for the time
+    since it began, at `body_rate`, and no more when that would go beyond all the time there is."""
+    cdef Core core = carrier.site.core
+    if type(carrier.named) is not int or carrier.origin & AT_DOOR or core.draining:
+        return 0
+    if core.now_ns - <int64_t> carrier.named + core.layer_limit_ns[<int> CLOSING] > core.linger_ns:
+        return 0
+    if <double> size * SECOND_NS >= <double> core.body_rate * <double> (core.now_ns - carrier.entered_ns):
+        carrier.move(MOVED_BYTES)
+    return 0
 
-        The client gets the server's own answer, the same as where no handler has begun.  What the handler returns or
-        raises from here on goes nowhere, as after its client has left.  An answer that has begun is cut instead."""
-        cdef RequestPoint request = self.current
-        cdef bytes text = fault_text(fault)
-        self.end_body(text)
-        self.tell_peer_done()
-        if self.flags & GONE:
-            return 0
-        if self.flags & HAS_ANSWER:
-            self.drop()
-            return 0
-        self.flags &= ~<uint16_t> BUSY
-        self.refuse(fault_status(fault), text, None)
+
+cdef bint has_more(Carrier carrier) noexcept:
+    """Whether more has come than was asked to be answered."""
+    if inbox_size(carrier.inbox):
+        return True
+    if not carrier.state & UNREAD:
+        return False
+    return carrier.site.transport.read(carrier.fd, carrier.site.core.inbuf, RECEIVE_BYTES) > 0
+
+
+# --- by a fault, or at a time limit -------------------------------------------------------------
+
+cdef int refuse_body_of(Carrier carrier, int fault) except -1:
+    """Take no more of a body whose handler runs already: it is malformed, too long, too slow or cut off.
+
+    The client gets the server's own answer, the same as where no handler has begun.  What the handler returns or
+    raises from here on goes nowhere, as after its client has left.  An answer that has begun is cut instead."""
+    cdef RequestPoint request = carrier.current
+    cdef bytes text = fault_text(fault)
+    carrier.end_body(text)
+    tell_peer_done(carrier)
+    if carrier.state & GONE:
+        return 0
+    if carrier.state & HAS_ANSWER:
+        carrier.drop()
+        return 0
+    become(carrier, READING)
+    refuse(carrier, fault_status(fault), text, None)
+    release_handler(request)
+    carrier.flush()
+    return carrier.settle()
+
+
+cdef void fail_carrier(Carrier carrier, object error) noexcept:
+    cdef RequestPoint request = carrier.current
+    cdef Core core = carrier.site.core
+    core.writer.size = 0
+    carrier.drop()
+    if not isinstance(error, KeyboardInterrupt):
+        core.tell("a connection failed", request, error)
+
+
+cdef void end_in_time(Carrier carrier) noexcept:
+    """A time limit passed: say 408 where an answer can still be given, then close."""
+    if not carrier.state & GONE:
+        intervene(carrier, _end_in_time, NULL)
+
+
+cdef int _end_in_time(Exchange exchange, void *given) except -1:
+    cdef Carrier carrier = <Carrier> exchange
+    if carrier.state & UPGRADED:
+        if not (<Protocol> carrier.named).is_alive():
+            return cut(carrier)
+    elif carrier.current is not None and carrier.current.reader is not None and carrier.state & (BUSY | STREAMING):
+        return carrier.refuse_body(FAULT_TIMEOUT)
+    elif carrier.current is None or carrier.state & (BUSY | CLOSE | HAS_ANSWER | LINGERING):
+        return cut(carrier)
+    else:
+        refuse_rest(carrier, FAULT_TIMEOUT)
+        carrier.flush()
+        carrier.settle()
+    return 0
+
+
+cdef int cut(Carrier carrier) except -1:
+    if carrier.outbox is not None and carrier.outbox.pending:
+        # Else the kernel keeps what is not read, and the peer never learns of it.
+        carrier.abort()
+    carrier.drop()
+    return 0
+
+
+cdef int refuse_rest(Carrier carrier, int fault) except -1:
+    """Refuse a request whose rest does not come."""
+    if carrier.inbox != NULL and carrier.inbox.head != NULL:
+        tell_line(carrier, carrier.inbox.head, carrier.inbox.data + carrier.inbox.start)
+    return refuse(carrier, fault_status(fault), fault_text(fault), None)
+
+
+cdef int tell_peer_done(Exchange exchange) except -1:
+    """Whoever asked to be told is told, once."""
+    cdef RequestPoint request = exchange.current
+    if request.on_peer_done is not None:
+        tell, request.on_peer_done = request.on_peer_done, None
+        try:
+            tell()
+        except Exception as error:
+            exchange.site.core.tell("what was to be told that a peer is done failed", request, error)
+    return 0
+
+
+# --- the end ------------------------------------------------------------------------------------
+
+cdef void drop_carrier(Carrier carrier) noexcept:
+    """Close now, fold the tallies in, leave the pools."""
+    cdef Core core
+    if carrier.state & GONE:
+        return
+    core = carrier.site.core
+    try:
+        carrier.watch(0)
+    except BaseException as error:
+        core.tell("the loop lost a connection", None, error)
+    become(carrier, GONE)
+    if carrier.state & UNFRAMED and carrier.outbox is not None:
+        carrier.abort()              # what was sent would else look like all of it
+    if carrier.origin & CHARGED:
+        core.memory.release_at(carrier.fd)
+        core.disk.release_at(carrier.fd)
+    carrier.site.transport.close(carrier.fd)
+    carrier.fd = -1
+    if carrier.origin & COUNTED:
+        core.addresses.leave(&carrier.peer)
+    if carrier.origin & AT_DOOR:
+        core.doorway.unlink(carrier)
+        carrier.layer = ARCHIVED
+    else:
+        carrier.move(DESCRIPTOR_CLOSED)
+        core.pools.archive(carrier, carrier.requests, carrier.bytes_in, carrier.bytes_out)
+    if not carrier.state & WORKING:
+        carrier.bury()
+
+
+cdef void bury_carrier(Carrier carrier) noexcept:
+    """Give back what a closed connection still held."""
+    bury_request(carrier)
+    carrier.free_inbox()
+    if isinstance(carrier.named, Protocol):
+        protocol = carrier.named
+        carrier.named = None
+        (<Protocol> protocol).gone()
+
+
+cdef void bury_request(Exchange exchange) noexcept:
+    """The same of the request in flight and its answer, whatever carried them."""
+    cdef Core core = exchange.site.core
+    cdef RequestPoint request = exchange.current
+    if request is not None:
+        try:
+            exchange.end_body(b"the client left before the request was complete")
+            tell_peer_done(exchange)
+        except BaseException as error:
+            core.tell("the stream of a request body failed", request, error)
+        request.reader = None
+        exchange.current = None
         release_handler(request)
-        self.flush()
-        return self.settle()
-
-    cdef void fail(self, object error) noexcept:
-        # A fault of ours (or no memory): this connection ends, no other notices.
-        cdef RequestPoint request = self.current
-        cdef Core core = self.site.core
-        core.writer.size = 0
-        self.drop()
-        if not isinstance(error, KeyboardInterrupt):
-            core.tell("a connection failed", request, error)
-
-    cdef void timed_out(self) noexcept:
-        """A time limit passed: say 408 where an answer can still be given, then close."""
-        if self.flags & GONE:
-            return
-        self.flags |= WORKING
-        try:
-            if self.flags & UPGRADED:
-                if not (<WebSocket> self.named).is_alive():
-                    if self.outbox is not None and self.outbox.pending:
-                        self.site.transport.abort(self.fd)
-                    self.drop()
-            elif self.current is not None and self.current.reader is not None and self.flags & (BUSY | STREAMING):
-                self.refuse_body(FAULT_TIMEOUT)
-            elif self.current is None or self.flags & (BUSY | CLOSE | HAS_ANSWER):
-                if self.outbox is not None and self.outbox.pending:
-                    # Else the kernel keeps what is not read, and the peer never learns of it.
-                    self.site.transport.abort(self.fd)
-                self.drop()
-            else:
-                self.refuse_rest(FAULT_TIMEOUT)
-                self.flush()
-                self.settle()
-        except BaseException as error:
-            self.fail(error)
-        self.recount()
-        self.flags &= ~<uint16_t> WORKING
-        if self.flags & GONE:
-            self.bury()
-
-    cdef int refuse_rest(self, int fault) except -1:
-        """Refuse a request whose rest does not come."""
-        if self.inbox != NULL and self.inbox.head != NULL:
-            self.tell_line(self.inbox.head, self.inbox.data + self.inbox.start)
-        return self.refuse(fault_status(fault), fault_text(fault), None)
-
-    cdef int tell_peer_done(self) except -1:
-        """Whoever asked to be told is told, once."""
-        cdef RequestPoint request = self.current
-        if request.on_peer_done is not None:
-            tell, request.on_peer_done = request.on_peer_done, None
-            try:
-                tell()
-            except Exception as error:
-                self.site.core.tell("what was to be told that a peer is done failed", request, error)
-        return 0
-
-    # --- the end --------------------------------------------------------------------------------
-
-    cdef void release(self) noexcept:
-        self.drop()
-
-    cdef void drop(self) noexcept:
-        """Close now, fold the tallies in, leave the pools."""
-        cdef Core core
-        if self.flags & GONE:
-            return
-        core = self.site.core
-        try:
-            self.watch(0)
-        except BaseException as error:
-            core.tell("the loop lost a connection", None, error)
-        self.flags |= GONE
-        if self.flags & UNFRAMED and self.outbox is not None:
-            self.site.transport.abort(self.fd)        # what was sent would else look like all of it
-        if self.origin & CHARGED:
-            core.memory.release_at(self.fd)
-            core.disk.release_at(self.fd)
-        self.site.transport.close(self.fd)
-        self.fd = -1
-        if self.origin & COUNTED:
-            core.addresses.leave(&self.peer)
-        if self.origin & AT_DOOR:
-            core.doorway.unlink(self)
-            self.layer = ARCHIVED
-        else:
-            self.move(DESCRIPTOR_CLOSED)
-            core.pools.archive(self, self.requests, self.bytes_in, self.bytes_out)
-        if not self.flags & WORKING:
-            self.bury()
-
-    cdef void bury(self) noexcept:
-        """Give back what a closed connection still held."""
-        cdef Core core = self.site.core
-        cdef RequestPoint request = self.current
-        if request is not None:
-            try:
-                self.end_body(b"the client left before the request was complete")
-                self.tell_peer_done()
-            except BaseException as error:
-                core.tell("the stream of a request body failed", request, error)
-            request.reader = None
-            self.current = None
-            release_handler(request)
-            core.requests.leave(request)
-            detach_request(request)      # it may be kept, and its bytes may lie in the inbox
-            if self.flags & HAS_ANSWER and core.access_log is not None:
-                if self.outbox is not None:
-                    if self.outbox.flow is not None:
-                        request.body_sent = (<Outflow> self.outbox.flow).sent
-                    request.body_sent = max(<int64_t> 0, request.body_sent - self.outbox.pending)
-                core.log_access(request, &self.peer)
-        if self.outbox is not None:
-            flow = self.outbox.flow
-            self.outbox = None
-            if flow is not None:
-                (<Outflow> flow).release()
-        self.free_inbox()
-        if self.flags & UPGRADED:
-            socket = self.named
-            self.named = None
-            (<WebSocket> socket).gone()
-
-    # --- input that waits -----------------------------------------------------------------------
-
-    cdef int keep_input(self, const char *data, size_t size) except -1:
-        """Append bytes, which lie elsewhere, to the inbox."""
-        if self.inbox == NULL:
-            self.inbox = inbox_new()
-        elif self.current is not None:
-            self.current.own()           # the inbox may move
-        return inbox_append(self.inbox, data, size)
-
-    cdef void use_input(self, size_t used) noexcept:
-        """So many bytes at the start of the inbox are dealt with; an empty one is given back."""
-        self.inbox.start += <uint32_t> used
-        if self.inbox.start == self.inbox.end and self.inbox.head == NULL:
-            self.free_inbox()
-
-    cdef void free_inbox(self) noexcept:
-        if self.inbox == NULL:
-            return
-        if self.current is not None:
-            detach_request(self.current)
-        inbox_free(self.inbox)
-        self.inbox = NULL
+        core.requests.leave(request)
+        detach_request(request)      # it may be kept, and its bytes may lie in the inbox
+        if exchange.state & HAS_ANSWER and core.access_log is not None:
+            if exchange.outbox is not None:
+                if exchange.outbox.flow is not None:
+                    request.body_sent = (<Outflow> exchange.outbox.flow).sent
+                request.body_sent = max(<int64_t> 0, request.body_sent - exchange.outbox.pending)
+            core.log_access(request, &exchange.peer)
+    if exchange.outbox is not None:
+        flow = exchange.outbox.flow
+        exchange.outbox = None
+        if flow is not None:
+            (<Outflow> flow).release()
 
 
 cdef void release_handler(RequestPoint request) noexcept:

@@ -1,3 +1,1 @@
-from dimcore.conn.request_start import Uptake
-
-class Reading(Uptake): ...
+# For other modules of the core alone: what is here is reached by cimport.

@@ -1,3 +1,1 @@
-from dimcore.conn.admission import Door
-
-class Uptake(Door): ...
+# For other modules of the core alone: what is here is reached by cimport.

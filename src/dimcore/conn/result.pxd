@@ -7,3 +7,8 @@ cdef class Answer:
     cdef int take(self, object result) except -1
     cdef int _take_object(self, object result) except -1
     cdef void clear(self) noexcept
+
+
+cdef int claim(object body) except -1
+cdef void discard(object body) noexcept
+cdef void discard_unsent(object result) noexcept

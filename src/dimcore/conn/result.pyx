@@ -9,7 +9,7 @@ iterable too.
 cimport cython
 from dimcore.aio.task_runner cimport is_async_iterable
 from dimcore.conn.streamed_body cimport AsyncSource, Outflow, is_source
-from dimcore.net.socket_io cimport Composite, FileBody
+from dimcore.net.socket_io cimport Composite, FileBody, discard_body
 
 from dimcore.errors import ResponseError
 
@@ -122,3 +122,39 @@ cdef class Answer:
                 f"not {type(result).__name__}"
             ) from None
         return self.take(parts)
+
+
+# --- a body is good for one answer --------------------------------------------------------------
+
+cdef int claim(object body) except -1:
+    """Take a body that is good for one answer only; raises ResponseError where it is another's."""
+    if type(body) is bytes:
+        return 0
+    if isinstance(body, Outflow):
+        return (<Outflow> body).claim()
+    if isinstance(body, FileBody):
+        (<FileBody> body).claim()
+    else:
+        (<Composite?> body).claim()
+    return 0
+
+
+cdef void discard_unsent(object result) noexcept:
+    """Give up the body of a handler's result that nobody waits for, unless it is another answer's."""
+    if type(result) is not tuple or len(<tuple> result) != 3:
+        return
+    body = (<tuple> result)[2]
+    try:
+        if isinstance(body, (Outflow, FileBody, Composite)):
+            claim(body)
+            discard(body)
+    except ResponseError:
+        pass
+
+
+cdef void discard(object body) noexcept:
+    """Give up a body that is not sent: close its files, or end its source."""
+    if isinstance(body, Outflow):
+        (<Outflow> body).release()
+    else:
+        discard_body(body)

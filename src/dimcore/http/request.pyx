@@ -157,13 +157,13 @@ cdef class RequestPoint(HeadPoint):
 
         * Three buffers are lent: `Core.inbuf`, `Core.heads`, and the `Inbox` of a connection.  One request borrows
           from them: the `current` of the connection that is being served.  Everybody else owns what they point to.
-        * It borrows until the event is through (`Channel.through`), and no longer than until the inbox is appended
-          to, moved or freed.  `Leaving.keep_input` and `Leaving.free_inbox` are the only places that do so, and both
-          call this first, whatever the connection's state; nothing else touches an inbox.
+        * It borrows until the event is through (`through` in `exchange.pyx`), and no longer than until the inbox is
+          appended to, moved or freed.  `Carrier.keep_input` and `Carrier.free_inbox` are the only places that do so,
+          and both call this first, whatever the connection's state; nothing else touches an inbox.
         * A request that leaves the connection before that is forgotten where nobody else refers to it, and owns its
-          bytes where somebody does (`Exchange.release_request`).
+          bytes where somebody does (`release_request` in `answering.pyx`).
         * Within an event any Python code may run: handlers, iterators, hooks, logs, finalizers.  It can end any
-          connection, but buffers in use stay: a connection that is served is only marked as gone (`Leaving.drop`),
+          connection, but buffers in use stay: a connection that is served is only marked as gone (`drop_carrier`),
           what it holds is freed when the event is through, and no second event begins before that (`Core.enter`).
         * To own is safe at any time: what was lent stays readable until the event is through.  Code that
           another thread may run reads `base` and `fields` anew after each object it makes.

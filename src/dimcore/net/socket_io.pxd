@@ -31,6 +31,10 @@ cdef struct Transport:
     Py_ssize_t (*write_file)(int end, int file, int64_t offset, size_t size) noexcept nogil  # 0: it is shorter
     void (*cork)(int end, bint on) noexcept nogil               # full segments only, until it is turned off
     int64_t (*unsent)(int end) noexcept nogil                   # bytes taken that the peer does not have yet
+    # NULL where the transport keeps nothing to itself.  `pending`: whether more can be read though the descriptor is
+    # not readable; `wants`: what it waits for by itself (1 readable, 2 writable) where `read` found nothing.
+    bint (*pending)(int end) noexcept nogil
+    int (*wants)(int end) noexcept nogil
     void (*close_write)(int end) noexcept nogil                 # no more comes; what the peer sends can still be read
     void (*abort)(int end) noexcept nogil                       # the next close tells the peer that bytes are missing
     void (*close)(int end) noexcept nogil

@@ -10,7 +10,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from dimcore.clock cimport monotonic_ns
-from dimcore.conn.sending cimport CLOSE, GONE
+from dimcore.conn.phase cimport CLOSE, GONE
 from dimcore.limits cimport KIB
 from dimcore.pubsub.note cimport NOTE_COST
 from dimcore.ws.websocket cimport CLOSE_SENT, OFFER_LOST, OFFER_TAKEN
@@ -174,7 +174,7 @@ cdef class Room:
         cdef tuple packed
         cdef bytes frames
         cdef int outcome
-        if socket.flags & CLOSE_SENT or socket.connection.flags & (GONE | CLOSE):
+        if socket.flags & CLOSE_SENT or socket.connection.state & (GONE | CLOSE):
             return 0
         if batch.excludes or member.since >= batch.first:
             number = batch.first

@@ -25,7 +25,7 @@ from libc.stdint cimport int64_t
 
 from dimcore.budget cimport Budget, Holder
 from dimcore.clock cimport monotonic_ns
-from dimcore.conn.sending cimport CLOSE, GONE
+from dimcore.conn.phase cimport CLOSE, GONE
 from dimcore.limits cimport MIB
 from dimcore.pubsub.note cimport NOTE_COST, whole_frame
 from dimcore.ws.frames cimport OP_BINARY, OP_TEXT
@@ -358,7 +358,7 @@ cdef class Topic:
         cdef Member member, other
         cdef int64_t number = 0
         hub.check_thread()
-        if socket.flags & CLOSE_SENT or socket.connection.flags & (GONE | CLOSE):
+        if socket.flags & CLOSE_SENT or socket.connection.state & (GONE | CLOSE):
             return False
         if room is not None and socket in room.members:
             return False

@@ -16,7 +16,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 
 from dimcore.clock cimport monotonic_ns
-from dimcore.conn.sending cimport Channel
+from dimcore.conn.carrier cimport Carrier
 from dimcore.index.cell cimport Point, layer_of, spiral_of
 from dimcore.index.connection_point cimport ConnectionPoint
 from dimcore.index.index cimport Index
@@ -160,7 +160,7 @@ cdef class Roll:
         cdef int64_t idle = max(<int64_t> 0, now_ns - place.entered_ns) // MS
         cdef int64_t requests, bytes_in, bytes_out
         cdef const uint8_t *at
-        cdef Channel live = <Channel> point if isinstance(point, Channel) else None
+        cdef Carrier live = <Carrier> point if isinstance(point, Carrier) else None
         if name is None:
             snprintf(id_room, TEXT, b'"%d-%llx"', self.worker, <unsigned long long> point.number)
         else:

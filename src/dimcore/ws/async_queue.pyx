@@ -26,7 +26,7 @@ from libc.stdint cimport int64_t
 from dimcore.aio.waiters cimport DONE
 from dimcore.aio.wakeup cimport Bell, make_bell
 from dimcore.conn.core cimport Core
-from dimcore.conn.sending cimport CLOSE, GONE
+from dimcore.conn.phase cimport CLOSE, GONE
 from dimcore.limits cimport KIB
 from dimcore.ws.websocket cimport CLOSE_SENT, LAGS, PAUSED, SLOW_WAIT, Listener, WebSocket
 
@@ -183,7 +183,7 @@ cdef class SocketQueue(Listener):
         cdef WebSocket ws = self.opened_socket()
         if ws.send(message):
             return DONE
-        if ws.flags & CLOSE_SENT or ws.connection.flags & (GONE | CLOSE):
+        if ws.flags & CLOSE_SENT or ws.connection.state & (GONE | CLOSE):
             self.raise_closed()
         if ws.flags & LAGS and ws.endpoint.slow == SLOW_WAIT:
             return _make_patience(self, False)

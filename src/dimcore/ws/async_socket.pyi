@@ -3,7 +3,7 @@ from typing import Any, Self, final
 
 from typing_extensions import Buffer
 
-from dimcore.conn.sending import Channel
+from dimcore.conn.exchange import Exchange
 from dimcore.http.request import RequestPoint
 from dimcore.ws.async_queue import SocketQueue
 
@@ -11,7 +11,7 @@ from dimcore.ws.async_queue import SocketQueue
 class AsyncSocket(SocketQueue):
     def __new__(cls, function: Callable[[Any], Awaitable[object]]) -> Self: ...
     @property
-    def connection(self) -> Channel: ...  # None before the handshake is answered, as `request`
+    def connection(self) -> Exchange: ...  # None before the handshake is answered, as `request`
     @property
     def request(self) -> RequestPoint: ...
     @property

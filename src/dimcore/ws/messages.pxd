@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from dimcore.conn.protocol cimport Protocol
 from dimcore.text.utf8 cimport Utf8
 from dimcore.ws.frames cimport CONTROL_MOST, HEAD_MOST, FrameHead
 
@@ -35,7 +36,7 @@ cdef struct Partial:
 
 
 @cython.no_gc
-cdef class MessageReader:
+cdef class MessageReader(Protocol):
     cdef object inflater         # inflate(piece, room, final) -> bytes; or None
     cdef int64_t max_message
     cdef uint32_t max_frames

@@ -1,12 +1,15 @@
-from typing import Protocol, Self
+from typing import Protocol as _Protocol
+from typing import Self
 
 from typing_extensions import Buffer, disjoint_base
 
-class _Inflater(Protocol):
+from dimcore.conn.protocol import Protocol
+
+class _Inflater(_Protocol):
     def inflate(self, piece: bytes, room: int, final: bool, /) -> bytes: ...
 
 @disjoint_base
-class MessageReader:
+class MessageReader(Protocol):
     def __new__(
         cls,
         *,

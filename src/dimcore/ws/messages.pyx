@@ -44,7 +44,7 @@ cdef bint may_close_with(int code) noexcept nogil:
 
 # Outside the collector: an inflater has no way back to its reader.
 @cython.no_gc
-cdef class MessageReader:
+cdef class MessageReader(Protocol):
     """Takes the bytes of one direction of a connection apart.
 
     Args:

@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 
-from dimcore.conn.sending cimport Channel
+from dimcore.conn.exchange cimport Exchange
+from dimcore.conn.protocol cimport ProtocolFactory
 from dimcore.http.request cimport RequestPoint
 from dimcore.ws.messages cimport MessageReader
 
@@ -33,7 +34,7 @@ cdef enum Offer:
     OFFER_CLOSED
 
 
-cdef class Endpoint:
+cdef class Endpoint(ProtocolFactory):
     cdef readonly object handler
     cdef readonly int64_t max_message
     cdef readonly int64_t max_frames
@@ -56,7 +57,7 @@ cdef class Listener:
 # 136 bytes:
 # | MessageReader, 64 | connection | endpoint | handler | asked | protocol | joined | unread | marked | flags |
 cdef class WebSocket(MessageReader):
-    cdef readonly Channel connection
+    cdef readonly Exchange connection
     cdef Endpoint endpoint
     cdef object handler
     cdef RequestPoint asked
@@ -67,18 +68,10 @@ cdef class WebSocket(MessageReader):
     cdef uint8_t flags                   # SocketFlag
 
     # what the connection does with it
-    cdef int opened(self) except -1
-    cdef int take(self, char *data, size_t size) except -1
     cdef int take_inflating(self, char *data, size_t size) except -1
     cdef int take_slice(self, char *data, size_t size) except -1
     cdef int keep_unread(self, const char *data, size_t size) except -1
-    cdef int drained(self) except -1
-    cdef bint is_alive(self) except -1
-    cdef bint depart(self) except -1
-    cdef int64_t memory(self) noexcept
     cdef bint owes_message(self) noexcept
-    cdef int give_up(self, int code, str reason) except -1
-    cdef void gone(self) noexcept
     cdef int check_thread(self) except -1
     # in
     cdef int deliver(self, object message) except -1
@@ -89,18 +82,10 @@ cdef class WebSocket(MessageReader):
     # out
     cdef bint may_send(self) except -1
     cdef int put(self, int opcode, const char *data, size_t size, object held) except -1
-    cdef int put_late(self, bytes frame) except -1
     cdef Offer offer(self, bytes frames) except? OFFER_CLOSED
     cdef bint weigh(self) except -1
     cdef int64_t backlog(self) noexcept
     cdef int pause(self) except -1
     cdef int resume(self) except -1
-    cdef int take_unread(self) except -1
-    cdef uint8_t wanted(self) noexcept
     cdef int goodbye(self, int code, str reason) except -1
     cdef int leave_topics(self) except -1
-
-
-cdef WebSocket open_websocket(
-    Channel connection, Endpoint endpoint, object handler, RequestPoint request, object protocol, object codec
-)

@@ -3,7 +3,8 @@ from typing import Any, Never, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
-from dimcore.conn.sending import Channel
+from dimcore.conn.exchange import Exchange
+from dimcore.conn.protocol import ProtocolFactory
 from dimcore.http.request import RequestPoint
 from dimcore.ws.messages import MessageReader
 
@@ -11,7 +12,7 @@ from dimcore.ws.messages import MessageReader
 class Listener: ...
 
 @final
-class Endpoint:
+class Endpoint(ProtocolFactory):
     def __new__(
         cls,
         handler: Any,
@@ -35,7 +36,7 @@ class Endpoint:
 class WebSocket(MessageReader):
     def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # raises: the server makes them
     @property
-    def connection(self) -> Channel: ...
+    def connection(self) -> Exchange: ...
     @property
     def request(self) -> RequestPoint | None: ...
     @property

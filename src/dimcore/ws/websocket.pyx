@@ -21,12 +21,14 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from dimcore.conn.core cimport Core
-from dimcore.conn.sending cimport APART_BYTES, CLOSE, GONE, HANGUP, LINGER, READABLE, WORKING, WRITABLE, Channel
+from dimcore.conn.exchange cimport APART_BYTES, HANGUP, READABLE, WRITABLE, Exchange, note
+from dimcore.conn.phase cimport CLOSE, GONE, LINGER, WORKING
+from dimcore.conn.protocol cimport Protocol, ProtocolFactory
 from dimcore.http.request cimport RequestPoint
 from dimcore.http1.head_writer cimport Writer
 from dimcore.index.states cimport ANSWERED, CLOSE_BEGUN, MOVED_BYTES, REQUEST_BEGUN
 from dimcore.limits cimport ACTIVE, CLOSING, IDLE, KIB
-from dimcore.net.socket_io cimport STREAM_BROKEN, Outbox
+from dimcore.net.socket_io cimport Outbox
 from dimcore.ws.frames cimport CONTROL_MOST, HEAD_MOST, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG, OP_TEXT, frame_write_head
 from dimcore.ws.messages cimport EVENT_BINARY, EVENT_CLOSE, EVENT_NONE, EVENT_PING, MessageReader
 
@@ -49,6 +51,8 @@ cdef enum:
     CODE_LOST = 1006             # the connection ended without a goodbye; never sent
     CODE_INTERNAL = 1011
     CODE_LATER = 1013
+
+cdef double SECOND_NS = 1e9
 
 cdef dict POLICIES = {"wait": SLOW_WAIT, "drop": SLOW_DROP, "close-1008": SLOW_CLOSE, "close-1013": SLOW_CLOSE}
 cdef dict HOOKS = {"on_open": ON_OPEN, "on_message": ON_MESSAGE, "on_close": ON_CLOSE, "on_drain": ON_DRAIN}
@@ -82,7 +86,7 @@ cdef class Listener:
 
 
 @cython.final
-cdef class Endpoint:
+cdef class Endpoint(ProtocolFactory):
     """What the sockets of one route have in common.
 
     Args:
@@ -120,6 +124,16 @@ cdef class Endpoint:
                 self.hooks |= <uint8_t> hook
         if self.hooks == 0:
             raise UsageError(f"{handler!r:.80} has no method of {', '.join(HOOKS)}")
+
+    cdef Protocol open(self, object exchange, object handler, RequestPoint request, object protocol, object codec):
+        cdef WebSocket socket = WebSocket.__new__(
+            WebSocket, max_message=self.max_message, max_frames=self.max_frames, inflater=codec)
+        socket.connection = <Exchange?> exchange
+        socket.endpoint = self
+        socket.handler = handler
+        socket.asked = request
+        socket.protocol = protocol
+        return socket
 
     def make(self):
         """The handler of one more socket."""
@@ -162,7 +176,7 @@ cdef class WebSocket(MessageReader):
     @property
     def open(self):
         """Whether something can be sent: neither side has said goodbye, and the connection is there."""
-        return not self.flags & CLOSE_SENT and not self.connection.flags & (GONE | CLOSE)
+        return not self.flags & CLOSE_SENT and not self.connection.state & (GONE | CLOSE)
 
     @property
     def buffered(self):
@@ -203,7 +217,7 @@ cdef class WebSocket(MessageReader):
             return False
         if self.inflater is not None and size >= self.inflater.threshold:
             message = <bytes?> self.inflater.deflate(message if opcode == OP_BINARY else data[:size])
-            if self.flags & CLOSE_SENT or self.connection.flags & (GONE | CLOSE):    # the codec may have closed it
+            if self.flags & CLOSE_SENT or self.connection.state & (GONE | CLOSE):    # the codec may have closed it
                 return False
             self.put(opcode | COMPRESSED, PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), message)
         else:
@@ -277,7 +291,7 @@ cdef class WebSocket(MessageReader):
 
     cdef int take(self, char *data, size_t size) except -1:
         """Bytes that came, which are written to: the mask is taken off in place."""
-        cdef Channel connection = self.connection
+        cdef Exchange connection = self.connection
         # A sign of life.  Not once it is closing: who goes on sending must not put that off.
         if connection.layer == IDLE:
             connection.move(MOVED_BYTES)
@@ -308,18 +322,18 @@ cdef class WebSocket(MessageReader):
                 self.inflated = 0
             data += step
             size -= step
-            if size and (self.close_code or self.connection.flags & (GONE | CLOSE)):
-                self.connection.flags |= LINGER
+            if size and (self.close_code or self.connection.state & (GONE | CLOSE)):
+                note(self.connection, LINGER)
                 return 0
         if size:
             self.keep_unread(data, size)
         return 0
 
     cdef int take_slice(self, char *data, size_t size) except -1:
-        cdef Channel connection = self.connection
+        cdef Exchange connection = self.connection
         cdef size_t used = 0
         try:
-            while self.close_code == 0 and not connection.flags & (GONE | CLOSE):
+            while self.close_code == 0 and not connection.state & (GONE | CLOSE):
                 if self.flags & PAUSED:
                     if size:
                         self.keep_unread(data, size)
@@ -333,7 +347,7 @@ cdef class WebSocket(MessageReader):
         except WebSocketError as error:
             self.fail_peer(error.code, error.reason)
         if self.close_code and size:
-            connection.flags |= LINGER   # what came behind the goodbye must not destroy ours
+            note(connection, LINGER)   # what came behind the goodbye must not destroy ours
         return 0
 
     cdef int keep_unread(self, const char *data, size_t size) except -1:
@@ -350,8 +364,8 @@ cdef class WebSocket(MessageReader):
 
     cdef int resume(self) except -1:
         """Go on; with what was received already, in the next turn of the loop."""
-        cdef Channel connection = self.connection
-        if not self.flags & PAUSED or self.flags & WAKING or connection.flags & GONE:
+        cdef Exchange connection = self.connection
+        if not self.flags & PAUSED or self.flags & WAKING or connection.state & GONE:
             return 0
         if self.unread is None:
             self.flags &= ~<uint8_t> PAUSED
@@ -387,13 +401,13 @@ cdef class WebSocket(MessageReader):
 
     cdef int drained(self) except -1:
         """The peer has taken all there was."""
-        cdef Channel connection = self.connection
+        cdef Exchange connection = self.connection
         if not self.flags & LAGS:
             return 0
         self.flags &= ~<uint8_t> LAGS
         if self.endpoint.hooks & TO_LISTENER:
             return (<Listener> self.handler).drained(self)
-        if self.endpoint.hooks & ON_DRAIN and not connection.flags & (GONE | CLOSE) and not self.flags & CLOSE_SENT:
+        if self.endpoint.hooks & ON_DRAIN and not connection.state & (GONE | CLOSE) and not self.flags & CLOSE_SENT:
             try:
                 self.handler.on_drain(self)
             except BaseException as error:
@@ -403,7 +417,7 @@ cdef class WebSocket(MessageReader):
 
     cdef bint is_alive(self) except -1:
         """A limit passed: ask for a sign of life, or see whether there was one; False where it is to end."""
-        cdef Channel connection = self.connection
+        cdef Exchange connection = self.connection
         cdef int64_t taken
         if self.flags & (PAUSED | DEFERRED) and connection.layer != CLOSING:
             connection.move(MOVED_BYTES)     # it may be alive: it is this side that does not read
@@ -444,6 +458,30 @@ cdef class WebSocket(MessageReader):
         if self.endpoint.hooks & TO_LISTENER and self.handler is not None:
             size += (<Listener> self.handler).waiting()
         return size
+
+    cdef bint owes(self, int64_t *moved, int64_t *own) noexcept:
+        if not self.owes_message():
+            return False
+        moved[0] = <int64_t> self.partial.taken
+        own[0] = <int64_t> self.held()
+        return True
+
+    cdef bint is_overdue(self, int64_t now_ns) noexcept:
+        # The limit is a grace period: a message that comes at its rate has another.
+        cdef Core core = self.connection.site.core
+        cdef int64_t passed, moved
+        if self.partial == NULL:
+            return False
+        passed = now_ns - self.partial.since_ns
+        moved = <int64_t> (self.partial.taken - self.partial.marked)
+        if self.partial.since_ns and self.owes_message():
+            if passed < core.message_limit_ns:
+                return False
+            if moved == 0 or <double> moved < <double> core.body_rate * (<double> passed / SECOND_NS):
+                return True
+        self.partial.since_ns = now_ns
+        self.partial.marked = self.partial.taken
+        return False
 
     cdef bint owes_message(self) noexcept:
         """Whether its peer has begun a message, and nobody but the peer keeps that from getting on."""
@@ -495,13 +533,13 @@ cdef class WebSocket(MessageReader):
     cdef int peer_closed(self, str reason) except -1:
         """The peer said goodbye: say it too, and close (RFC 6455 5.5.1, 7.1.1: the server does so first)."""
         self.goodbye(self.close_code, "")
-        self.connection.flags |= CLOSE
+        note(self.connection, CLOSE)
         return self.tell_close(self.close_code, reason)
 
     cdef int fail_peer(self, int code, str reason) except -1:
         """The peer broke the protocol or a limit: say why, and close without waiting for its answer (7.1.7)."""
         self.goodbye(code, reason)
-        self.connection.flags |= CLOSE | LINGER
+        note(self.connection, CLOSE | LINGER)
         return self.tell_close(code, reason)
 
     cdef int handler_failed(self, object error) except -1:
@@ -533,7 +571,7 @@ cdef class WebSocket(MessageReader):
     cdef bint may_send(self) except -1:
         """Whether another frame is to go out."""
         cdef int64_t waits
-        if self.flags & CLOSE_SENT or self.connection.flags & (GONE | CLOSE):
+        if self.flags & CLOSE_SENT or self.connection.state & (GONE | CLOSE):
             return False
         if self.connection.outbox is None:
             return True
@@ -553,24 +591,24 @@ cdef class WebSocket(MessageReader):
             return False
         self.flags |= LAGS
         # Who is closing is read on: its answer may lie behind what it sent before.
-        if self.endpoint.slow == SLOW_WAIT and not self.flags & CLOSE_SENT and not self.connection.flags & GONE:
+        if self.endpoint.slow == SLOW_WAIT and not self.flags & CLOSE_SENT and not self.connection.state & GONE:
             self.connection.watch(WRITABLE)
         return True
 
     cdef int put(self, int opcode, const char *data, size_t size, object held) except -1:
         """Write a frame.  `held`: the `bytes` that `data` lies in, or anything else."""
-        cdef Channel connection = self.connection
+        cdef Exchange connection = self.connection
         cdef Writer writer = connection.site.core.writer
         cdef char head[HEAD_MOST]
         cdef int head_size = frame_write_head(
             head, opcode & ~COMPRESSED, True, opcode & COMPRESSED != 0, size, NULL)
         cdef bytes frame
-        if not connection.flags & WORKING:
+        if not connection.state & WORKING:
             frame = PyBytes_FromStringAndSize(NULL, head_size + size)
             memcpy(PyBytes_AS_STRING(frame), head, head_size)
             if size:
                 memcpy(PyBytes_AS_STRING(frame) + head_size, data, size)
-            return self.put_late(frame)
+            return connection.send_late(frame)
         writer.append(head, head_size)
         if size < APART_BYTES or size < OUTPUT_BYTES and type(held) is not bytes:
             if size:
@@ -579,43 +617,20 @@ cdef class WebSocket(MessageReader):
             return connection.flush() if writer.size >= OUTPUT_BYTES else 0
         return connection.send_apart(held if type(held) is bytes else PyBytes_FromStringAndSize(data, size))
 
-    cdef int put_late(self, bytes frame) except -1:
-        """Send a frame while another connection, or none, is being served: the scratch memory is not ours."""
-        cdef Channel connection = self.connection
-        cdef Py_ssize_t sent, size = PyBytes_GET_SIZE(frame)
-        if connection.outbox is not None and connection.outbox.pending:
-            connection.outbox.put(frame)
-            return connection.count_later()
-        sent = connection.site.transport.write(connection.fd, PyBytes_AS_STRING(frame), size, False)
-        if sent == STREAM_BROKEN:
-            # The loop finds that too, and ends the connection then: a handler is not called from within another.
-            return 0
-        sent = max(sent, 0)
-        connection.bytes_out += sent
-        if sent == size:
-            return 0
-        if connection.outbox is None:
-            connection.outbox = Outbox.__new__(Outbox)
-        connection.outbox.put(frame)
-        if sent:
-            connection.outbox.skip(sent)
-        connection.count_later()
-        return connection.hold()
-
     cdef Offer offer(self, bytes frames) except? OFFER_CLOSED:
         """Send frames that were made for many, to a socket that is not being served; the peer that lags loses them.
 
         Nobody heeds what is said here, so there is no second mark: with `wait` it loses them as well, and `on_drain`
         tells when it has caught up.
         """
-        cdef Channel connection = self.connection
-        if self.flags & CLOSE_SENT or connection.flags & (GONE | CLOSE):
+        cdef Exchange connection = self.connection
+        if self.flags & CLOSE_SENT or connection.state & (GONE | CLOSE):
             return OFFER_CLOSED
         if self.weigh():
             if self.endpoint.slow == SLOW_CLOSE:
                 self.goodbye(self.endpoint.slow_code, "too slow")
             return OFFER_LOST
-        self.put_late(frames)
+        connection.send_late(frames)
         if connection.outbox is not None:
             self.weigh()
         return OFFER_TAKEN
@@ -627,9 +642,9 @@ cdef class WebSocket(MessageReader):
 
     cdef int goodbye(self, int code, str reason) except -1:
         """Send a close frame, once; from then on the peer has a limited time to answer it."""
-        cdef Channel connection = self.connection
+        cdef Exchange connection = self.connection
         cdef bytes payload
-        if self.flags & CLOSE_SENT or connection.flags & (GONE | CLOSE):
+        if self.flags & CLOSE_SENT or connection.state & (GONE | CLOSE):
             return 0
         payload = b"" if code == CODE_NONE else code.to_bytes(2, "big") + reason.encode()[:CONTROL_MOST - 2]
         self.put(OP_CLOSE, PyBytes_AS_STRING(payload), len(payload), payload)
@@ -640,20 +655,6 @@ cdef class WebSocket(MessageReader):
         if self.endpoint.hooks & TO_LISTENER:
             (<Listener> self.handler).leaving(self, code, reason)
             self.resume()            # the peer's answer may lie behind what was not read
-        if connection.outbox is not None and not connection.flags & GONE:
+        if connection.outbox is not None and not connection.state & GONE:
             connection.watch(self.wanted())
         return 0
-
-
-cdef WebSocket open_websocket(
-    Channel connection, Endpoint endpoint, object handler, RequestPoint request, object protocol, object codec
-):
-    """The WebSocket of a connection whose handshake is about to be answered."""
-    cdef WebSocket socket = WebSocket.__new__(
-        WebSocket, max_message=endpoint.max_message, max_frames=endpoint.max_frames, inflater=codec)
-    socket.connection = connection
-    socket.endpoint = endpoint
-    socket.handler = handler
-    socket.asked = request
-    socket.protocol = protocol
-    return socket

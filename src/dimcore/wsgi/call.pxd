@@ -1,11 +1,12 @@
 from libc.stdint cimport int64_t
 
+from dimcore.conn.handler cimport CompiledHandler
 from dimcore.http.request cimport RequestPoint
 from dimcore.http1.head_writer cimport HeaderBlock
 from dimcore.wsgi.environ cimport EnvironMaker
 
 
-cdef class Caller:
+cdef class Caller(CompiledHandler):
     cdef readonly object app
     cdef EnvironMaker maker          # the first; the others are made like it
     cdef tuple recipe                # how
@@ -14,7 +15,6 @@ cdef class Caller:
     cdef object file_body            # called with (file): what the kernel can send of it, or None
 
     cdef Call take_call(self, RequestPoint request)
-    cdef object run_app(self, RequestPoint request)
 
 
 cdef class Call:

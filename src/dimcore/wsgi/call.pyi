@@ -3,10 +3,11 @@ from typing import Any, Never, Self, final
 
 from typing_extensions import disjoint_base
 
+from dimcore.conn.handler import CompiledHandler
 from dimcore.http.request import RequestPoint
 
 @disjoint_base
-class Caller:
+class Caller(CompiledHandler):
     @property
     def app(self) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]: ...
     def __new__(

@@ -14,7 +14,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 
-from dimcore.conn.sending cimport Channel
+from dimcore.conn.exchange cimport Exchange
 from dimcore.conn.streamed_body cimport Outflow
 from dimcore.http.request cimport RequestPoint
 from dimcore.http1.head cimport AUTHORITY_FORM
@@ -53,7 +53,7 @@ cdef bint is_hop_by_hop(const char *name, Py_ssize_t size) noexcept nogil:
     return size == 19 and scan_name_is(name, b"proxy-authorization", 19)
 
 
-cdef class Caller:
+cdef class Caller(CompiledHandler):
     """Calls a WSGI app; base of the gateway.
 
     Args:
@@ -110,9 +110,9 @@ cdef class Caller:
         Raises:
             Whatever the app does, before there is an answer.
         """
-        return self.run_app(request)
+        return self.run(request)
 
-    cdef object run_app(self, RequestPoint request):
+    cdef object run(self, RequestPoint request):
         cdef Call call
         cdef object answer
         if request.info.flags & AUTHORITY_FORM:
@@ -126,8 +126,8 @@ cdef class Caller:
         if call.iterable is None:
             call.over()
         elif type((<tuple> answer)[2]) is not Pieces:
-            if isinstance(request.connection, Channel):
-                (<Channel> request.connection).site.core.afterwards = call.conclude
+            if isinstance(request.connection, Exchange):
+                (<Exchange> request.connection).site.core.afterwards = call.conclude
             else:
                 call.conclude()
         return answer

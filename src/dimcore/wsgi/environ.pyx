@@ -14,7 +14,7 @@ from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
-from dimcore.conn.sending cimport Channel
+from dimcore.conn.exchange cimport Exchange
 from dimcore.http.request cimport RequestPoint, host_and_port
 from dimcore.http.spool cimport Spool
 from dimcore.http1.head cimport ABSOLUTE_FORM, CHUNKED, ESCAPED_PATH, Field
@@ -236,13 +236,13 @@ cdef class EnvironMaker:
 
     cdef int set_peer(self, dict environ, RequestPoint request) except -1:
         """Whose request it is: the peer's, or whose a trusted proxy says."""
-        cdef Channel channel
+        cdef Exchange exchange
         cdef tuple origin
-        if not isinstance(request.connection, Channel):
+        if not isinstance(request.connection, Exchange):
             PyDict_SetItem(environ, REMOTE_ADDR, request.client_ip or "")
             return 0
-        channel = <Channel> request.connection
-        if channel.site.core.forwarded is not None:
+        exchange = <Exchange> request.connection
+        if exchange.site.core.forwarded is not None:
             origin = request.origin()
             PyDict_SetItem(environ, REMOTE_ADDR, origin[0] or "")
             if origin[1] is not None:
@@ -253,17 +253,17 @@ cdef class EnvironMaker:
                 PyDict_SetItem(environ, SERVER_NAME, name)
                 PyDict_SetItem(environ, SERVER_PORT, port)
             return 0
-        if channel.peer.family == 0:
+        if exchange.peer.family == 0:
             return PyDict_SetItem(environ, REMOTE_ADDR, "") if self.has_peer else 0
-        if not self.has_peer or memcmp(channel.peer.address, self.peer.address, 16) != 0 or (
-            channel.peer.family != self.peer.family
+        if not self.has_peer or memcmp(exchange.peer.address, self.peer.address, 16) != 0 or (
+            exchange.peer.family != self.peer.family
         ):
-            text = peer_address(&channel.peer)[0]
+            text = peer_address(&exchange.peer)[0]
             PyDict_SetItem(self.base, REMOTE_ADDR, text)
-            self.peer = channel.peer
+            self.peer = exchange.peer
             self.has_peer = True
             PyDict_SetItem(environ, REMOTE_ADDR, text)
-        return PyDict_SetItem(environ, REMOTE_PORT, port_of(channel.peer.port))
+        return PyDict_SetItem(environ, REMOTE_PORT, port_of(exchange.peer.port))
 
     cdef int set_host(self, RequestPoint request) except -1:
         """The Host field, which nearly every request has, and mostly the same: it stands in the base."""

@@ -1,4 +1,4 @@
-"""The sending half of a connection: pace, turns, and what a peer that reads slowly is allowed."""
+"""What a connection sends: pace, turns, and what a peer that reads slowly is allowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dimcore import Connection, Push, UsageError
-from dimcore.conn.sending import Channel
+from dimcore.conn.carrier import Carrier
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 KIB = 1024
@@ -38,9 +38,9 @@ class Endless:
 
 
 def test_it_is_made_by_accepting() -> None:
-    channel = Channel()
-    assert channel.fileno == -1
-    channel.on_ready(3)
+    carrier = Carrier()
+    assert carrier.fileno == -1
+    carrier.on_ready(3)
     with pytest.raises(UsageError):
         Connection()
 
