@@ -49,6 +49,7 @@ WHOLE = {
     "dimserver/test_reload": "supervisor, workers and clients together",
     "dimserver/test_websocket": "WebSockets from the decorator to another implementation's client",
     "dimserver/test_topics": "topics from the decorator to other implementations' clients, in one worker and several",
+    "dimserver/test_wsgi_sockets": "WSGI apps with sockets of their own, from real libraries and clients to their stop",
     "dimserver/test_wsgi_apps": "WSGI apps from the socket to the app and back, on the loop and on threads",
     "dimserver/test_topics_workers": "topics over several processes, through crashes and reloads",
     "dimserver/test_seed": "every example of the document the project started from, and its server as a program",

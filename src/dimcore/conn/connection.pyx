@@ -204,7 +204,8 @@ cdef class Connection(Carrier):
             raise UsageError("only the handler of a request can make a WebSocket of its connection, and only once")
         if core.draining:
             return False
-        core.writer.switch(headers)
+        if not endpoint.answers:
+            core.writer.switch(headers)
         core.clock()
         if not core.pools.transfer(self, POOL_WEBSOCKET, core.now_ns):
             core.writer.size = written

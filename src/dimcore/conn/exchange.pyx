@@ -269,7 +269,10 @@ cdef class Exchange(ConnectionPoint):
             serve(self, _read_on, NULL, False)
 
     def tell_end(self):
-        """Have an ASGI app whose answer is on its way learn, by ``http.disconnect``, that there is little time left."""
+        """Have an ASGI app whose answer is on its way learn, by ``http.disconnect``, that there is little time left; or
+        a protocol."""
+        if self.state & UPGRADED:
+            (<Protocol> self.named).tell_end()
         if self.current is not None and isinstance(self.current.coroutine, Conversation):
             (<Conversation> self.current.coroutine).peer_done()
 

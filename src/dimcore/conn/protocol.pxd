@@ -12,6 +12,7 @@ cdef class Protocol:
     cdef uint8_t wanted(self) noexcept
     cdef bint is_alive(self) except -1
     cdef bint depart(self) except -1
+    cdef int tell_end(self) except -1
     cdef int give_up(self, int code, str reason) except -1
     cdef int64_t memory(self) noexcept
     cdef bint owes(self, int64_t *moved, int64_t *own) noexcept
@@ -21,4 +22,6 @@ cdef class Protocol:
 
 # Makes the protocol of one connection.
 cdef class ProtocolFactory:
+    cdef readonly bint answers       # the protocol writes the answer itself, 101 or whatever it has
+
     cdef Protocol open(self, object exchange, object handler, RequestPoint request, object protocol, object codec)

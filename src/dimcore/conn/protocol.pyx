@@ -41,6 +41,10 @@ cdef class Protocol:
         """The server wants the connection to end: whether the protocol says goodbye.  False: it is cut."""
         return False
 
+    cdef int tell_end(self) except -1:
+        """The server stops in a moment: see `Exchange.tell_end`."""
+        return 0
+
     cdef int give_up(self, int code, str reason) except -1:
         """End it from this side with a code of the protocol's, read no more, keep nothing."""
         return 0

@@ -13,8 +13,10 @@ cdef class Caller(CompiledHandler):
     cdef list idle                   # calls that serve again
     cdef object report               # called with (message, request, exception or None)
     cdef object file_body            # called with (file): what the kernel can send of it, or None
+    cdef object offer                # called with (request, hand): the socket an app may take, or None
 
     cdef Call take_call(self, RequestPoint request)
+    cdef object end_upgrade(self, Call call, object upgrade, object error)
 
 
 cdef class Call:

@@ -17,7 +17,7 @@ from cpython.object cimport PyObject
 from dimcore.conn.exchange cimport Exchange
 from dimcore.conn.streamed_body cimport Outflow
 from dimcore.http.request cimport RequestPoint
-from dimcore.http1.head cimport AUTHORITY_FORM
+from dimcore.http1.head cimport AUTHORITY_FORM, UPGRADE
 from dimcore.http1.head_writer cimport HeaderBlock, has_no_body
 from dimcore.limits cimport HEAD
 from dimcore.net.socket_io cimport FileBody
@@ -69,7 +69,8 @@ cdef class Caller(CompiledHandler):
         self.idle = []
         self.recipe = ({}, "", "")
 
-    def prepare(self, dict common not None, str root not None, str prefix not None, *, report=None, file_body=None):
+    def prepare(self, dict common not None, str root not None, str prefix not None, *, report=None, file_body=None,
+                offer=None):
         """Say what calls are made with.
 
         Args:
@@ -77,10 +78,14 @@ cdef class Caller(CompiledHandler):
             root, prefix: see `EnvironMaker`.
             report: called with ``(message, request, exception or None)``.
             file_body: called with the file of a `FileWrapper`; returns a body the kernel can send, or None.
+            offer: called on a thread with ``(request, hand)`` of a request that asks to change the protocol; returns
+                what the app finds as ``gunicorn.socket``, or None.  Its `used` says whether the app's answer is not
+                wanted any more; then ``end()`` returns what `perform` does.
         """
         self.recipe = (common, root, prefix)
         self.report = report
         self.file_body = file_body
+        self.offer = offer
         self.idle = []
 
     cdef Call take_call(self, RequestPoint request):
@@ -148,20 +153,36 @@ cdef class Caller(CompiledHandler):
             Whatever the app does before there is an answer.
         """
         cdef Call call
-        cdef object answer
+        cdef object answer, result, upgrade = None
+        cdef dict environ
         if request.info.flags & AUTHORITY_FORM:
             return NOT_HERE
         call = self.take_call(request)
         call.hand = hand
         try:
-            answer = call.answer(self.app(call.maker.make(request), call.start))
+            environ = call.maker.make(request)
+            if request.info.flags & UPGRADE and self.offer is not None:
+                upgrade = self.offer(request, hand)
+                if upgrade is not None:
+                    environ["gunicorn.socket"] = upgrade
+            result = self.app(environ, call.start)
+            del environ                  # as far as this goes, it may end with the app
+            if upgrade is not None and upgrade.used:
+                call.iterable = result
+                return self.end_upgrade(call, upgrade, None)
+            answer = call.answer(result)
+            del result
         except BaseException as error:
+            if upgrade is not None and upgrade.used:
+                return self.end_upgrade(call, upgrade, error)
             sink = call.sink
             call.abandon()
             if sink is None:
                 raise
             sink.end(error)              # half an answer is out: it is cut short, which tells of the error too
             return None
+        if upgrade is not None and upgrade.used:     # by a generator, before its first piece
+            return self.end_upgrade(call, upgrade, None)
         if call.iterable is None:
             call.over()
             return answer
@@ -174,6 +195,14 @@ cdef class Caller(CompiledHandler):
             hand(answer)
             call.conclude()
         return None
+
+    cdef object end_upgrade(self, Call call, object upgrade, object error):
+        """The app has taken the socket, or was refused it: what it returned or raised goes nowhere."""
+        # How apps say that they have answered: as gunicorn has it, or by a connection that is over.
+        if error is not None and upgrade.taken and not isinstance(error, (StopIteration, ConnectionError)):
+            call.tell("a WSGI app failed after it had taken its socket", error)
+        call.abandon()
+        return upgrade.end()
 
 
 @cython.final

@@ -35,7 +35,8 @@ OPERATIONS: tuple[Setting, ...] = (
     Setting(
         WORKERS, "threads", Threads(), None,
         "Threads that run handlers: with auto WSGI apps and what is marked blocking run on up to 8, with 0 only what "
-        "is marked blocking, with a number all that is not async on so many; the rest runs on the loop.",
+        "is marked blocking, with a number all that is not async on so many; the rest runs on the loop. An open "
+        "WebSocket of a WSGI app holds one.",
         "A WSGI app may wait, and must not hold up the loop; a handler that does not wait is fastest on it: to hand it "
         "over to a thread costs more than most handlers.",
     ),

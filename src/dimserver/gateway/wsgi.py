@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from dimcore import RequestPoint
     from dimserver.config import Settings
     from dimserver.gateway.contract import Facts
+    from dimserver.gateway.upgrade_socket import UpgradeSocket
     from dimserver.log import Log
+    from dimserver.net.threads import Hand
 
     App: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -75,7 +77,10 @@ class WSGIGateway(Caller):
             multithread=facts.multithread and self.blocking,
             multiprocess=facts.multiprocess,
         )
-        self.prepare(common, settings.root_path, self.prefix, report=partial(_report, facts.log), file_body=file_body)
+        self.prepare(
+            common, settings.root_path, self.prefix,
+            report=partial(_report, facts.log), file_body=file_body, offer=_offer if self.blocking else None,
+        )  # fmt: skip
 
 
 def _common(
@@ -94,6 +99,12 @@ def _common(
         "wsgi.input_terminated": True,
         "wsgi.file_wrapper": FileWrapper,
     }
+
+
+def _offer(request: RequestPoint, hand: Hand) -> UpgradeSocket | None:
+    from dimserver.gateway.upgrade_socket import offer  # who is never asked need not have `socket`
+
+    return offer(request, hand)
 
 
 def _report(log: Log, message: str, request: RequestPoint | None, error: BaseException | None) -> None:

@@ -81,6 +81,20 @@ class Hand:
         loop.call_from_thread(partial(self.connection.complete, self.request, (status, headers, stream.body)))
         return stream
 
+    def call_on_loop(self, call: Callable[[], object]) -> None:
+        """Have `call` made on the loop's thread, soon; never once `ending`.  Any thread."""
+        self._pool._loop.call_from_thread(call)
+
+    def unwatch(self, thread: int) -> None:
+        """What that thread of the pool is at takes as long as it takes.  Any thread."""
+        if self._pool._running is not None:
+            self._pool._running.pop(thread, None)
+
+    @property
+    def ending(self) -> bool:
+        """Whether the loop may have ended."""
+        return self._pool._ending
+
 
 class ThreadPool:
     """Runs blocking handlers.

@@ -57,6 +57,7 @@ class Drain:
         self._limit = 0.0
         self._linger_ends = 0.0
         self._ends = 0.0
+        self._told = False
         self.cut_off = 0
 
     @property
@@ -87,6 +88,10 @@ class Drain:
         elif late:
             for connection in self._streams():
                 connection.tell_end()
+        if late and not self._told:
+            self._told = True
+            for connection in self._sockets():
+                connection.tell_end()
         if now >= self._linger_ends:
             # Whoever is not in the middle of a request has nothing to lose; who lingers has an answer to read yet.
             # Not at once: a client may be sending its next request at this very moment, and would lose it.
@@ -114,6 +119,12 @@ class Drain:
         requests = [request for spiral in range(index.spirals) for request in index.get_at(spiral, RESPONSE_READY)]
         found = [getattr(request, "connection", None) for request in requests]
         return [connection for connection in found if isinstance(connection, Connection)]
+
+    def _sockets(self) -> list[Connection]:
+        """Those of another protocol, some of which may be an app's to read and write."""
+        index = self._pools.index
+        points = [point for layer in LAYERS for point in index.get_at(WEBSOCKET_POOL, layer)]
+        return [point for point in points if isinstance(point, Connection)]
 
     def _end_streams(self) -> int:
         streams = self._streams()
