@@ -44,6 +44,10 @@ cdef const Transport *socket_transport() noexcept nogil         # plain sockets
 # What `write_pieces` takes: a head, `pieces` of bytes (`PIECES_MOST` of them) and what ends them; returns how many.
 cdef size_t lay_out_pieces(iovec *parts, const char *head, size_t head_size, list pieces, bytes tail) noexcept
 
+# For whoever has a duplicate of a plain socket, too: nothing more comes, and with `both` nothing goes.
+cdef void stream_cut(int fd, bint both) noexcept nogil
+cdef void stream_unblock(int fd) noexcept nogil
+
 cdef void stream_peer(int fd, Peer *peer) noexcept nogil    # who is at the other end; family 0 when nobody is
 cdef object peer_address(const Peer *peer)
 cdef object local_address(int fd)    # (host, port) or (path of a Unix socket, None); None: nobody knows

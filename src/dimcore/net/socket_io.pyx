@@ -154,7 +154,13 @@ cdef extern from *:
         AF_UNIX
         MSG_NOSIGNAL
         MSG_MORE
+        F_GETFL
+        F_SETFL
+        O_NONBLOCK
+        SHUT_RD
+        SHUT_RDWR
         SHUT_WR
+    int fcntl(int fd, int command, ...) nogil
     ssize_t recv(int fd, void *data, size_t room, int flags) nogil
     ssize_t send(int fd, const void *data, size_t size, int flags) nogil
     int shutdown(int fd, int how) nogil
@@ -236,6 +242,14 @@ cdef int _accept(int listener, Peer *peer) noexcept nogil:
 
 cdef void _close_write(int fd) noexcept nogil:
     shutdown(fd, SHUT_WR)
+
+
+cdef void stream_cut(int fd, bint both) noexcept nogil:
+    shutdown(fd, SHUT_RDWR if both else SHUT_RD)
+
+
+cdef void stream_unblock(int fd) noexcept nogil:
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
 
 
 cdef void _abort(int fd) noexcept nogil:

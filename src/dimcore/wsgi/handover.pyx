@@ -21,19 +21,12 @@ from dimcore.conn.protocol cimport Protocol
 from dimcore.http.request cimport RequestPoint
 from dimcore.index.states cimport CLOSE_BEGUN
 from dimcore.limits cimport CLOSING
+from dimcore.net.socket_io cimport socket_transport, stream_cut, stream_unblock
 
 from dimcore.errors import UsageError
 
-cdef extern from "sys/socket.h" nogil:
-    int SHUT_RD
-    int SHUT_RDWR
-    int shutdown(int fd, int how)
-
-cdef extern from "fcntl.h" nogil:
-    int F_GETFL
-    int F_SETFL
-    int O_NONBLOCK
-    int fcntl(int fd, int command, ...)
+cdef enum:
+    BOTH_WAYS = 2                # SHUT_RDWR
 
 
 @cython.final
@@ -73,8 +66,7 @@ cdef class HandedOver(Protocol):
         """`finish`, on the loop."""
         cdef Exchange exchange = self.exchange
         if self.over and not exchange.state & (CLOSE | GONE):
-            # The app's duplicate shares this; for the core nothing may block.
-            fcntl(exchange.fd, F_SETFL, fcntl(exchange.fd, F_GETFL) | O_NONBLOCK)
+            stream_unblock(exchange.fd)      # as the app's duplicate did not want it
             note(exchange, CLOSE | LINGER)
         return 0
 
@@ -96,12 +88,12 @@ cdef class HandedOver(Protocol):
             if exchange.layer != CLOSING:
                 exchange.move(CLOSE_BEGUN)
             return True
-        shutdown(exchange.fd, SHUT_RDWR)     # the app may be waiting at its duplicate
+        stream_cut(exchange.fd, True)    # the app may be waiting at its duplicate
         return False
 
     cdef int tell_end(self) except -1:
         """Let the app read the end of the stream: it can still say goodbye."""
-        shutdown(self.exchange.fd, SHUT_RD)
+        stream_cut(self.exchange.fd, False)
         return 0
 
     cdef int64_t memory(self) noexcept:
@@ -117,7 +109,7 @@ cdef class HandedOver(Protocol):
         self.received = None
         if sock is not None:
             try:
-                sock.shutdown(SHUT_RDWR)     # else what the app has would outlive the connection
+                sock.shutdown(BOTH_WAYS)     # else what the app has would outlive the connection
             except Exception:
                 pass                         # it is closed
 
@@ -154,9 +146,12 @@ def hand_over(connection not None, RequestPoint request not None, sock):
         A `HandedOver`, or None where the server is about to stop or the pool of WebSockets has no room.
 
     Raises:
-        UsageError: nobody waits for the answer to this request any more, or it has begun.
+        UsageError: nobody waits for the answer to this request any more, or it has begun; or the connection is not
+            carried by a plain socket.
     """
     cdef HandedOver made = HandedOver.__new__(HandedOver)
     made.exchange = <Exchange?> connection
+    if made.exchange.site is None or made.exchange.site.transport != socket_transport():
+        raise UsageError("what carries this connection is no plain socket")
     made.sock = sock
     return made if connection.upgrade_late(request, HANDOVER, made) else None
