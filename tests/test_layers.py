@@ -34,6 +34,7 @@ CORE = (
     ("http",),
     ("net",),
     ("conn",),
+    ("filter",),
     ("ws",),
     ("pubsub",),
     ("wsgi",),

@@ -45,7 +45,7 @@ cdef class AsgiAnswer(Awaited):
     # the answer
     cdef int act(self, Act act, object body, bytes piece) except -1
     cdef int perform(self, Act act, object body, bytes piece, bint nested) except -1
-    cdef int write_head(self, object body) except -1
+    cdef object write_head(self, object body)
     cdef int open_flow(self, AsgiFlow flow, bytes first) except -1
     cdef int call_turn(self) except -1
     cdef object begin_stream(self, bytes first)

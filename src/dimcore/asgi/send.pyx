@@ -239,8 +239,9 @@ cdef class AsgiAnswer(Awaited):
             return at.go_on()            # which may run the app for the next request
         return 0
 
-    cdef int write_head(self, object body) except -1:
-        """Write the head; what it raises leaves nothing written, and is the app's fault."""
+    cdef object write_head(self, object body):
+        """Write the head, and return the body to send; what it raises leaves nothing written, and is the app's fault.
+        """
         cdef Exchange at = self.connection
         cdef Core core = at.site.core
         cdef bint busy = at.state & BUSY != 0
@@ -255,11 +256,11 @@ cdef class AsgiAnswer(Awaited):
                     self.end_request()
             core.requests.step(self.request, HANDLER_DONE, core.now_ns)
             try:
-                compose(at, self.headers, body, self.status, NULL)
+                body = compose(at, self.headers, body, self.status, NULL)
             except ResponseError:
                 # The one field an app may set in vain: ASGI has the server drop it.
                 self.headers = _without_coding(self.headers)
-                compose(at, self.headers, body, self.status, NULL)
+                body = compose(at, self.headers, body, self.status, NULL)
         except BaseException as error:
             if busy:
                 become(at, BUSY)
@@ -267,7 +268,7 @@ cdef class AsgiAnswer(Awaited):
                 raise RuntimeError(f"the response cannot be sent: {error}") from None
             raise
         self.headers = None
-        return 0
+        return body
 
     cdef int open_flow(self, AsgiFlow flow, bytes first) except -1:
         """The head is written: begin the body, if there is to be one."""
@@ -394,9 +395,10 @@ cdef int _act(Exchange exchange, void *given) except -1:
     cdef AsgiAnswer answer = <AsgiAnswer> act.answer
     if act.act <= BEGINS:
         try:
-            answer.write_head(<object> act.body)
+            body = answer.write_head(<object> act.body)
         except BaseException as error:
             Py_INCREF(error)
             act.fault = <void *> error
             return 0
-    return answer.perform(act.act, <object> act.body, <bytes> act.piece, act.nested)
+        return answer.perform(act.act, body, <bytes> act.piece, act.nested)
+    return answer.perform(act.act, None, <bytes> act.piece, act.nested)

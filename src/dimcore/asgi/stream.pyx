@@ -53,6 +53,9 @@ cdef class AsgiFlow(Push):
             pieces = [piece]
         elif size:
             pieces.append(piece)
+        if self.transform is not None:
+            pieces = [self.change(pieces[0] if len(pieces) == 1 else b"".join(pieces), last)]
+            total = len(<bytes> pieces[0])
         if total >= APART_BYTES:
             if len(pieces) > PIECES_MOST:
                 pieces = [b"".join(pieces)]

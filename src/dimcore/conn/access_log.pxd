@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from dimcore.conn.filter cimport Filter
 from dimcore.http.request cimport RequestPoint
 from dimcore.index.pools cimport ConnectionPoolManifold
 from dimcore.net.socket_io cimport Peer
@@ -31,7 +32,7 @@ cdef extern from "dimcore/conn/access_log.h":
         int tells_peer
 
 
-cdef class AccessLines:
+cdef class AccessLines(Filter):
     cdef char *data
     cdef size_t used
     cdef size_t room

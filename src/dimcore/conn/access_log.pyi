@@ -1,11 +1,12 @@
 from typing import Final, Self, final
 
+from dimcore.conn.filter import Filter
 from dimcore.index.pools import ConnectionPoolManifold
 
 FORMS: Final[tuple[str, ...]]
 
 @final
-class AccessLines:
+class AccessLines(Filter):
     def __new__(
         cls,
         form: str,

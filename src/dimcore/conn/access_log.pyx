@@ -50,7 +50,7 @@ cdef tuple METHODS = tuple(name.encode() for name in _METHOD_NAMES)
 
 
 @cython.final
-cdef class AccessLines:
+cdef class AccessLines(Filter):
     """Access log lines that wait to be written.
 
     Args:
@@ -148,6 +148,20 @@ cdef class AccessLines:
         if second != self.second:
             self.second = second
             self.stamp_size = dim_log_stamp(self.stamp, sizeof(self.stamp), second, self.form == JSON)
+
+    cdef int finished(self, RequestPoint request, const Peer *peer, int64_t now_ns) except -1:
+        client = name = None
+        if not isinstance(request.connection, ConnectionPoint) or (
+            (<ConnectionPoint> request.connection).forwarding() is None
+        ):
+            self.record(request, peer, now_ns, False, None, request._id)
+            return 0
+        try:
+            client = request.client_ip
+            name = request.request_id
+        finally:                         # a line without its client is better than none
+            self.record(request, peer, now_ns, True, client, name)
+        return 0
 
     cdef void record(
         self, RequestPoint request, const Peer *peer, int64_t now_ns, bint resolved, object client, object name

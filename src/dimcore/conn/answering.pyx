@@ -16,21 +16,25 @@ from dimcore.aio.task_runner cimport Errand, Runner, is_awaitable
 from dimcore.conn.batching cimport FROM_NS
 from dimcore.conn.core cimport Core, detach_request, leave_process
 from dimcore.conn.exchange cimport APART_BYTES, READABLE, become, note, unnote
+from dimcore.conn.filter cimport AnswerHead, Filter, Transform, joined
 from dimcore.conn.handler cimport CompiledHandler, Conversation
 from dimcore.conn.phase cimport (
-    BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, LINGER, PEER_DONE, READING, STREAMING, UPGRADED,
+    BUSY, CLOSE, FILTERED, GONE, HALTED, HAS_ANSWER, LINGER, PEER_DONE, READING, STREAMING, UPGRADED,
 )
 from dimcore.conn.result cimport claim, discard
 from dimcore.conn.streamed_body cimport AsyncSource, Outflow, Push
 from dimcore.http.request cimport RequestPoint
 from dimcore.http.router cimport Route
 from dimcore.http1.head cimport ASTERISK_FORM, EXPECT_CONTINUE, KEEP_ALIVE, Head
-from dimcore.http1.head_writer cimport CLOSE_AFTER, HEAD_ONLY, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body
+from dimcore.http1.head_writer cimport (
+    CLOSE_AFTER, HEAD_ONLY, LENGTH_CHANGES, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body,
+)
 from dimcore.index.states cimport ANSWER_COMPOSED, HANDLER_DONE, HANDLER_FOUND, REFUSED, REQUEST_BEGUN
 from dimcore.limits cimport ACTIVE, CLOSING, HEAD, OPTIONS, OTHER, RECEIVED, RESPONSE_READY
 from dimcore.net.socket_io cimport Composite, FileBody
 from dimcore.worker_record cimport count_answer, set_line
 
+from dimcore.conn.result import pieces_of
 from dimcore.errors import PeerError, UsageError
 
 cdef str NO_LOOP = "this worker runs no asyncio loop: register an async function, or set loop to asyncio"
@@ -107,22 +111,11 @@ cdef int dispatch(Exchange exchange) except -1:
         else:
             result = route.handler(request)
             if is_awaitable(result):
-                if isinstance(result, Conversation):
-                    (<Conversation> result).start(exchange)
-                    if exchange.state & (BUSY | GONE | HAS_ANSWER):
-                        return 0
-                result = first_step(exchange, result)
-                if exchange.state & (BUSY | GONE):
+                result = begin_waiting(exchange, result)
+                if exchange.state & (BUSY | GONE | HAS_ANSWER):
                     return 0
     except BaseException as error:
-        if core.forked:
-            leave_process(error)
-        if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
-            raise
-        if exchange.state & BUSY:                    # no thread was to be had
-            become(exchange, READING)
-        core.clock()
-        return give_answer(exchange, None, error)
+        return answer_failure(exchange, error)
     core.clock()
     give_answer(exchange, result, None)
     if core.afterwards is not None:
@@ -130,6 +123,47 @@ cdef int dispatch(Exchange exchange) except -1:
     if core.now_ns - request.routed_ns >= FROM_NS:
         core.put_off = core.gathering.pace(core.now_ns - request.routed_ns)
     return 0
+
+
+cdef int answer_failure(Exchange exchange, object error) except -1:
+    """What was to make the answer raised."""
+    if exchange.site.core.forked:
+        leave_process(error)
+    if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
+        raise error
+    if exchange.state & BUSY:                    # no thread was to be had
+        become(exchange, READING)
+    exchange.site.core.clock()
+    return give_answer(exchange, None, error)
+
+
+cdef object ask_filters(Exchange exchange):
+    """What a filter answers in the handler's place, or None."""
+    cdef tuple filters = filters_of(exchange)
+    note(exchange, FILTERED)
+    for filter in filters:
+        answer = (<Filter> filter).before(exchange.current)
+        if answer is not None or exchange.state & GONE:
+            return answer
+    return None
+
+
+cdef int answer_early(Exchange exchange, object result, object error) except -1:
+    """Give that answer, or the one to what a filter raised."""
+    cdef Core core = exchange.site.core
+    exchange.current.routed_ns = core.now_ns
+    core.requests.step(exchange.current, HANDLER_FOUND, core.now_ns)
+    if error is not None:
+        return answer_failure(exchange, error)
+    try:
+        if is_awaitable(result):
+            result = begin_waiting(exchange, result)
+            if exchange.state & (BUSY | GONE | HAS_ANSWER):
+                return 0
+    except BaseException as error:
+        return answer_failure(exchange, error)
+    core.clock()
+    return give_answer(exchange, result, None)
 
 
 cdef int conclude(Exchange exchange) except -1:
@@ -151,6 +185,15 @@ cdef int conclude(Exchange exchange) except -1:
 
 
 # --- coroutines ---------------------------------------------------------------------------------
+
+cdef object begin_waiting(Exchange exchange, object awaitable):
+    """Begin a conversation or a coroutine; what that returns, unless it waits or has answered by itself."""
+    if isinstance(awaitable, Conversation):
+        (<Conversation> awaitable).start(exchange)
+        if exchange.state & (BUSY | GONE | HAS_ANSWER):
+            return None
+    return first_step(exchange, awaitable)
+
 
 cdef object first_step(Exchange exchange, object awaitable):
     """What the coroutine of an async handler returns, or *busy*: it waits, and `complete` is called in the end."""
@@ -242,7 +285,7 @@ cdef int give_answer(Exchange exchange, object result, object error) except -1:
             core.answer.take(result)
             claim(core.answer.body)
             body = core.answer.body
-        compose(exchange, core.answer.headers, body, core.answer.status, core.answer.content_type)
+        body = compose(exchange, core.answer.headers, body, core.answer.status, core.answer.content_type)
     except BaseException as problem:
         if isinstance(problem, KeyboardInterrupt):
             raise
@@ -276,22 +319,101 @@ cdef int answer_error(Exchange exchange, object error) except -1:
 
 
 cdef int answer_with(Exchange exchange, int status, object headers, bytes body) except -1:
+    cdef object filtered = body
     if exchange.state & GONE:
         return 0
-    compose(exchange, headers, body, status, NULL)
-    return send_body(exchange, body)
+    try:
+        filtered = compose(exchange, headers, body, status, NULL)
+    except BaseException as error:
+        # A filter failed, and had its chance: the answer goes out as it is.
+        if filters_of(exchange) is None or isinstance(error, KeyboardInterrupt):
+            raise
+        exchange.site.core.tell("a filter failed", exchange.current, error)
+        write_head(exchange, headers, body, status, NULL, 0)
+    return send_body(exchange, filtered)
 
 
-cdef int compose(Exchange exchange, object headers, object body, int status, const char *kind) except -1:
-    """Write the head; what it raises leaves nothing written."""
+cdef tuple filters_of(Exchange exchange):
+    """Those of the request's route, or of requests that have none; or None."""
+    cdef Route route = exchange.current.route
+    return exchange.site.filters if route is None else route.filters
+
+
+cdef object compose(Exchange exchange, object headers, object body, int status, const char *kind):
+    """Write the head; what it raises leaves nothing written.  Returns the body to send."""
+    cdef tuple filters = filters_of(exchange)
+    if filters is not None:
+        return compose_filtered(exchange, filters, headers, body, status, kind)
+    write_head(exchange, headers, body, status, kind, 0)
+    return body
+
+
+cdef object compose_filtered(
+    Exchange exchange, tuple filters, object headers, object body, int status, const char *kind
+):
+    """The same for an answer that filters see, the one beside the handler first."""
+    cdef AnswerHead head = AnswerHead.__new__(AnswerHead)
+    cdef Transform transform
+    cdef list transforms = []
+    cdef Writer writer = exchange.site.core.writer
+    head.status = status
+    head.headers = headers
+    head.content_type = kind if kind != NULL else None
+    head.length = -1
+    if not isinstance(body, Outflow):
+        head.length = length_of(body)
+    note(exchange, FILTERED)
+    for filter in reversed(filters):
+        transform = (<Filter> filter).after(exchange.current, head)
+        if transform is not None:
+            transforms.append(transform)
+    if exchange.state & GONE:
+        return body
+    kind = NULL
+    if head.content_type is not None:
+        kind = head.content_type
+    writer.further = head.further
+    try:
+        # To HEAD the length is told where it is known: of bytes.
+        if transforms and not has_no_body(head.status) and (
+            type(body) is bytes or exchange.current.info.method != HEAD
+        ):
+            body = transformed(body, joined(transforms))
+        write_head(exchange, head.headers, body, head.status, kind, LENGTH_CHANGES if transforms else 0)
+        return body
+    finally:
+        writer.further = None
+
+
+cdef object transformed(object body, Transform transform):
+    """A body whose bytes go through a transform: at once, or as they are sent."""
+    cdef Outflow flow
+    if type(body) is bytes:
+        return transform.feed(<bytes> body) + transform.end()
+    if isinstance(body, Outflow):
+        flow = <Outflow> body
+    else:
+        flow = Outflow(pieces_of(body))
+    flow.transform = transform
+    return flow
+
+
+cdef int64_t length_of(object body) except -2:
+    if type(body) is bytes:
+        return PyBytes_GET_SIZE(body)
+    if isinstance(body, FileBody):
+        return (<FileBody> body).length
+    return (<Composite?> body).length
+
+
+cdef int write_head(
+    Exchange exchange, object headers, object body, int status, const char *kind, uint32_t flags
+) except -1:
     cdef Core core = exchange.site.core
     cdef RequestPoint request = exchange.current
     cdef int64_t length
-    cdef uint32_t flags = 0
-    if type(body) is bytes:
-        length = PyBytes_GET_SIZE(body)
-    elif isinstance(body, FileBody):
-        length = (<FileBody> body).length
+    if flags & LENGTH_CHANGES and type(body) is not bytes and request.info.method == HEAD:
+        length = UNKNOWN_LENGTH
     elif isinstance(body, Outflow):
         length = UNKNOWN_LENGTH
         if request.info.method != HEAD and not has_no_body(status) and not (<Outflow> body).prime():
@@ -299,7 +421,7 @@ cdef int compose(Exchange exchange, object headers, object body, int status, con
         elif request.info.minor == 0 and request.info.length:
             flags |= CLOSE_AFTER     # the end of the connection is the end of the body
     else:
-        length = (<Composite?> body).length
+        length = length_of(body)
     if not request.info.flags & KEEP_ALIVE or exchange.state & CLOSE or core.draining or exchange.layer == CLOSING:
         flags |= CLOSE_AFTER
     if request.info.minor == 0 and request.info.length:
@@ -333,7 +455,7 @@ cdef int send_body(Exchange exchange, object body) except -1:
         flow = <Outflow> body
         flow.declared = writer.declared
         flow.chunked = False
-        if flow.declared < 0:
+        if flow.declared < 0 or flow.transform is not None:
             exchange.frame_stream(flow)
         exchange.current.body_sent = 0
         return exchange.start_stream(flow)
@@ -405,11 +527,24 @@ cdef int release_request(Exchange exchange) except -1:
     if request.on_peer_done is not None:
         request.on_peer_done = None
     core.requests.leave(request)     # sent and logged at once: nobody could look in between
-    if core.access_log is not None:
-        core.log_access(request, &exchange.peer)
+    if core.access_log is not None or exchange.state & FILTERED:
+        tell_finished(exchange, request, True)
     if (<PyObject *> request).ob_refcnt == 1:
         request.forget()
         core.spare = request
     else:
         detach_request(request)
     return 0
+
+
+cdef void tell_finished(Exchange exchange, RequestPoint request, bint answered) noexcept:
+    """The access log hears of every answer, filters of every request that they have seen."""
+    cdef Core core = exchange.site.core
+    cdef tuple filters
+    if answered and core.access_log is not None:
+        core.finished(core.access_log, request, &exchange.peer)
+    if exchange.state & FILTERED:
+        unnote(exchange, FILTERED)
+        filters = exchange.site.filters if request.route is None else request.route.filters
+        for filter in filters or ():
+            core.finished(<Filter> filter, request, &exchange.peer)

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 from dimcore.aio.task_runner cimport Runner
 from dimcore.budget cimport Budget
 from dimcore.conn.batching cimport Gathering
+from dimcore.conn.filter cimport Filter
 from dimcore.conn.result cimport Answer
 from dimcore.http.request cimport RequestPoint
 from dimcore.http.request_table cimport RequestSubstrate
@@ -87,7 +88,7 @@ cdef class Core:
     cdef object open_flow
     cdef object open_body
     cdef object report
-    cdef object access_log
+    cdef Filter access_log           # told of every request, whatever its route; or None
     cdef object from_thread          # makes a call on the loop's thread, or None
     cdef unsigned long thread        # the loop's; 0 before its first round
     cdef bint forked                 # this is a process that an app forked: nothing here is its own
@@ -104,7 +105,7 @@ cdef class Core:
     cdef bint has_room(self, int spiral) noexcept
     cdef void tell(self, str message, object request, object error) noexcept
     cdef int turned_away(self, str why, const Peer *peer) except -1
-    cdef void log_access(self, RequestPoint request, const Peer *peer) noexcept
+    cdef void finished(self, Filter filter, RequestPoint request, const Peer *peer) noexcept
 
 
 # End a process that an app forked; see `forked.leave`.
@@ -126,4 +127,5 @@ cdef class Site:
     cdef readonly int spiral             # pool of what is accepted here
     cdef readonly bint splits_api        # first request under /api/: pool 2
     cdef const Transport *transport      # of its connections
+    cdef public tuple filters            # of requests that have no route; or None
     cdef readonly object trusts          # says who may speak for others (PROXY protocol); None: nobody does

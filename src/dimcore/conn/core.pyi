@@ -3,7 +3,7 @@ from typing import Any, Self, final
 
 from dimcore.aio.task_runner import Runner
 from dimcore.budget import Budget
-from dimcore.conn.access_log import AccessLines
+from dimcore.conn.filter import Filter
 from dimcore.http.request import RequestPoint
 from dimcore.http.request_table import RequestSubstrate
 from dimcore.http.router import Router
@@ -34,7 +34,7 @@ class Core:
         open_spool: Callable[[], int] | None = None,
         open_stream: Callable[[Any], Any] | None = None,  # (Connection)
         report: Callable[[str, RequestPoint | None, BaseException | None], object] | None = None,
-        access_log: AccessLines | Callable[[RequestPoint, int, int, int], object] | None = None,
+        access_log: Filter | Callable[[RequestPoint, int, int, int], object] | None = None,
         forwarded: Callable[[Any, Any], tuple[str | None, str | None, str | None, str | None]] | None = None,
         runner: Runner | None = None,
         open_flow: Callable[..., Any] | None = None,
@@ -94,5 +94,6 @@ class Site:
     def spiral(self) -> int: ...
     @property
     def splits_api(self) -> bool: ...
+    filters: tuple[Any, ...] | None
     @property
     def trusts(self) -> Callable[[tuple[str, int] | None], bool] | None: ...

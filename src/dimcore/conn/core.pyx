@@ -12,8 +12,8 @@ from libc.string cimport memset
 
 from dimcore.budget cimport Budget
 from dimcore.clock cimport monotonic_ns
-from dimcore.conn.access_log cimport AccessLines
 from dimcore.conn.batching cimport Gathering
+from dimcore.conn.filter cimport as_filter
 from dimcore.http1.head_writer cimport LARGE_ROOM
 from dimcore.index.connection_point cimport ConnectionPoint
 from dimcore.index.index cimport Index, Point
@@ -175,7 +175,7 @@ cdef class Core:
             open_body: as `open_stream`, for a handler that is a coroutine and registered
                 to take its body as it arrives.  Needed with `runner`.
             report: called with ``(message, request or None, exception or None)``.
-            access_log: `AccessLines`, or called with ``(request, status, body bytes,
+            access_log: `AccessLines` or another Filter, or called with ``(request, status, body bytes,
                 nanoseconds)`` after each answer; None costs nothing.
 
             forwarded: called with ``(address, headers)`` when a handler or the access log
@@ -201,7 +201,7 @@ cdef class Core:
             self.open_stream = open_stream
         if report is not None:
             self.report = report
-        self.access_log = access_log
+        self.access_log = as_filter(access_log)
         self.runner = runner
         self.open_flow = open_flow
         self.open_body = open_body
@@ -434,23 +434,12 @@ cdef class Core:
         self.tell(REFUSED, None, ClientRefused(why, address[0] if address else "a Unix socket"))
         return 0
 
-    cdef void log_access(self, RequestPoint request, const Peer *peer) noexcept:
-        if type(self.access_log) is AccessLines:
-            if self.forwarded is None:
-                (<AccessLines> self.access_log).record(request, peer, self.now_ns, False, None, request._id)
-                return
-            client = name = None
-            try:
-                client = request.client_ip
-                name = request.request_id
-            except BaseException as error:
-                self.tell("the client of a request could not be told", request, error)
-            (<AccessLines> self.access_log).record(request, peer, self.now_ns, True, client, name)
-            return
+    cdef void finished(self, Filter filter, RequestPoint request, const Peer *peer) noexcept:
+        """Tell a filter, the access log for one, of a request that is over."""
         try:
-            self.access_log(request, request.status, request.body_sent, request.finished_ns - request.started_ns)
+            filter.finished(request, peer, self.now_ns)
         except BaseException as error:
-            self.tell("the access log failed", request, error)
+            self.tell("the access log failed" if filter is self.access_log else "a filter failed", request, error)
 
     cdef int64_t clock(self) noexcept:
         self.now_ns = monotonic_ns()

@@ -73,6 +73,7 @@ cdef class Exchange(ConnectionPoint):
     # a body of its answer that is made while it is sent
     cdef int start_stream(self, Outflow flow) except -1
     cdef int pull(self) except -1
+    cdef int finish_flow(self, Outflow flow) except -1
     cdef int write_piece(self, Outflow flow, bytes piece) except -1
     cdef int write_pieces(self, Outflow flow, list pieces, Py_ssize_t total, bint last) except -1
     cdef int end_stream(self) except -1

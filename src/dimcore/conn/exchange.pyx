@@ -23,7 +23,6 @@ from dimcore.conn.result cimport discard_unsent
 from dimcore.conn.streamed_body cimport Push
 from dimcore.http.body_reader cimport BodyReader
 from dimcore.http1.head cimport EXPECT_CONTINUE
-from dimcore.http1.head_writer cimport Writer
 from dimcore.index.states cimport HANDLER_FOUND, MOVED_BYTES, STAGE_PROGRESS, connection_next
 from dimcore.limits cimport KIB, PARSED, RESPONSE_READY
 from dimcore.net.socket_io cimport peer_address
@@ -370,7 +369,6 @@ cdef class Exchange(ConnectionPoint):
         """Take pieces from the source until the socket is full, the body ends, or others have waited long enough."""
         cdef Outbox outbox = self.outbox
         cdef Outflow flow = <Outflow> outbox.flow
-        cdef Writer writer = self.site.core.writer
         cdef int64_t made = 0
         cdef object piece
         while outbox.pending == 0 and not self.state & GONE:
@@ -379,18 +377,30 @@ cdef class Exchange(ConnectionPoint):
             try:
                 piece = flow.take()
                 if piece is None:
-                    flow.finish(writer)
+                    self.finish_flow(flow)
                 else:
                     flow.count(PyBytes_GET_SIZE(piece))
                     if flow.sent == flow.declared:
                         flow.expect_end()    # before the last byte is out, which would make the answer a whole one
+                    made += PyBytes_GET_SIZE(piece) + PIECE_COST
+                    if flow.transform is not None:
+                        piece = flow.change(piece, False)
             except Exception as error:
                 return self.cut_short(error)
             if piece is None:
                 return self.end_stream()
-            made += PyBytes_GET_SIZE(piece) + PIECE_COST
-            self.write_piece(flow, piece)
+            if PyBytes_GET_SIZE(piece):
+                self.write_piece(flow, piece)
         return 0
+
+    cdef int finish_flow(self, Outflow flow) except -1:
+        """Write the end of a body; raises where bytes that were declared are missing."""
+        cdef bytes last
+        if flow.transform is not None:
+            last = flow.change(b"", True)
+            if PyBytes_GET_SIZE(last):
+                self.put_piece(flow, last)
+        return flow.finish(self.site.core.writer)
 
     cdef int write_piece(self, Outflow flow, bytes piece) except -1:
         if PyBytes_GET_SIZE(piece) >= APART_BYTES:
@@ -408,7 +418,7 @@ cdef class Exchange(ConnectionPoint):
         self.outbox.flow = None
         if self.state & STREAMING:
             become(self, READING)
-        self.current.body_sent = flow.sent
+        self.current.body_sent = flow.bytes_out()
         flow.ended = True
         flow.release()
         self.end_output()
@@ -422,7 +432,7 @@ cdef class Exchange(ConnectionPoint):
         cdef Outflow flow = <Outflow> self.outbox.flow
         self.flush()
         if not self.state & GONE:
-            self.current.body_sent = flow.sent
+            self.current.body_sent = flow.bytes_out()
             self.drop()
         if error is not None:            # else nobody is at fault
             self.site.core.tell("a streamed body failed", self.current, error)
@@ -558,6 +568,8 @@ cdef int _push(Exchange exchange, void *given) except -1:
     try:
         exchange.site.core.clock()
         flow.count(PyBytes_GET_SIZE(piece))
+        if flow.transform is not None:
+            piece = flow.change(piece, False)
         if PyBytes_GET_SIZE(piece):
             if exchange.state & PEER_DONE:
                 exchange.move(MOVED_BYTES)
@@ -573,7 +585,7 @@ cdef int _end_push(Exchange exchange, void *given) except -1:
     exchange.site.core.clock()
     if error is None:
         try:
-            flow.finish(exchange.site.core.writer)
+            exchange.finish_flow(flow)
         except Exception as missing:
             error = missing
     if error is not None:

@@ -12,14 +12,14 @@ request, its bytes and what is left to send stay until the event is through
 from libc.stdint cimport int64_t
 
 from dimcore.aio.task_runner cimport Errand
-from dimcore.conn.answering cimport refuse, release_request, tell_line
+from dimcore.conn.answering cimport refuse, release_request, tell_finished, tell_line
 from dimcore.conn.core cimport Core, detach_request
 from dimcore.conn.exchange cimport AT_DOOR, CHARGED, COUNTED, READABLE, Exchange, become, intervene
 from dimcore.conn.handler cimport Conversation
 from dimcore.conn.inbox cimport inbox_size
 from dimcore.conn.phase cimport (
-    BUSY, CLOSE, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READING, STREAMING, UNFRAMED, UNREAD, UPGRADED,
-    WORKING,
+    BUSY, CLOSE, FILTERED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READING, STREAMING, UNFRAMED, UNREAD,
+    UPGRADED, WORKING,
 )
 from dimcore.conn.protocol cimport Protocol
 from dimcore.conn.streamed_body cimport Outflow
@@ -225,12 +225,12 @@ cdef void bury_request(Exchange exchange) noexcept:
         release_handler(request)
         core.requests.leave(request)
         detach_request(request)      # it may be kept, and its bytes may lie in the inbox
-        if exchange.state & HAS_ANSWER and core.access_log is not None:
+        if exchange.state & HAS_ANSWER and (core.access_log is not None or exchange.state & FILTERED):
             if exchange.outbox is not None:
                 if exchange.outbox.flow is not None:
-                    request.body_sent = (<Outflow> exchange.outbox.flow).sent
+                    request.body_sent = (<Outflow> exchange.outbox.flow).bytes_out()
                 request.body_sent = max(<int64_t> 0, request.body_sent - exchange.outbox.pending)
-            core.log_access(request, &exchange.peer)
+        tell_finished(exchange, request, exchange.state & HAS_ANSWER != 0)
     if exchange.outbox is not None:
         flow = exchange.outbox.flow
         exchange.outbox = None

@@ -21,6 +21,7 @@ cdef enum Fact:
     UNFRAMED = 2048              # nothing but the end of the connection ends the answer
     CLOSE = 4096                 # close once everything is sent
     LINGER = 8192                # ... but let the peer read it first
+    FILTERED = 16384             # filters have seen `current`, and are told of its end
 
 cdef enum:
     PHASE_COUNT = 7

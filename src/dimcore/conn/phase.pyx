@@ -5,7 +5,7 @@ The layer of the point (`index/states.pyx`) is what an operator and the time lim
 """
 
 PHASE_NAMES = ("reading", "greeting", "busy", "streaming", "upgraded", "lingering", "gone")
-FACT_NAMES = ("working", "halted", "has answer", "unread", "peer done", "unframed", "close", "linger")
+FACT_NAMES = ("working", "halted", "has answer", "unread", "peer done", "unframed", "close", "linger", "filtered")
 
 # Rows by the phase before, columns by the one after; 1: there is a way.
 PHASE_TABLE = (

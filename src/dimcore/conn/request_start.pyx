@@ -10,12 +10,14 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp
 
 from dimcore.conn.admission cimport RETRY
-from dimcore.conn.answering cimport dispatch, open_request, refuse, refuse_unrouted, release_request
+from dimcore.conn.answering cimport (
+    answer_early, ask_filters, dispatch, open_request, refuse, refuse_unrouted, release_request,
+)
 from dimcore.conn.core cimport Core
 from dimcore.conn.exchange cimport note
 from dimcore.conn.handler cimport Conversant
 from dimcore.conn.inbox cimport inbox_keep_head, inbox_new
-from dimcore.conn.phase cimport CLOSE, GONE, LINGER
+from dimcore.conn.phase cimport BUSY, CLOSE, GONE, HAS_ANSWER, LINGER, STREAMING
 from dimcore.http.body_reader cimport BodyReader
 from dimcore.http.request cimport RequestPoint
 from dimcore.http.router cimport Route
@@ -134,6 +136,10 @@ cdef size_t begin(Carrier carrier, const char *data, size_t size, int length) ex
         request.route = carrier.site.fallback.find(
             request.info.method, data + request.info.method_at, request.info.method_length, path, path_size
         )
+    if (carrier.site.filters if request.route is None else request.route.filters) is not None:
+        length = ask_before(carrier, size, length)
+        if carrier.state & (HAS_ANSWER | BUSY | STREAMING | GONE):
+            return length
     if head.info.flags & CHUNKED or head.info.content_length > 0:
         if head.info.content_length > most_body(carrier):
             refuse(carrier, fault_status(FAULT_BODY_LENGTH), fault_text(FAULT_BODY_LENGTH), None)
@@ -157,6 +163,24 @@ cdef size_t begin(Carrier carrier, const char *data, size_t size, int length) ex
         refuse_unrouted(carrier, path, path_size)
     else:
         dispatch(carrier)
+    return length
+
+
+cdef int ask_before(Carrier carrier, size_t size, int length) except -1:
+    """Ask the filters, if this request has any; the bytes used, with those of its body where they answered."""
+    cdef RequestPoint request = carrier.current
+    answer = failure = None
+    try:
+        answer = ask_filters(carrier)
+    except BaseException as error:
+        failure = error
+    if answer is None and failure is None or carrier.state & GONE:
+        return length
+    if request.info.flags & CHUNKED or request.info.content_length > <int64_t> (size - length):
+        note(carrier, CLOSE | LINGER)    # answered without its body: the framing ends here
+    elif request.info.content_length > 0:
+        length += <int> request.info.content_length
+    answer_early(carrier, answer, failure)
     return length
 
 

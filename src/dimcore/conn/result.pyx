@@ -16,6 +16,9 @@ from dimcore.errors import ResponseError
 cdef extern from "Python.h":
     bytes PyBytes_FromObject(object data)    # bytes() would ask a subclass, and take what it says
 
+cdef enum:
+    FILE_PIECE = 65536
+
 cdef object _dumps = None
 cdef object _dumps_ascii = None
 
@@ -157,4 +160,27 @@ cdef void discard(object body) noexcept:
     if isinstance(body, Outflow):
         (<Outflow> body).release()
     else:
+        discard_body(body)
+
+
+def pieces_of(body):
+    """The bytes of a FileBody or Composite that was claimed, for who cannot leave them to the kernel.
+
+    Raises:
+        ResponseError: a file is shorter than it was; what was promised cannot be kept.
+    """
+    cdef FileBody file
+    cdef bytes piece
+    try:
+        for part in (body.parts if type(body) is Composite else (body,)):
+            if type(part) is bytes:
+                yield part
+                continue
+            file = <FileBody?> part
+            while file.length:
+                piece = file.read(FILE_PIECE)
+                if not piece:
+                    raise ResponseError("the file is shorter than it was when the answer began")
+                yield piece
+    finally:
         discard_body(body)

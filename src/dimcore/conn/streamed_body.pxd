@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t
 
+from dimcore.conn.filter cimport Transform
 from dimcore.http1.head_writer cimport Writer
 
 
@@ -11,11 +12,15 @@ cdef class Outflow:
     cdef bint claimed                # an answer has it
     cdef int64_t declared            # Content-Length the handler gave, or -1
     cdef readonly int64_t sent       # bytes of the body so far
+    cdef Transform transform         # what they go through, or None
+    cdef int64_t passed              # bytes that came out of it
 
     cdef int claim(self) except -1
     cdef int prime(self) except -1
     cdef object take(self)
     cdef int count(self, Py_ssize_t size) except -1
+    cdef bytes change(self, bytes piece, bint last)
+    cdef int64_t bytes_out(self) noexcept
     cdef int expect_end(self) except -1
     cdef int open_chunk(self, Writer writer, Py_ssize_t size) except -1
     cdef int close_chunk(self, Writer writer) except -1

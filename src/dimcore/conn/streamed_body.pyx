@@ -52,6 +52,7 @@ cdef class Outflow:
     cdef void release(self) noexcept:
         iterator, self.iterator = self.iterator, None
         self.first = None
+        self.transform = None
         self.ended = True
         close = getattr(iterator, "close", None)
         if close is not None:
@@ -101,6 +102,18 @@ cdef class Outflow:
             raise ResponseError(f"the body has more bytes than the {self.declared} its Content-Length says")
         self.sent += size
         return 0
+
+    cdef bytes change(self, bytes piece, bint last):
+        """What its transform makes of a piece, and of the end behind the last one."""
+        piece = self.transform.feed(piece) if piece else b""
+        if last:
+            piece += self.transform.end()
+        self.passed += PyBytes_GET_SIZE(piece)
+        return piece
+
+    cdef int64_t bytes_out(self) noexcept:
+        """Bytes of the body that went out so far."""
+        return self.sent if self.transform is None else self.passed
 
     cdef int expect_end(self) except -1:
         """All that was declared is there: the source has to agree."""

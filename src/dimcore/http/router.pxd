@@ -16,6 +16,7 @@ cdef class Route:
     cdef readonly bint exact
     cdef readonly str method
     cdef readonly str pattern
+    cdef public tuple filters        # what stands before and behind the handler, outermost first; or None
     cdef public int64_t max_body     # most bytes of a request's body; below 0: what the core allows
     cdef bytes token                 # the method's name
     cdef bytes key                   # the pattern in UTF-8; the router's tables point into it

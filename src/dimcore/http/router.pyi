@@ -13,6 +13,7 @@ class Route:
     blocking: bool
     streaming: int
     max_body: int
+    filters: tuple[Any, ...] | None
     @property
     def method(self) -> str: ...
     @property

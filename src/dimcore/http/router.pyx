@@ -182,6 +182,7 @@ cdef class Route:
         streaming: whether the handler is to run before the request's body is there: 1 (or True) yes, 2 not if the
             body is known to be small.
         max_body: most bytes of a request's body; below 0: as many as the core allows.
+        filters: what stands before and behind the handler, the outermost first; None where nothing does.
         method: the method's name.
         pattern: the pattern as it was given.
         exact: False for a prefix.
@@ -209,6 +210,7 @@ cdef class Route:
         copy.token = self.token
         copy.places = self.places
         copy.number = self.number
+        copy.filters = self.filters
         copy.blocking = self.blocking if blocking is None else blocking
         copy.streaming = self.streaming if streaming is None else streaming
         copy.max_body = self.max_body if max_body is None else max_body

@@ -4,6 +4,7 @@ cdef enum WriteFlag:
     CLOSE_AFTER = 1          # in: say Connection: close; out: the handler asked for it
     OLD_CLIENT = 2           # in: HTTP/1.0, say Connection: keep-alive when it stays open
     HEAD_ONLY = 4            # in: the request was HEAD
+    LENGTH_CHANGES = 8       # in: the Content-Length that the handler gave is not that of what is sent
 
 cdef enum:
     LARGE_ROOM = 262144      # a buffer grown beyond this is worth shrinking
@@ -31,6 +32,7 @@ cdef class Writer:
     cdef size_t stamp_size
     cdef int64_t declared    # Content-Length the last head got from the handler, or -1
     cdef int64_t stamped     # second the date says
+    cdef list further        # (lower-case name, line) of fields that the next head has unless given; or None
 
     cdef int reserve(self, size_t more) except -1
     cdef int append(self, const char *data, size_t size) except -1
@@ -48,6 +50,7 @@ cdef class Writer:
     ) except? 0xFFFFFFFF
     cdef uint32_t _given_length(self, int64_t given, int64_t length, uint32_t flags, int status) except? 0xFFFFFFFF
     cdef int head(self, int status, object headers, int64_t length, uint32_t flags, const char *content_type) except -1
+    cdef int _add_further(self, size_t start, uint32_t *given) except -1
     cdef int switch(self, object headers) except -1
 
 cdef bint has_no_body(int status) noexcept nogil

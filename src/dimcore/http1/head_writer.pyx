@@ -10,7 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_Next
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from dimcore.limits cimport KIB
 from dimcore.text.scan cimport scan_is_token, scan_name_is, scan_setup, scan_value
@@ -200,6 +200,8 @@ cdef class Writer:
             self.append(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
             if headers is not None:
                 self._fields(headers, length, flags, status, &given)
+            if self.further is not None:
+                self._add_further(start, &given)
             if not given & (GAVE_DATE | GAVE_SERVER):
                 self.append(self.stamp, self.stamp_size)
             else:
@@ -231,6 +233,18 @@ cdef class Writer:
             self.size = start
             raise
         return <int> flags
+
+    cdef int _add_further(self, size_t start, uint32_t *given) except -1:
+        """Fields that filters add, where the head from `start` on has none of the name."""
+        cdef bytes name, line
+        cdef size_t size = self.size - start     # without what is added here: several of one name may be
+        for name, line in self.further:
+            if has_field(self.data + start, size, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
+                continue
+            if name == b"server":
+                given[0] |= GAVE_SERVER
+            self.append(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+        return 0
 
     cdef int switch(self, object headers) except -1:
         """Write the head of 101, after which another protocol is spoken.  What it raises leaves nothing written."""
@@ -359,6 +373,9 @@ cdef class Writer:
 
     cdef uint32_t _given_length(self, int64_t given, int64_t length, uint32_t flags, int status) except? 0xFFFFFFFF:
         """What becomes of a Content-Length the handler gave."""
+        if flags & LENGTH_CHANGES:
+            self.declared = given        # of what the handler makes; what becomes of that is framed by its own length
+            return GAVE_NOTHING
         if has_no_body(status) or length == given:
             return GAVE_NOTHING
         if length == 0 and flags & HEAD_ONLY or length < 0:
@@ -367,6 +384,19 @@ cdef class Writer:
             self.declared = given
             return GAVE_LENGTH
         raise ResponseError(f"Content-Length is {given}, but the body has {length} bytes")
+
+
+cdef bint has_field(const char *head, size_t size, const char *name, Py_ssize_t name_size) noexcept:
+    """Whether a head, of which each line has its end, has a field of a name in lower case."""
+    cdef const char *at = head
+    cdef const char *end = head + size
+    while True:
+        at = <const char *> memchr(at, c"\n", end - at)
+        if at == NULL:
+            return False
+        at += 1
+        if end - at > name_size and at[name_size] == c":" and scan_name_is(at, name, name_size):
+            return True
 
 
 cdef int64_t length_of(const char *text, Py_ssize_t size) except -1:

@@ -63,6 +63,7 @@ cdef class FileBody:
     cdef FileBody whole              # whose descriptor it uses, or None: its own
 
     cdef int64_t claim(self) except -1      # its length, for the one answer that may send it
+    cdef bytes read(self, Py_ssize_t most)
     cdef Py_ssize_t send(self, const Transport *transport, int end) noexcept
 
 

@@ -6,7 +6,7 @@ through a table (`Transport`), of which plain sockets are one.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport INT64_MAX
@@ -165,6 +165,7 @@ cdef extern from *:
     ssize_t send(int fd, const void *data, size_t size, int flags) nogil
     int shutdown(int fd, int how) nogil
     int close(int fd) nogil
+    ssize_t pread(int fd, void *data, size_t size, int64_t offset) nogil
     unsigned short ntohs(unsigned short number) nogil
     void dimcore_reset(int fd) nogil
     int dimcore_accept(int listener, sockaddr_storage *address) nogil
@@ -420,6 +421,21 @@ cdef class FileBody:
 
     def __repr__(self):
         return f"FileBody(fd={self.fd}, offset={self.offset}, count={self.length})"
+
+    cdef bytes read(self, Py_ssize_t most):
+        """The next bytes of the file; fewer than there should be where it was cut short."""
+        cdef Py_ssize_t count = <Py_ssize_t> min(self.length, <int64_t> most), got
+        cdef int source = self.fd if self.whole is None else self.whole.fd
+        cdef int64_t offset = self.offset
+        cdef bytes piece = PyBytes_FromStringAndSize(NULL, count)
+        cdef char *data = PyBytes_AS_STRING(piece)
+        with nogil:
+            got = pread(source, data, count, offset)
+        if got <= 0:
+            return b""
+        self.offset += got
+        self.length -= got
+        return piece if got == count else piece[:got]
 
     cdef Py_ssize_t send(self, const Transport *transport, int end) noexcept:
         """Move a step of the file into a connection; bytes moved or a StreamResult."""

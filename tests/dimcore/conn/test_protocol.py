@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any
-
-import pytest
-from tests.dimcore.conn import toy_build
 
 from dimcore import Acceptor, Push, RequestPoint, Site
 from dimcore.wsgi.call import Caller
@@ -17,20 +13,6 @@ STREAM_POOL = 4
 ACTIVE = 3
 
 Serve = Callable[..., Any]
-
-
-@pytest.fixture(scope="session")
-def seams(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    directory = tmp_path_factory.mktemp("seams")
-    toy_build.build(directory)
-    modules = {}
-    for name in toy_build.EXTENSIONS:
-        spec = importlib.util.spec_from_file_location(name, next(directory.glob(f"{name}.*.so")))
-        assert spec is not None
-        assert spec.loader is not None
-        modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(modules[name])
-    return modules
 
 
 class Line:

@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from dimcore.conn.answering cimport dispatch, give_answer, refuse_unrouted, release_request
 from dimcore.conn.core cimport Site
 from dimcore.conn.exchange cimport READABLE, WRITABLE, Exchange, come_alive, become, intervene
+from dimcore.conn.filter cimport AnswerHead, Filter, Transform
 from dimcore.conn.lifecycle cimport bury_request
 from dimcore.conn.phase cimport BUSY, GONE, WORKING
 from dimcore.conn.protocol cimport Protocol, ProtocolFactory
@@ -19,7 +20,7 @@ from dimcore.conn.streamed_body cimport Outflow
 from dimcore.http.request cimport RequestPoint
 from dimcore.index.states cimport DESCRIPTOR_CLOSED, REQUEST_BEGUN
 from dimcore.limits cimport NEW, RECEIVED
-from dimcore.net.socket_io cimport Transport
+from dimcore.net.socket_io cimport Peer, Transport
 
 from dimcore import parse_request
 
@@ -213,3 +214,41 @@ def keep_input(Site site):
         KEEPING.pending = _pending
         KEEPING.wants = _wants
     site.transport = &KEEPING
+
+
+# --- a filter -----------------------------------------------------------------------------------------
+
+cdef class Shout(Transform):
+    cdef bytes feed(self, bytes piece):
+        return piece.upper()
+
+    cdef bytes end(self):
+        return b"!"
+
+
+cdef class ToyFilter(Filter):
+    """Answers what has `?before` in its target, changes bodies unless `?plain`, and keeps what it was told."""
+
+    cdef readonly list told
+    cdef readonly str fails
+
+    def __init__(self, fails=None):
+        self.told = []
+        self.fails = fails
+
+    cdef object before(self, RequestPoint request):
+        self.told.append("before")
+        if self.fails == "before":
+            raise LookupError("before")
+        return (299, None, b"early") if "before" in request.raw_target else None
+
+    cdef Transform after(self, RequestPoint request, AnswerHead head):
+        self.told.append(("after", head.status, head.length))
+        if self.fails == "after":
+            raise LookupError("after")
+        head.add(b"x-toy", b"X-Toy: filtered\r\n")
+        return None if "plain" in request.raw_target else Shout()
+
+    cdef int finished(self, RequestPoint request, const Peer *peer, int64_t now_ns) except -1:
+        self.told.append(("finished", request.status, request.body_sent))
+        return 0

@@ -1,0 +1,1 @@
+"""Filters: what stands between requests and handlers, and between answers and the writer."""
