@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.processes import descriptors, resident
 
 import dimserver
 
@@ -81,19 +82,6 @@ def started(directory: Path, program: str, *words: str) -> Iterator[tuple[int, i
         process.communicate(timeout=20)
 
 
-def resident(pid: int) -> int:
-    """Resident bytes."""
-    if Path("/proc/self/statm").exists():
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    listed = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
-    return int(listed.stdout) * KiB
-
-
-def descriptors(pid: int) -> int:
-    listed = Path(f"/proc/{pid}/fd")
-    return len(list(listed.iterdir())) if listed.exists() else 0
-
-
 def connect(port: int) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", port), 20)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -134,12 +122,12 @@ def grown(port: int, pid: int, batch: bytes, expected: int, warm_up: int, reques
     """Bytes the server has more of after so many requests; descriptors it may not have more of."""
     ask(port, batch, expected, warm_up, size)
     time.sleep(0.3)  # for what closes on the server's side
-    before, opened = resident(pid), descriptors(pid)
+    before, opened = resident(pid), len(descriptors(pid))
     ask(port, batch, expected, requests, size)
     end = time.monotonic() + 10
-    while descriptors(pid) > opened and time.monotonic() < end:
+    while len(descriptors(pid)) > opened and time.monotonic() < end:
         time.sleep(0.05)
-    assert descriptors(pid) <= opened
+    assert len(descriptors(pid)) <= opened
     return resident(pid) - before
 
 

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.waiting import PATIENCE, until
 from tests.wire.wsclient import WebSocketClient
 
-PATIENCE = 30.0  # seconds; starting takes two or three on a busy machine
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -53,11 +53,7 @@ class Page:
 
     def until(self, condition: str) -> Any:
         """Wait until an expression is true; its value."""
-        end = time.monotonic() + PATIENCE
-        while not (value := self.run(condition)):
-            assert time.monotonic() < end, f"not so in {PATIENCE} s: {condition}"
-            time.sleep(0.02)
-        return value
+        return until(lambda: self.run(condition), condition)
 
     def text(self) -> str:
         """What the page shows."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from dimcore import Runner
 
-PATIENCE = 20.0
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import selectors
 import socket
 import time
@@ -13,6 +12,8 @@ from typing import Any
 import pytest
 from tests.dimcore import asgi_rig
 from tests.dimcore.topic_hall import Hall, Peer
+from tests.support.processes import descriptors
+from tests.support.waiting import PATIENCE
 
 from dimcore import (
     Acceptor,
@@ -27,7 +28,6 @@ from dimcore import (
     tick,
 )
 
-PATIENCE = 10.0  # seconds; what is waited for takes milliseconds
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 Handler = Callable[[RequestPoint], Any]
@@ -205,6 +205,13 @@ class Rig:
             key.data(mask)
         return len(events)
 
+    def turn_until(self, condition: Callable[[], object]) -> None:
+        """Rounds of the loop until something is so."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"cells: {self.cells()}"
+            self.turn(0.01)
+
     def turn_for(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
@@ -261,10 +268,6 @@ class Rig:
         self.selector.close()
 
 
-def descriptors() -> list[str]:
-    return sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else []  # noqa: PTH112, PTH208
-
-
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Rig]]:
     """Make a `Rig`; when the test is over no descriptor, connection or request may be left."""
@@ -306,7 +309,7 @@ def play(serve: Callable[..., Rig]) -> Callable[..., Rig]:
             bench = asgi_rig.Bench(rig, runner)
             loop.add_reader(rig.selector.fileno(), rig.turn)
             try:
-                await asyncio.wait_for(script(bench), asgi_rig.PATIENCE)
+                await asyncio.wait_for(script(bench), PATIENCE)
             finally:
                 bench.sock.close()
                 for connection in rig.connections():

@@ -7,10 +7,11 @@ import select
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tests.support.waiting import PATIENCE
+
 from dimcore import AsyncSocket, Endpoint, MessageReader, Runner, encode_frame
 from dimcore.aio.task_runner import Errand
 
-PATIENCE = 20.0
 KEY = b"\x11\x22\x33\x44"
 UPGRADE = b"GET /where HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 HEADERS = {"Upgrade": "websocket"}
@@ -82,11 +83,6 @@ class AsyncPeer:
         data: bytes = await asyncio.get_running_loop().sock_recv(self.sock, 65536)
         assert data, "the server closed the connection"
         return data
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - what is waited for is the server's, and sets no event
-        await asyncio.sleep(0.001)
 
 
 async def for_a_while(turns: int = 20) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.dimcore.topic_hall import Codec, Hall, Inflater
-from tests.dimcore.ws.test_websocket import UPGRADE, Peer, frame, until_empty
+from tests.dimcore.ws.test_websocket import UPGRADE, Peer, frame
 
 import dimcore
 from dimcore import (
@@ -129,7 +129,7 @@ def test_a_codec_that_calls_back(serve: Serve, method: str, act: str, whole: boo
     kinds = [kind for kind, _ in reader.feed(peer.client.left)]
     assert 8 not in kinds[:-1]
     peer.client.reset()
-    until_empty(rig)
+    rig.turn_until(lambda: not rig.cells())
 
 
 @pytest.mark.parametrize("act", [*ACTS, "detach", "leave", "join", "publish and run"])
@@ -170,7 +170,7 @@ def test_a_codec_of_subscribers_that_calls_back(serve: Serve, method: str, act: 
     assert hall.topics.waiting == 0
     for peer in peers:
         peer.client.reset()
-    until_empty(hall.rig)
+    hall.rig.turn_until(lambda: not hall.rig.cells())
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -200,7 +200,7 @@ def test_a_report_that_detaches_the_topics(serve: Serve, again: bool) -> None:
     assert hall.topics.waiting == 0
     for peer in peers:
         peer.client.reset()
-    until_empty(hall.rig)
+    hall.rig.turn_until(lambda: not hall.rig.cells())
 
 
 # --- iterators and sources -------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_an_iterator_that_calls_its_own_connection(serve: Serve, event: str, at:
         with contextlib.suppress(OSError):
             client.receive()
     client.reset()
-    until_empty(rig)
+    rig.turn_until(lambda: not rig.cells())
 
 
 def pieces_handler(pieces: Callable[[Any], Iterator[bytes]]) -> Callable[[Any], Any]:
@@ -273,7 +273,7 @@ def test_the_end_of_an_iterator_that_calls_its_own_connection(serve: Serve, even
     client = rig.connect()
     client.send(GET)
     client.reset()
-    until_empty(rig)
+    rig.turn_until(lambda: not rig.cells())
     assert done == [event]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import pathlib
 import signal
 import socket
@@ -14,13 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.processes import resident
+from tests.support.waiting import until
 
 from dimcore import BadRequest
 from dimserver import App
 
 KIB = 1024
 MIB = 1024 * KIB
-PATIENCE = 20.0
 
 Serve = Callable[..., Any]
 Start = Callable[..., Any]
@@ -106,23 +106,12 @@ def program(tmp_path: pathlib.Path, kind: str) -> Callable[..., list[str]]:
     return lambda *more: ["run", str(tmp_path / "later.py"), "--port", "0", "--loop", kind, *more]
 
 
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
 
 
 def post(path: str, size: int) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n".encode()
-
-
-def resident(pid: int) -> int:
-    return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 linux = pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="reads /proc")

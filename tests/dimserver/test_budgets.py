@@ -14,14 +14,13 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE, until
+from tests.support.wire import Wire, connect
 
 from dimcore import encode_frame
 
-from .conftest import Wire, connect, until
-
 KIB = 1024
 MIB = 1024 * KIB
-PATIENCE = 20.0
 CREDIT = 2.3  # seconds: what has arrived pays for a rate no longer than 2
 READ_CREDIT = 5.3  # and what was read no longer than 5
 

@@ -21,8 +21,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import PATIENCE, child_environment
 from tests.rights import PROGRAM as WITHOUT_ROOTS_RIGHTS
+from tests.support.ports import free_port
+from tests.support.servers import child_environment
+from tests.support.waiting import PATIENCE
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -74,12 +76,6 @@ def shop(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / "public" / "index.html").write_text("<h1>front</h1>")
     (tmp_path / "public" / "a.txt").write_text("file a")
     return tmp_path
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def ask(url: str, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import PATIENCE, Child, Wire, until
+from tests.support.servers import Child
+from tests.support.waiting import PATIENCE, until
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 HERE = pathlib.Path(__file__).parent

@@ -7,14 +7,14 @@ import pathlib
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.ports import free_port, until_listening
+from tests.support.waiting import PATIENCE
 
 Start = Callable[..., Any]
-PATIENCE = 20.0  # seconds
 
 APP = """
 from dimserver import App
@@ -62,22 +62,14 @@ def proxy(tmp_path: pathlib.Path) -> Iterator[Callable[[str, str], int]]:
         program = shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
         if program is None:
             pytest.skip(f"no {name}")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         file = tmp_path / f"{name}.conf"
         text = {"nginx": NGINX, "haproxy": HAPROXY}[name]
         file.write_text(text.format(port=port, upstream=upstream, directory=tmp_path))
         words = {"nginx": ["-c", str(file)], "haproxy": ["-db", "-q", "-f", str(file)]}[name]
         running.append(subprocess.Popen([program, *words], stderr=subprocess.DEVNULL))
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                return port
-            except ConnectionRefusedError:
-                assert time.monotonic() < end
-                time.sleep(0.02)
+        until_listening(port, running[-1])
+        return port
 
     yield start
     for process in running:

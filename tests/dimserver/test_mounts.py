@@ -76,7 +76,7 @@ def test_all_kinds_in_one_app(serve: Serve, app: App, threads: int | None) -> No
     assert socket.get("/new/ws", *fields).answer(head_only=True)[0] == 101
     socket.send(b"\x82\x82\0\0\0\0hi")
     while len(socket.left) < 4:
-        socket._more()
+        socket.more()
     assert socket.left == b"\x82\x02hi"
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE, until
 
 Start = Callable[..., Any]
-PATIENCE = 20.0  # seconds, for what takes milliseconds
 
 APP = """
 import os, time
@@ -29,13 +29,6 @@ def index(request):
 def stuck(request):
     time.sleep(60)
 """
-
-
-def until(condition: Callable[[], bool], what: str = "") -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"not within {PATIENCE} s: {what or condition}"
-        time.sleep(0.01)
 
 
 class Server:

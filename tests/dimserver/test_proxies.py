@@ -7,14 +7,13 @@ import pathlib
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.ports import free_port, until_listening
 
 Start = Callable[..., Any]
-PATIENCE = 20.0  # seconds
 
 APP = """
 from dimserver import App
@@ -58,20 +57,12 @@ def haproxy(tmp_path: pathlib.Path) -> Iterator[Callable[..., int]]:
     running: list[subprocess.Popen[bytes]] = []
 
     def start(server: str, how: str) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
         config = tmp_path / f"haproxy-{len(running)}.cfg"
         config.write_text(HAPROXY.format(port=port, server=server, how=how))
         running.append(subprocess.Popen([found, "-db", "-q", "-f", str(config)]))
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                return port
-            except ConnectionRefusedError:
-                assert time.monotonic() < end
-                time.sleep(0.02)
+        until_listening(port, running[-1])
+        return port
 
     yield start
     for process in running:

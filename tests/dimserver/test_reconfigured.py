@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 Start = Callable[..., Any]
-PATIENCE = 20.0  # seconds
 
 APP = """
 import os, threading
@@ -43,15 +43,12 @@ class Site:
     def write(self, text: str) -> None:
         (self.directory / "site.toml").write_text(text)
 
-    def reload(self, text: str, until: str = "") -> None:
+    def reload(self, text: str, said: str = "") -> None:
         """Change the file and wait for the last worker of the new generation, or for what the log says."""
         self.write(text)
         before = set(self.server.workers)
         self.server.hint(signal.SIGHUP)
-        end = time.monotonic() + PATIENCE
-        while until not in self.read() if until else before & set(self.server.workers):
-            assert time.monotonic() < end, self.read()
-            time.sleep(0.02)
+        until(lambda: said in self.read() if said else not before & set(self.server.workers), self.read)
 
     def read(self) -> str:
         """All that the log said so far."""
@@ -109,10 +106,7 @@ def test_the_number_of_workers(site: Site) -> None:
     site.start('app = "shop"\nport = 0\nworkers = 1\n')
     for number in (3, 2, 1):
         site.reload(f'app = "shop"\nport = 0\nworkers = {number}\n')
-        end = time.monotonic() + PATIENCE
-        while len(site.server.workers) != number:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        until(lambda number=number: len(site.server.workers) == number)  # type: ignore[misc]
         assert site.get()[0] == 200
     site.end()
 
@@ -142,7 +136,7 @@ def test_another_app(site: Site) -> None:
     assert " shop " in site.get()[1]
     site.reload('app = "bar"\nport = 0\nworkers = 2\n')
     assert {site.get()[1].split()[1] for _ in range(20)} == {"bar"}
-    site.reload('app = "none"\nport = 0\nworkers = 2\n', until="everything stays as it was")
+    site.reload('app = "none"\nport = 0\nworkers = 2\n', said="everything stays as it was")
     assert " bar " in site.get()[1]
     site.reload("port = 0\nworkers = 2\n")  # the built-in endpoints
     assert site.get("/api/status")[0] == 200
@@ -184,15 +178,12 @@ def test_a_mistake_changes_nothing(site: Site) -> None:
         ('static = "none"\n', "site.toml:static: no such directory"),
         ("proxy-protocol = true\n", "--proxy-protocol needs --trusted-proxies"),
     ):
-        site.reload('app = "shop"\nport = 0\n' + text, until=complaint)
+        site.reload('app = "shop"\nport = 0\n' + text, said=complaint)
         assert site.get()[1].split()[0] == worker
         site.err = ""
     (site.directory / "site.toml").unlink()
     site.server.hint(signal.SIGHUP)
-    end = time.monotonic() + PATIENCE
-    while "everything stays as it was" not in site.read():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: "everything stays as it was" in site.read())
     assert site.get()[1].split()[0] == worker
     site.reload('app = "shop"\nport = 0\nthreads = 1\n')
     assert " shop dimserver-" in site.get()[1]

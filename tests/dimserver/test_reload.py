@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.processes import is_gone
+from tests.support.waiting import PATIENCE, until
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from bench.load.steady import Tally, press  # the clients the figures are taken with
@@ -21,7 +23,6 @@ from bench.load.steady import Tally, press  # the clients the figures are taken 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the clients wait with epoll")
 
 Start = Callable[..., Any]
-PATIENCE = 30.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 APP = """
@@ -68,21 +69,6 @@ def slow(request):
     time.sleep(1)
     return "slow"
 """
-
-
-def until(condition: Callable[[], object], what: str = "") -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 import dimcore
 import dimserver
@@ -41,13 +41,6 @@ SCRIPT = "server/dimensional_server_optimized.py"
 SOON = 20.0  # seconds
 
 needs_examples = pytest.mark.skipif(not SEED.exists(), reason="no examples beside an installed package")
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 # --- architecture ----------------------------------------------------------------------------------------
@@ -393,7 +386,7 @@ def test_shutdown_from_another_thread(capsys: pytest.CaptureFixture[str]) -> Non
     thread = threading.Thread(target=server.run_forever)
     thread.start()
     told: list[str] = []
-    wait_for(lambda: told.append(capsys.readouterr().out) or "serving" in "".join(told))
+    until(lambda: told.append(capsys.readouterr().out) or "serving" in "".join(told))
     server.shutdown()
     thread.join(SOON)
     assert not thread.is_alive()

@@ -72,14 +72,6 @@ def program(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def rest(wire: Any) -> bytes:
-    """All that is sent until the connection ends."""
-    data = b""
-    while piece := wire.sock.recv(65536):
-        data += piece
-    return data
-
-
 def run(child: Start, program: pathlib.Path, *words: str) -> Any:
     return child("run", "stops:app", "--port", "0", *words, cwd=program)
 
@@ -97,7 +89,7 @@ def test_a_stop_says_what_it_waits_for(child: Start, program: pathlib.Path) -> N
     code, out, _ = server.end(signal.SIGINT)
     assert code == 0
     assert "1 cut off at the end" in out
-    assert rest(stream).endswith(b"begun \r\n")
+    assert stream.rest().endswith(b"begun \r\n")
 
 
 def test_a_stop_that_waits_for_nothing_says_nothing(child: Start, program: pathlib.Path) -> None:
@@ -129,9 +121,9 @@ def test_a_stream_is_told_in_time_to_say_goodbye(child: Start, program: pathlib.
     time.sleep(0.2)
     begun = time.monotonic()
     server.hint(signal.SIGTERM)
-    assert rest(stream).endswith(b"begun \r\n7\r\ngoodbye\r\n0\r\n\r\n")
+    assert stream.rest().endswith(b"begun \r\n7\r\ngoodbye\r\n0\r\n\r\n")
     assert 1.2 < time.monotonic() - begun < 1.9  # a quarter of the drain before its end
-    assert rest(leaves).endswith(b"begun \r\n")
+    assert leaves.rest().endswith(b"begun \r\n")
     code, out, err = server.end(0)
     assert code == 0
     assert "told\n" in out

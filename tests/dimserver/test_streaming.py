@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.processes import descriptors, resident
+from tests.support.waiting import PATIENCE, until
 
 from dimcore import BadRequest, FileBody, RequestPoint
 from dimcore.http1.body import decode_chunked
@@ -20,7 +22,6 @@ from dimserver import App
 
 KIB = 1024
 MIB = 1024 * KIB
-PATIENCE = 20.0
 
 Serve = Callable[..., Any]
 Start = Callable[..., Any]
@@ -73,24 +74,9 @@ def whole(request):
 """
 
 
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def post(path: str, size: int, *fields: str) -> bytes:
     lines = "".join(f"{field}\r\n" for field in fields)
     return f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n{lines}\r\n".encode()
-
-
-def resident(pid: int) -> int:
-    return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
 
 
 linux = pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="reads /proc")
@@ -129,7 +115,7 @@ def test_a_large_upload_is_not_held_in_memory(child: Start, program: pathlib.Pat
     wire = server.connect()
     wire.send(post(path, 2 * MIB) + b"x" * 2 * MIB)
     assert wire.answer()[2] == b"2097152"
-    before, opened = resident(server.worker), descriptors(server.worker)
+    before, opened = resident(server.worker), len(descriptors(server.worker))
     most = [0]
     done = threading.Event()
 
@@ -146,7 +132,7 @@ def test_a_large_upload_is_not_held_in_memory(child: Start, program: pathlib.Pat
     done.set()
     watcher.join()
     assert most[0] - before < 16 * MIB
-    until(lambda: descriptors(server.worker) <= opened)
+    until(lambda: len(descriptors(server.worker)) <= opened)
 
 
 @linux
@@ -301,10 +287,10 @@ def test_a_stream_on_a_thread_that_answers_while_its_body_still_comes(serve: Ser
     status, headers, _ = wire.answer()
     assert (status, headers["connection"]) == (200, "close")
     while wire.left.count(b"X") < 2000:
-        wire._more()
+        wire.more()
     wire.send(b"y" * 2000)
     while wire.left.count(b"Y") < 2000:
-        wire._more()
+        wire.more()
     assert ended.wait(PATIENCE)
     assert wire.left.endswith(b"0\r\n\r\n") or wire.sock.recv(100).endswith(b"0\r\n\r\n")
 
@@ -437,7 +423,7 @@ def test_a_full_disk_is_shed_and_survived(child: Start, program: pathlib.Path) -
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, resource.RLIM_INFINITY))\n"
     )
     server = child("run", "limited:app", "--port", "0", cwd=program)
-    opened = descriptors(server.worker)
+    opened = len(descriptors(server.worker))
     for _ in range(3):
         with server.connect() as wire:
             wire.send(post("/inline", 8 * MIB) + b"x" * (3 * MIB + 500 * KIB))
@@ -445,7 +431,7 @@ def test_a_full_disk_is_shed_and_survived(child: Start, program: pathlib.Path) -
             assert (status, headers["retry-after"]) == (503, "1")
     with server.connect() as wire:
         assert wire.send(post("/inline", 2 * MIB) + b"x" * 2 * MIB).answer()[2] == b"2097152"
-    until(lambda: descriptors(server.worker) <= opened)
+    until(lambda: len(descriptors(server.worker)) <= opened)
     code, _, err = server.end()
     assert code == 0
     assert "could not be kept" in err

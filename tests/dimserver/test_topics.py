@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE
 
 from dimserver import App
 
 websockets = pytest.importorskip("websockets")
 Serve = Callable[..., Any]
-PATIENCE = 20.0  # seconds
 
 
 def make_app() -> App:

@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.support.processes import resident
+from tests.support.waiting import PATIENCE, until_async
 
 websockets = pytest.importorskip("websockets")
 
-PATIENCE = 60.0  # seconds
 Start = Callable[..., Any]
 
 APP = """
@@ -71,12 +72,6 @@ def start(child: Start, tmp_path: pathlib.Path) -> Start:
 
 def run(talk: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(talk(), PATIENCE))  # type: ignore[arg-type]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that will be so in a moment; there is nothing that would tell."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
 
 
 class Crowd:
@@ -196,7 +191,7 @@ def test_a_worker_that_is_killed(start: Start) -> None:
                 await socket.wait_closed()
             await ask(server, f"/publish/x/soon-{number}")
             await crowd.expect(f"soon-{number}")
-            await until(lambda gone=victim: len(server.workers) == 3 and gone not in server.workers)
+            await until_async(lambda gone=victim: len(server.workers) == 3 and gone not in server.workers)
             await crowd.fill(set(server.workers))
             publishers: set[int] = set()
             count = 0
@@ -271,13 +266,13 @@ def test_more_and_fewer_workers(start: Start) -> None:
         await crowd.enter()
         for number in (2, 3):  # one after the other: a signal that is pending already is not sent twice
             server.hint(signal.SIGTTIN)
-            await until(lambda number=number: len(server.workers) == number)
+            await until_async(lambda number=number: len(server.workers) == number)
         await crowd.fill(set(server.workers))
         await ask(server, "/publish/x/more")
         await crowd.expect("more")
         stays = set(server.workers)
         server.hint(signal.SIGTTOU)
-        await until(lambda: len(server.workers) == 2)
+        await until_async(lambda: len(server.workers) == 2)
         (gone,) = stays - set(server.workers)
         await crowd.leave(gone)
         await ask(server, "/publish/x/fewer")
@@ -285,11 +280,6 @@ def test_more_and_fewer_workers(start: Start) -> None:
         await crowd.leave()
 
     run(talk)
-
-
-def resident(pid: int) -> int:
-    text = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("VmRSS"))
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="memory is read from /proc")

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from dimserver.supervisor.slots import AT_ONCE
-
-from .conftest import until
 
 Start = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import until
+from tests.support.waiting import until
 from tests.wire.wsclient import WebSocketClient
 
 from dimcore import UsageError

@@ -11,6 +11,7 @@ from typing import Any
 from wsgiref.validate import validator
 
 import pytest
+from tests.support.waiting import until
 
 from dimserver import App
 
@@ -38,28 +39,6 @@ def run(serve: Serve, tmp_path: pathlib.Path) -> Callable[..., Any]:
         return server
 
     return start
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-def body_of(wire: Any) -> bytes:
-    """A body in chunks."""
-    found = b""
-    while True:
-        while b"\r\n" not in wire.left:
-            wire._more()
-        size, _, wire.left = wire.left.partition(b"\r\n")
-        while len(wire.left) < int(size, 16) + 2:
-            wire._more()
-        found += wire.left[: int(size, 16)]
-        wire.left = wire.left[int(size, 16) + 2 :]
-        if size == b"0":
-            return found
 
 
 def rest_of(wire: Any) -> bytes:
@@ -128,7 +107,7 @@ def test_validated(run: Any, threads: int, app: Any, size: int) -> None:
         status, headers, body = wire.answer()
         assert status == 200
         if "content-length" not in headers:
-            body = body_of(wire)
+            body = wire.chunked()
         assert body == b"<" + data + b">"
 
 
@@ -180,7 +159,7 @@ def test_pipelined(run: Any, threads: int) -> None:
         wire.get(f"/{number}")
     for number in range(60):
         headers, body = wire.answer()[1:]
-        assert (body if "content-length" in headers else body_of(wire)) == b"%d" % number
+        assert (body if "content-length" in headers else wire.chunked()) == b"%d" % number
 
 
 # --- threads ------------------------------------------------------------------------------------
@@ -304,7 +283,7 @@ def test_write_waits_for_the_client(run: Any) -> None:
     time.sleep(0.3)
     assert len(done) < 150
     wire.answer()
-    assert len(body_of(wire)) == 200 * 64 * KIB
+    assert len(wire.chunked()) == 200 * 64 * KIB
 
 
 # --- answers that begin before their request is complete ------------------------------------------
@@ -334,12 +313,12 @@ def test_an_app_on_a_thread_answers_while_it_reads(run: Any, app: Any) -> None:
     status, headers, _ = wire.answer()
     assert (status, headers["connection"]) == (200, "close")
     while wire.left.count(b"A") < MIB:  # the answer to what has come, before the rest is sent
-        wire._more()
+        wire.more()
     wire.send(b"b" * MIB)
     while wire.left.count(b"B") < MIB:
-        wire._more()
+        wire.more()
     wire.send(b"c" * MIB)
-    assert body_of(wire) == b"A" * MIB + b"B" * MIB + b"C" * MIB
+    assert wire.chunked() == b"A" * MIB + b"B" * MIB + b"C" * MIB
     assert rest_of(wire) == b""
     assert server.entries() == ""
 
@@ -349,9 +328,9 @@ def test_and_a_body_in_chunks(run: Any) -> None:
     wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
     assert wire.answer()[0] == 200
     while b"ONE" not in wire.left:
-        wire._more()
+        wire.more()
     wire.send(b"3\r\ntwo\r\n0\r\n\r\n")
-    assert body_of(wire) == b"ONETWO"
+    assert wire.chunked() == b"ONETWO"
 
 
 @both
@@ -359,7 +338,7 @@ def test_and_a_body_in_chunks(run: Any) -> None:
 def test_what_is_there_is_echoed_in_either_place(run: Any, threads: int, size: int) -> None:
     wire = run(echo, threads, body_memory=64 * KIB).connect().send(large(size) + b"x" * size)
     assert wire.answer()[0] == 200
-    assert body_of(wire) == b"X" * size
+    assert wire.chunked() == b"X" * size
 
 
 @both
@@ -373,7 +352,7 @@ def test_an_answer_without_the_body_having_been_read(run: Any, threads: int) -> 
 
     server = run(app, threads, body_memory=64 * KIB, stream_bodies=True)
     wire = server.connect().send(large(8 * MIB) + b"x" * 8 * MIB)
-    assert (wire.answer()[0], body_of(wire)) == (413, b"too much")
+    assert (wire.answer()[0], wire.chunked()) == (413, b"too much")
     if threads:
         assert rest_of(wire) == b""  # the end, and no reset
     assert server.entries() == ""
@@ -393,7 +372,7 @@ def test_a_client_that_waits_to_be_asked_is_not_asked_any_more(run: Any) -> None
 
     wire = run(app, 2, stream_bodies=True).connect().send(large(2 * MIB, "Expect: 100-continue"))
     status, headers, _ = wire.answer()
-    assert (status, headers["connection"], body_of(wire)) == (401, "close", b"who? really")
+    assert (status, headers["connection"], wire.chunked()) == (401, "close", b"who? really")
     assert seen == ["the answer was given before the request was complete"]
 
 
@@ -412,7 +391,7 @@ def test_an_answer_without_a_body_reads_nothing_on(run: Any, method: str, status
     server = run(app, 2, body_memory=4 * KIB, stream_bodies=True)
     wire = server.connect().send(large(MIB, method=method) + b"x" * 100 * KIB)
     while b"\r\n\r\n" not in wire.left:
-        wire._more()
+        wire.more()
     head, _, rest = bytes(wire.left).partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status[:3]} ".encode())
     assert b"Connection: close" in head
@@ -464,7 +443,7 @@ def test_a_client_that_keeps_sending_is_not_cut_off(run: Any) -> None:
     for _ in range(40):
         time.sleep(0.025)
         wire.send(b"x" * KIB)
-    assert body_of(wire) == b"X" * 50 * KIB
+    assert wire.chunked() == b"X" * 50 * KIB
 
 
 # --- faults -------------------------------------------------------------------------------------

@@ -12,27 +12,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import pytest
-from tests.dimserver.conftest import PATIENCE, Local, Wire, child, until
+from tests.support.processes import open_files
+from tests.support.servers import Local
+from tests.support.waiting import PATIENCE, until
+from tests.support.wire import Wire
 
 from dimcore import BadRequest, Composite, FileBody
 from dimserver import App
 
-__all__ = ["PATIENCE", "Faulted", "child", "until"]
-
 MIB = 1024 * 1024
 LARGE = 48 * MIB  # more than the kernel's buffers of both sides take
-RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 seconds
-
-
-def descriptors() -> dict[str, str]:
-    """What this process has open, by number."""
-    found = {}
-    for link in pathlib.Path("/proc/self/fd" if pathlib.Path("/proc/self/fd").is_dir() else "/dev/fd").iterdir():
-        try:
-            found[link.name] = str(link.readlink()) if link.is_symlink() else ""
-        except FileNotFoundError:  # the listing's own
-            continue
-    return found
 
 
 class Faulted:
@@ -60,7 +49,7 @@ class Faulted:
                             max_per_address=1000, log_level="critical", **settings)  # fmt: skip
         self.bystander = self.server.connect()
         self.ask()
-        self.opened = descriptors()
+        self.opened = open_files()
 
     def _app(self) -> App:
         app = App()
@@ -124,7 +113,7 @@ class Faulted:
             and worker._threads.in_flight == 0
             and worker._core.turned_away == 0
             and worker._core.addresses.count("127.0.0.1") == 1
-            and descriptors().keys() <= self.opened.keys()
+            and open_files().keys() <= self.opened.keys()
         )
 
     def check(self) -> None:
@@ -149,12 +138,6 @@ class Faulted:
         self.close()
 
 
-def reset(wire: Wire) -> None:
-    """Leave without a goodbye."""
-    wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    wire.close()
-
-
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     """After each test no descriptor, thread or temporary file may be there that was not before."""
@@ -165,14 +148,14 @@ def _nothing_is_left() -> Iterator[None]:
         with os.scandir(tempfile.gettempdir()) as found:
             return {entry.name for entry in found if entry.name.startswith("dimserver-") and not entry.is_dir()}
 
-    before, threads, temporary = descriptors(), set(threading.enumerate()), files()
+    before, threads, temporary = open_files(), set(threading.enumerate()), files()
     yield
     gc.collect()
     end = time.monotonic() + PATIENCE
     while set(threading.enumerate()) - threads and time.monotonic() < end:
         time.sleep(0.01)
     assert set(threading.enumerate()) - threads == set()
-    left = {name: what for name, what in descriptors().items() if name not in before}
+    left = {name: what for name, what in open_files().items() if name not in before}
     assert left == {}
     assert files() - temporary == set()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.faults.conftest import until
+from tests.support.waiting import until
 
 import dimcore
 import dimserver
@@ -83,7 +83,7 @@ def test_a_wall_clock_that_jumps(serve_local: Callable[..., Any], monkeypatch: p
 
 @pytest.fixture
 def serve_local() -> Any:
-    from tests.dimserver.conftest import Local
+    from tests.support.servers import Local
 
     made: list[Any] = []
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.faults.conftest import PATIENCE
+from tests.support.waiting import PATIENCE
 
 Start = Callable[..., Any]
 IDLE = 10_000

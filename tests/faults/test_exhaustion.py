@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.faults.conftest import PATIENCE, until
+from tests.support.waiting import PATIENCE, until
 
 Start = Callable[..., Any]
 MIB = 1024 * 1024

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import Local, Wire, connect, until
-from tests.faults.conftest import reset
+from tests.support.servers import Local
+from tests.support.waiting import until
+from tests.support.wire import Wire, connect
 
 from dimserver import App, event_stream
 
@@ -142,14 +143,6 @@ def halve(wire: Wire) -> float:
     return time.monotonic()
 
 
-def rest(wire: Wire) -> bytes:
-    """All that comes, to the end of the connection."""
-    pieces = [wire.left]
-    while data := wire.sock.recv(65536):
-        pieces.append(data)
-    return b"".join(pieces)
-
-
 def asked(server: Local, halved: Halved, path: str, name: str) -> Wire:
     wire = server.connect().get(path)
     until(lambda: name in halved.begun)
@@ -162,7 +155,7 @@ def asked(server: Local, halved: Halved, path: str, name: str) -> Wire:
 def test_a_coroutine_answers(start: Callable[..., Local], halved: Halved) -> None:
     wire = asked(start(), halved, "/sleep/0.2", "sleep")
     halve(wire)
-    answer = rest(wire)
+    answer = wire.rest()
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"\r\n\r\nslept")
     assert halved.ended == []
@@ -173,7 +166,7 @@ def test_the_end_may_come_with_the_request(start: Callable[..., Local], halved: 
     wire = start().connect()
     wire.get("/sleep/0.1").get("/sleep/0.1").get("/sleep/0")
     halve(wire)
-    assert rest(wire).count(b"slept") == 3
+    assert wire.rest().count(b"slept") == 3
     assert halved.ended == []
 
 
@@ -181,7 +174,7 @@ def test_what_shows_signs_of_life_goes_on(start: Callable[..., Local], halved: H
     """Its whole answer takes longer than the limit, no piece of it does."""
     wire = asked(start(), halved, "/slowly", "slowly")
     halve(wire)
-    answer = rest(wire)
+    answer = wire.rest()
     assert answer.endswith(b"1\r\n3\r\n1\r\n4\r\n0\r\n\r\n")
     assert halved.ended == ["slowly"]
 
@@ -192,9 +185,9 @@ def test_without_a_limit_nothing_is_ended(start: Callable[..., Local], halved: H
     gone.sock.shutdown(socket.SHUT_WR)
     wire = asked(server, halved, "/sleep/1.2", "sleep")
     halve(wire)
-    assert rest(wire).endswith(b"slept")
+    assert wire.rest().endswith(b"slept")
     assert halved.ended == []
-    reset(gone)  # else the end of the server waits for it
+    gone.reset()  # else the end of the server waits for it
 
 
 def test_a_thread_answers_whatever_the_limit(start: Callable[..., Local], halved: Halved) -> None:
@@ -202,14 +195,14 @@ def test_a_thread_answers_whatever_the_limit(start: Callable[..., Local], halved
     halve(wire)
     time.sleep(2 * LIMIT)
     halved.gate.set()
-    assert rest(wire).endswith(b"waited")
+    assert wire.rest().endswith(b"waited")
 
 
 def test_half_a_body_is_told_to_its_handler(start: Callable[..., Local], halved: Halved) -> None:
     wire = start().connect().send(b"POST /up HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\n1234")
     until(lambda: "up" in halved.begun)
     halve(wire)
-    answer = rest(wire)
+    answer = wire.rest()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"\r\nConnection: close\r\n" in answer
     until(lambda: halved.ended == ["up"])  # cancelled, once the server has said what is wrong
@@ -233,7 +226,7 @@ def test_an_event_from_before_is_no_hang_up(start: Callable[..., Local], halved:
     (connection,) = server.worker.pools.index.get_at(0, 3)
     server.worker.loop.call_from_thread(lambda: connection.on_ready(1))
     server.worker.loop.call_from_thread(lambda: connection.on_ready(2))
-    assert rest(wire).endswith(b"slept")
+    assert wire.rest().endswith(b"slept")
 
 
 # --- who is gone --------------------------------------------------------------------------------
@@ -258,7 +251,7 @@ def test_a_reset_needs_none(start: Callable[..., Local], halved: Halved, path: s
     if half:
         halve(wire)
         time.sleep(0.1)
-    reset(wire)
+    wire.reset()
     began = time.monotonic()
     until(lambda: halved.ended == [name])
     assert time.monotonic() - began < AT_ONCE
@@ -274,7 +267,7 @@ def test_a_unix_socket_tells_a_close_from_half_a_close(
     halve(half)
     gone.close()
     until(lambda: halved.ended == ["sleep"])
-    assert rest(half).endswith(b"slept")
+    assert half.rest().endswith(b"slept")
     half.close()
 
 
@@ -314,14 +307,14 @@ def test_a_reset_is_seen_while_the_handler_lags(start: Callable[..., Local], hal
     wire.send(b"POST /lags HTTP/1.1\r\nHost: test\r\nContent-Length: 9000000\r\n\r\n" + bytes(1_000_000))
     time.sleep(0.2)
     assert ended == []
-    reset(wire)
+    wire.reset()
     until(lambda: ended == ["lags"])
 
 
 def test_a_failing_hook_is_logged_and_harms_nobody(start: Callable[..., Local], halved: Halved, capfd: Any) -> None:
     wire = asked(start(), halved, "/forever", "forever")
     halve(wire)
-    assert rest(wire) == b""
+    assert wire.rest() == b""
     until(lambda: halved.ended == ["forever"])
     assert "LookupError: told" in capfd.readouterr().err
 

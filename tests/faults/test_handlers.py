@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import PATIENCE, Local, Wire, until
-from tests.faults.conftest import descriptors
+from tests.support.processes import open_files
+from tests.support.servers import Local
+from tests.support.waiting import PATIENCE, until
+from tests.support.wire import Wire
 
 from dimcore import Composite, FileBody, Push
 from dimserver import App, Response
@@ -258,7 +260,7 @@ def test_nonsense(served: tuple[Local, Told], case: str, where: str) -> None:
     path = f"/{list(CASES).index(case)}" + ("/thread" if where == "thread" else "")
     with server.connect() as bystander:
         assert bystander.get("/").answer()[2] == b"index"
-        before = descriptors()
+        before = open_files()
         for _ in range(2):
             told.lines.clear()
             with server.connect() as wire:
@@ -272,7 +274,7 @@ def test_nonsense(served: tuple[Local, Told], case: str, where: str) -> None:
         worker = server.worker
         until(lambda: worker.pools.index.total_connections() == 1 and worker._threads.in_flight == 0)
         assert worker.pipeline.get_stats()["in_flight"] == 0
-        until(lambda: descriptors().keys() <= before.keys())
+        until(lambda: open_files().keys() <= before.keys())
 
 
 def test_a_500_is_no_reason_to_close(served: tuple[Local, Told]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.faults.conftest import LARGE, MIB, Faulted, reset, until
+from tests.faults.conftest import LARGE, MIB, Faulted
+from tests.support.waiting import until
 
 Start = Callable[..., Faulted]
 POST = "POST /%s HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n"
@@ -115,7 +116,7 @@ def test_leaving(faulted: Start, stage: str, way: str) -> None:
         wire = server.connect(receive_buffer=4096)
         STAGES[stage](server, wire)
         server.ask()
-        reset(wire) if way == "reset" else wire.close()
+        wire.reset() if way == "reset" else wire.close()
         server.ask()
     server.gate.set()
     server.check()
@@ -137,7 +138,7 @@ def test_a_crowd_that_leaves_at_once(faulted: Start, way: str) -> None:
             bring(server, wire)
             crowd.append(wire)
     for wire in crowd:
-        reset(wire) if way == "reset" else wire.close()
+        wire.reset() if way == "reset" else wire.close()
     server.gate.set()
     server.check()
 

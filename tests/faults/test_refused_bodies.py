@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import PATIENCE, Wire, until
+from tests.support.waiting import PATIENCE, until
+from tests.support.wire import Wire
 
 from dimserver import App
 from dimserver.testing import serve
@@ -263,7 +264,7 @@ def test_an_answer_that_has_begun_is_cut(name: str) -> None:
             with connect(server) as wire:
                 assert wire.send(HEAD + FIRST).answer()[0] == 200
                 while wire.left.count(b"x") < 4096:
-                    wire._more()
+                    wire.more()
                 if rest is None:
                     wire.sock.shutdown(socket.SHUT_WR)
                 elif rest:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.faults.conftest import PATIENCE
+from tests.support.waiting import PATIENCE
 
 from dimcore import MessageReader, encode_frame
 

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import Local
+from tests.support.servers import Local
 
 from dimserver import App
 

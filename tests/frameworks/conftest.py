@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.dimserver.conftest import Child
+from tests.support.servers import Child
 
 APPS = pathlib.Path(__file__).parent / "apps"
 

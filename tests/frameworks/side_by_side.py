@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
-from tests.dimserver.conftest import PATIENCE, Child, child_environment
+from tests.support.servers import Child, child_environment
+from tests.support.waiting import PATIENCE
 
 APPS = pathlib.Path(__file__).parent / "apps"
 DOCUMENTED = APPS.parents[2] / "docs" / "gateways.md"

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import until
 from tests.frameworks.conftest import Run
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")

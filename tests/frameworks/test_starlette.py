@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import Child, until
 from tests.frameworks.conftest import APPS, Run
+from tests.support.servers import Child
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -14,8 +12,8 @@ from typing import Any
 
 import pytest
 from tests.dimserver.conftest import serve  # noqa: F401 - a fixture
-
-PATIENCE = 20.0
+from tests.support.ports import free_port, until_listening
+from tests.support.waiting import PATIENCE
 
 
 class Aside:
@@ -68,13 +66,6 @@ def aside() -> Iterator[Callable[..., Aside]]:
     yield start
     for server in made:
         server.close()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 NGINX = """
@@ -133,16 +124,8 @@ def proxy(tmp_path: Path) -> Iterator[Callable[[str, int], int]]:
         with (tmp_path / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(command(program, str(file)), stdout=log, stderr=log)
         started.append(process)
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), PATIENCE).close()
-                return port
-            except OSError:
-                log_text = (tmp_path / f"{name}.log").read_text()
-                assert process.poll() is None, log_text
-                assert time.monotonic() < end, log_text
-                time.sleep(0.05)
+        until_listening(port, process, (tmp_path / f"{name}.log").read_text)
+        return port
 
     yield start
     for process in started:

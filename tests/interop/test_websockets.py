@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 from tests.wire.wsclient import CLOSE, PING, PONG, WebSocketClient
 
 from dimserver import App
@@ -396,10 +396,10 @@ def test_a_proxy_whose_client_leaves(serve: Serve, app: App, proxy: Any, name: s
     client.send("hello")
     assert client.receive() == "hello"
     client.close()
-    end = time.monotonic() + 10
-    while server.worker.pools.index.count_at(1, 4) + server.worker.pools.index.count_at(1, 3):
-        assert time.monotonic() < end, "the socket behind the proxy stays"
-        time.sleep(0.02)
+    until(
+        lambda: not (server.worker.pools.index.count_at(1, 4) + server.worker.pools.index.count_at(1, 3)),
+        "the socket behind the proxy stays",
+    )
 
 
 @pytest.mark.parametrize("name", ["nginx", "haproxy"])

@@ -12,7 +12,8 @@ import sys
 import time
 
 import pytest
-from tests.dimserver.conftest import PATIENCE, child_environment
+from tests.support.servers import child_environment
+from tests.support.waiting import PATIENCE
 
 UNIT = pathlib.Path(__file__).parents[2] / "examples/systemd/dimserver.service"
 

@@ -9,10 +9,11 @@ import zlib
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests.support.waiting import PATIENCE
+
 from dimcore import MessageReader, encode_frame
 from dimserver.ws.handshake import accept_key
 
-PATIENCE = 30.0  # seconds
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 DEFLATE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 

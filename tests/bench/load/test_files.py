@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.ports import free_port, until_listening
 
 from bench.load import files, stand
 from bench.load.results import Results
@@ -49,30 +48,14 @@ def test_a_look_at_it(tmp_path: Path) -> None:
 @contextmanager
 def listening(*command: str) -> Iterator[int]:
     """A server on the port that ``{port}`` in its command stands for."""
-    port = unused_port()
+    port = free_port()
     process = subprocess.Popen([word.replace("{port}", str(port)) for word in command], stdout=subprocess.DEVNULL)
     try:
-        wait_for(port)
+        until_listening(port, process)
         yield port
     finally:
         process.terminate()
         process.wait(20)
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-def wait_for(port: int) -> None:
-    end = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert time.monotonic() < end
-            time.sleep(0.05)
 
 
 def test_answers_are_nginx_s_but_for_three(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE, until_async
 
 from dimcore import Runner, UsageError
 from dimcore.aio.task_runner import Errand
 
 Serve = Callable[..., Any]
-PATIENCE = 20.0
 
 variable: contextvars.ContextVar[object] = contextvars.ContextVar("variable", default="none")
 
@@ -108,11 +108,6 @@ def play(serve: Serve) -> Callable[..., Any]:
 
 async def forever() -> None:
     await asyncio.get_running_loop().create_future()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - what is waited for is the server's, and sets no event
-        await asyncio.sleep(0.001)
 
 
 # --- the first step -----------------------------------------------------------------------------
@@ -489,12 +484,12 @@ def test_a_client_that_leaves_cancels_its_handler(play: Any) -> None:
 
     async def script(caller: Caller, runner: Runner) -> None:
         await caller.send("/")
-        await until(lambda: seen)
+        await until_async(lambda: seen)
         assert runner.waiting == 1
         caller.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         caller.sock.close()
-        await until(lambda: seen == ["begun", "ended"])
-        await until(lambda: runner.waiting == 0)
+        await until_async(lambda: seen == ["begun", "ended"])
+        await until_async(lambda: runner.waiting == 0)
 
     rig = play({"GET /": handler}, script)
     assert rig.reports == []
@@ -514,7 +509,7 @@ def test_a_handler_may_close_its_own_connection(play: Any) -> None:
     async def script(caller: Caller, runner: Runner) -> None:
         await caller.send("/wait")
         assert await asyncio.get_running_loop().sock_recv(caller.sock, 100) == b""
-        await until(lambda: seen)
+        await until_async(lambda: seen)
 
     play({"GET /*": handler}, script)
 
@@ -531,10 +526,10 @@ def test_closing_the_runner_cancels_what_waits(play: Any) -> None:
 
     async def script(caller: Caller, runner: Runner) -> None:
         await caller.send("/")
-        await until(lambda: runner.waiting)
+        await until_async(lambda: runner.waiting)
         runner.close()
-        await until(lambda: seen)
-        await until(lambda: not runner.waiting)
+        await until_async(lambda: seen)
+        await until_async(lambda: not runner.waiting)
 
     play({"GET /": handler}, script)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE
 
 from dimcore import Outflow, RequestPoint, Site
 from dimcore.wsgi.call import Caller
@@ -18,7 +19,6 @@ Serve = Callable[..., Any]
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 QUICK_ONES = 16  # that the answer of none of them was slow is asked for
 MOST = 16  # answers that wait
-PATIENCE = 20.0  # seconds
 
 
 def spin(seconds: float = 0.00005, then: Any = b"busy") -> Any:

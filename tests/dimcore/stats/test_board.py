@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from tests.dimcore.stepping import Stepped, killed_at_each
+from tests.support.waiting import PATIENCE
 
 from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Segment, UsageError, tick
 from dimcore.budget import Holder
 from dimcore.stats.board import Board, BoardFull, Entry
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: test\r\n\r\n"
-PATIENCE = 20.0
 Serve = Callable[..., Any]
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.dimcore.socket_peer import AsyncPeer, converse, for_a_while, frame, goodbye, until
+from tests.dimcore.socket_peer import AsyncPeer, converse, for_a_while, frame, goodbye
+from tests.support.waiting import until_async
 
 from dimcore import AsyncSocket, ConnectionClosed, WebSocketError
 from dimcore.ws.async_queue import Reception, SocketQueue
@@ -56,7 +57,7 @@ def test_a_handler_that_lags_is_not_buried(serve: Serve, size: int) -> None:
         slow.go.set()
         await sending
         assert await peer.closed() == 1000
-        await until(lambda: slow.code)
+        await until_async(lambda: slow.code)
 
     converse(serve, slow, script, debug=False)
     assert slow.taken == messages
@@ -78,7 +79,7 @@ def test_what_a_text_weighs(serve: Serve) -> None:
         await for_a_while()
         assert connection.bytes_in == before
         slow.go.set()
-        await until(lambda: len(slow.taken) == 10)
+        await until_async(lambda: len(slow.taken) == 10)
 
     converse(serve, slow, script)
 
@@ -110,7 +111,7 @@ def test_bombs_wait_for_their_turn(serve: Serve) -> None:
         await for_a_while()
         assert Inflater.ends == 1
         slow.go.set()
-        await until(lambda: len(slow.taken) == 40)
+        await until_async(lambda: len(slow.taken) == 40)
 
     converse(serve, slow, script, codec=Inflater, debug=False)
     assert set(map(len, slow.taken)) == {1 << 20}
@@ -126,7 +127,7 @@ def test_a_peer_that_is_held_back_is_alive(serve: Serve) -> None:
         await asyncio.sleep(0.5)
         assert len(rig.connections()) == 1
         slow.go.set()
-        await until(lambda: len(slow.taken) == 2)
+        await until_async(lambda: len(slow.taken) == 2)
         await peer.send(goodbye(1000))
         assert await peer.closed() == 1000
 
@@ -144,9 +145,9 @@ def test_a_peer_that_is_gone_while_it_is_held_back(serve: Serve) -> None:
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.sock.close()
         if hasattr(select, "epoll"):
-            await until(lambda: not rig.cells())
+            await until_async(lambda: not rig.cells())
         slow.go.set()
-        await until(lambda: slow.code)
+        await until_async(lambda: slow.code)
 
     converse(serve, slow, script)
     assert slow.taken[0] == bytes(QUEUE)
@@ -181,7 +182,7 @@ def test_a_fault_behind_what_waits(serve: Serve, bad: str) -> None:
         await for_a_while()
         slow.go.set()
         assert await peer.closed() == (1007 if bad == "bad utf-8" else 1002)
-        await until(lambda: slow.code)
+        await until_async(lambda: slow.code)
 
     converse(serve, slow, script)
     assert slow.taken == [bytes(QUEUE)]
@@ -200,7 +201,7 @@ def test_send_waits_for_a_peer_that_lags(serve: Serve) -> None:
 
     async def script(rig: Any) -> None:
         peer = await AsyncPeer(rig, receive_buffer=4096).open()
-        await until(lambda: sent)
+        await until_async(lambda: sent)
         seen = 0
         while seen != len(sent):
             seen = len(sent)
@@ -230,7 +231,7 @@ def test_many_that_wait_and_a_peer_that_leaves(serve: Serve) -> None:
         await for_a_while()
         assert outcomes == []
         peer.sock.close()
-        await until(lambda: outcomes)
+        await until_async(lambda: outcomes)
 
     converse(serve, handler, script, debug=False)
     assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, ConnectionClosed, ConnectionClosed]
@@ -249,7 +250,7 @@ def test_who_does_not_wait_is_stopped(serve: Serve) -> None:
 
     async def script(rig: Any) -> None:
         await AsyncPeer(rig, receive_buffer=4096).open()
-        await until(lambda: errors)
+        await until_async(lambda: errors)
 
     converse(serve, handler, script, debug=False)
     assert errors == [(1013, "too slow")]
@@ -270,7 +271,7 @@ def test_the_other_policies(serve: Serve, slow: str, ends: bool) -> None:
 
     async def script(rig: Any) -> None:
         await AsyncPeer(rig, receive_buffer=4096).open()
-        await until(lambda: outcome)
+        await until_async(lambda: outcome)
 
     converse(serve, handler, script, endpoint={"slow": slow}, debug=False)
     assert outcome == [1008 if ends else "through"]

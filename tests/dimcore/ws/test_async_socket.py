@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.dimcore.socket_peer import UPGRADE, AsyncPeer, converse, for_a_while, frame, goodbye, until
+from tests.dimcore.socket_peer import UPGRADE, AsyncPeer, converse, for_a_while, frame, goodbye
+from tests.support.waiting import until_async
 
 from dimcore import AsyncSocket, ConnectionClosed, Endpoint, ResponseError, UsageError
 
@@ -49,7 +50,7 @@ def test_an_echo_that_the_peer_ends(serve: Serve) -> None:
         await peer.send(goodbye(4000, "enough"))
         assert await peer.closed() == 4000
         assert await peer.ended()
-        await until(lambda: ends)
+        await until_async(lambda: ends)
 
     rig = converse(serve, handler, script)
     assert ends == [(4000, "enough", False)]
@@ -159,7 +160,7 @@ def test_the_end_as_an_exception(serve: Serve) -> None:
         assert await peer.closed() == 4001
         assert await peer.ended()
         go.set()
-        await until(lambda: len(seen) == 2)
+        await until_async(lambda: len(seen) == 2)
 
     rig = converse(serve, handler, script)
     assert seen == ["last", (4001, "why")]
@@ -179,7 +180,7 @@ def test_a_peer_that_is_gone(serve: Serve, reset: bool) -> None:
         if reset:
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.sock.close()
-        await until(lambda: ends)
+        await until_async(lambda: ends)
         assert rig.cells() == {}
 
     assert converse(serve, handler, script).reports == []
@@ -204,7 +205,7 @@ def test_close_waits_for_the_peer(serve: Serve) -> None:
         await for_a_while()
         assert seen == ["closing"]
         await peer.send(goodbye(4444, "seen"))
-        await until(lambda: len(seen) == 2)
+        await until_async(lambda: len(seen) == 2)
         assert await peer.ended()
 
     converse(serve, handler, script)
@@ -220,7 +221,7 @@ def test_close_does_not_wait_for_ever(serve: Serve) -> None:
 
     async def script(rig: Any) -> None:
         await AsyncPeer(rig).open()
-        await until(lambda: seen)
+        await until_async(lambda: seen)
 
     converse(serve, handler, script, seconds={"ws_close": 0.1})
     assert seen == [1006]
@@ -238,13 +239,13 @@ def test_the_server_says_goodbye(serve: Serve) -> None:
 
     async def script(rig: Any) -> None:
         peer = await AsyncPeer(rig).open(frame(1, "before"))
-        await until(lambda: seen)
+        await until_async(lambda: seen)
         rig.core.drain(1012)
         for connection in rig.connections():
             connection.close()
         assert await peer.closed() == 1012
         await peer.send(frame(1, "after") + goodbye(1012))
-        await until(lambda: len(seen) == 2)
+        await until_async(lambda: len(seen) == 2)
 
     converse(serve, handler, script)
     assert seen == ["before", 1012]
@@ -302,7 +303,7 @@ def test_a_coroutine_that_upgrades(serve: Serve, waits: bool, together: bool) ->
         assert rig.in_flight == {}
         await peer.send(frame(1, "hello"))
         assert await peer.next() == (1, "hello")
-        await until(lambda: seen)
+        await until_async(lambda: seen)
         await peer.send(frame(1, "still here") + goodbye(1000))
         assert await peer.next() == (1, "still here")
         assert await peer.closed() == 1000
@@ -332,7 +333,7 @@ def test_an_upgrade_that_comes_too_late(serve: Serve) -> None:
     async def script(rig: Any) -> None:
         peer = AsyncPeer(rig)
         await peer.send(UPGRADE)
-        await until(lambda: seen)
+        await until_async(lambda: seen)
         rig.core.drain()
         seen.append("go")
         assert b"no" in await asyncio.get_running_loop().sock_recv(peer.sock, 65536)
@@ -439,7 +440,7 @@ def test_a_message_and_a_cancellation_at_once(serve: Serve) -> None:
             else:
                 rig.turn()
                 tasks[0].cancel()
-            await until(lambda: "cancelled" in seen)
+            await until_async(lambda: "cancelled" in seen)
             await peer.send(frame(1, "more"))
             assert await peer.closed() == 1000
             assert seen == (["cancelled", "message"] if order == "cancel" else ["message", "cancelled", "more"])
@@ -523,7 +524,7 @@ def test_ending_another_from_within(serve: Serve) -> None:
         await AsyncPeer(rig).open()
         second = await AsyncPeer(rig).open()
         await second.send(frame(1))
-        await until(lambda: "1 ends" in order)
+        await until_async(lambda: "1 ends" in order)
 
     converse(serve, handler, script)
     assert order[:3] == ["2 begins", "2 goes on", "1 ends"]
@@ -546,7 +547,7 @@ def test_nothing_is_left(serve: Serve) -> None:
             await peer.next()
             await peer.send(goodbye(1000))
             assert await peer.closed() == 1000
-            await until(lambda: not rig.cells())
+            await until_async(lambda: not rig.cells())
         await for_a_while(3)
         gc.collect()
         assert [ref() for ref in left] == [None] * 3

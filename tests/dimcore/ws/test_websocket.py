@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -78,19 +77,6 @@ class Peer:
         assert opcode == 8
         assert self.client.rest() == b""
         return self.reader.close_code
-
-
-def until(rig: Any, condition: Callable[[], object]) -> None:
-    """Turn the loop until something is so."""
-    end = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < end, f"cells: {rig.cells()}"
-        rig.turn(0.01)
-
-
-def until_empty(rig: Any) -> None:
-    """Turn the loop until no connection is left."""
-    until(rig, lambda: not rig.cells())
 
 
 def route(handler: Any, **limits: Any) -> Callable[[Any], Any]:
@@ -332,7 +318,7 @@ def test_the_peer_ends_it(serve: Serve, data: bytes, answer: int, told: tuple[in
     assert (opcode, peer.reader.close_code) == (8, answer)
     peer.client.wait_for_end()  # half of it: what still comes is read, so that no reset destroys the close frame
     peer.client.sock.close()
-    until_empty(rig)
+    rig.turn_until(lambda: not rig.cells())
     assert heard.events == ["open", told]
     assert rig.cells() == {}
     assert heard.ws.send("gone") is False
@@ -366,11 +352,11 @@ def test_a_connection_that_is_just_gone(serve: Serve) -> None:
     rig = serve(route(heard))
     peer = Peer(rig)
     peer.client.reset()
-    until_empty(rig)
+    rig.turn_until(lambda: not rig.cells())
     assert heard.events == ["open", (1006, "")]
     other = Peer(rig)
     other.client.sock.close()
-    until_empty(rig)
+    rig.turn_until(lambda: not rig.cells())
     assert heard.events[2:] == ["open", (1006, "")]
     assert rig.cells() == {}
 
@@ -402,7 +388,7 @@ def test_nothing_is_left_of_a_socket(serve: Serve) -> None:
     rig = serve(route(Own))
     for _ in range(3):
         Peer(rig).client.sock.close()
-        until_empty(rig)
+        rig.turn_until(lambda: not rig.cells())
     gc.collect()
     assert [found for found in gc.get_objects() if type(found) is Own] == []
 
@@ -431,7 +417,7 @@ def test_a_handler_that_fails(serve: Serve, where: str) -> None:
         assert peer.next() == (8, "")
         assert peer.reader.close_code == 1011
         peer.send(goodbye(1011))
-    until_empty(rig)
+    rig.turn_until(lambda: not rig.cells())
     assert [(what, str(error)) for what, _, error in rig.reports] == [("a WebSocket's handler failed", where)]
     assert rig.cells() == {}
 
@@ -471,7 +457,7 @@ def test_a_slow_reader_with_wait(serve: Serve) -> None:
     assert heard.events == ["open"]  # nothing is read from who does not read
     for _ in range(taken + 1):
         assert peer.next()[0] == 2
-    until(rig, lambda: len(heard.events) == 3)
+    rig.turn_until(lambda: len(heard.events) == 3)
     assert heard.events == ["open", "drain", "not read"]
     assert heard.ws.buffered == 0
     assert rig.cells() == {OPEN: 1}
@@ -485,7 +471,7 @@ def test_a_program_that_does_not_heed_it_is_bounded(serve: Serve) -> None:
         heard.ws.send(b"x" * (1 << 20))
     assert heard.ws.buffered <= 6 << 20
     assert not heard.ws.open
-    until_empty(rig)
+    rig.turn_until(lambda: not rig.cells())
     assert heard.events == ["open", (1006, "")]
 
 
@@ -506,7 +492,7 @@ def test_what_one_event_sends_is_bounded_as_well(serve: Serve, slow: str, messag
     rig = serve(route(heard, high_water=1 << 18, slow=slow))
     peer = Peer(rig, receive_buffer=4096)
     peer.send(frame(1, "go"))
-    until(rig, lambda: hasattr(heard, "said"))
+    rig.turn_until(lambda: hasattr(heard, "said"))
     assert heard.said is False
     assert heard.most + (1 << 17) >= 1 << 18
     assert heard.most <= (1 << 18) + (1 << 17)
@@ -536,7 +522,7 @@ def test_a_slow_reader_with_drop(serve: Serve) -> None:
     assert heard.ws.buffered == waiting
     for _ in range(taken + 1):
         assert peer.next()[0] == 2
-    until(rig, lambda: len(heard.events) == 2)
+    rig.turn_until(lambda: len(heard.events) == 2)
     assert heard.events == ["open", "drain"]
     assert heard.ws.send("on again") is True
     assert peer.next() == (1, "on again")
@@ -585,7 +571,7 @@ def test_somebody_who_asks_and_does_not_read(serve: Serve, slow: str, size: int)
     assert most <= (1 << 18) + (1 << 17)
     assert most > 1 << 14
     peer.client.sock.close()
-    until_empty(rig)
+    rig.turn_until(lambda: not rig.cells())
 
 
 def test_other_threads_are_told_so(serve: Serve) -> None:

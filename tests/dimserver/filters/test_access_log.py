@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.support.waiting import PATIENCE, until
 
 from dimserver.filters import access_log as accesslog
 from dimserver.filters.access_log import PLENTY, AccessLog
-
-PATIENCE = 20.0
 
 
 class Lines:
@@ -69,13 +68,6 @@ def start(told: list[str]) -> Iterator[Open]:
     yield make
     for log in opened:
         log.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def test_lines_are_written_soon(start: Open, tmp_path: pathlib.Path) -> None:

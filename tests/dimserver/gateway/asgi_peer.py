@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,7 +17,6 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 KIB = 1024
 MIB = 1024 * KIB
-PATIENCE = 20.0
 DISCONNECT = {"type": "http.disconnect"}
 START = {"type": "http.response.start", "status": 200}
 PIECE = {"type": "http.response.body", "body": b"piece", "more_body": True}
@@ -28,13 +26,6 @@ def mounted(app: Asgi, prefix: str = "/") -> App:
     server = App()
     server.mount(prefix, app, interface="asgi")
     return server
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 async def answer(send: Send, body: bytes = b"fine", status: int = 200, *headers: tuple[bytes, bytes]) -> None:
@@ -60,14 +51,14 @@ def chunked(wire: Any) -> tuple[int, dict[str, str], bytes, dict[str, str]]:
 
     def line() -> bytes:
         while b"\r\n" not in wire.left:
-            wire._more()
+            wire.more()
         first, _, wire.left = wire.left.partition(b"\r\n")
         return bytes(first)
 
     body = b""
     while size := int(line(), 16):
         while len(wire.left) < size + 2:
-            wire._more()
+            wire.more()
         body += wire.left[:size]
         assert wire.left[size : size + 2] == b"\r\n"
         wire.left = wire.left[size + 2 :]

@@ -8,19 +8,8 @@ import threading
 import time
 
 import pytest
-from tests.dimserver.gateway.asgi_peer import (
-    KIB,
-    MIB,
-    PATIENCE,
-    Receive,
-    Scope,
-    Send,
-    Serve,
-    answer,
-    chunked,
-    echo,
-    until,
-)
+from tests.dimserver.gateway.asgi_peer import KIB, MIB, Receive, Scope, Send, Serve, answer, chunked, echo
+from tests.support.waiting import PATIENCE, until
 
 # --- the answer -------------------------------------------------------------------------------------
 
@@ -111,7 +100,7 @@ def test_head_of_a_stream_is_sent_at_once(start: Serve) -> None:
     assert status == 200
     go.set()
     while not wire.left.endswith(b"0\r\n\r\n"):
-        wire._more()
+        wire.more()
     assert b"late" in wire.left
 
 

@@ -7,7 +7,8 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from tests.dimserver.gateway.asgi_peer import PIECE, START, Message, Receive, Scope, Send, Serve, answer, until
+from tests.dimserver.gateway.asgi_peer import PIECE, START, Message, Receive, Scope, Send, Serve, answer
+from tests.support.waiting import until
 
 LENGTH = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"7")]}
 # What the app sends, the status of the answer (0: it was cut after its head), and what the log says.
@@ -60,7 +61,7 @@ def test_faults(start: Serve, fault: str, waits: bool) -> None:
         assert wire.get("/good").answer()[2] == b"fine"
     else:
         while b"\r\n\r\n" not in wire.left:
-            wire._more()
+            wire.more()
         data = wire.left
         while more := wire.sock.recv(65536):
             data += more

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE, until
 
 from dimserver import App
 
@@ -30,7 +31,6 @@ from starlette.routing import Mount, Route, WebSocketRoute  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
 Serve = Callable[..., Any]
-PATIENCE = 20.0
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -53,13 +53,6 @@ def start(request: pytest.FixtureRequest, serve: Serve, tmp_path: Any) -> Iterat
     yield start
     for client in clients:
         client.close()
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 # --- Starlette --------------------------------------------------------------------------------------

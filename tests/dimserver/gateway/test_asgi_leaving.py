@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.dimserver.gateway.asgi_peer import PIECE, START, Receive, Scope, Send, Serve, answer, leave, until
+from tests.dimserver.gateway.asgi_peer import PIECE, START, Receive, Scope, Send, Serve, answer, leave
+from tests.support.waiting import until
 
 
 class ClientDisconnect(Exception):
@@ -61,7 +62,7 @@ def test_an_app_that_ends_since_its_client_left(start: Serve, what: str, how: st
     wire = server.connect().get()
     if begun:
         while b"piece" not in wire.left:
-            wire._more()
+            wire.more()
     leave(wire, how)
     until(lambda: ended)
     assert server.connect().get("/good").answer()[2] == b"fine"
@@ -98,7 +99,7 @@ def test_faults_are_told_also_then(start: Serve, what: str, how: str) -> None:
     server = start(app)
     wire = server.connect().get()
     while b"piece" not in wire.left:
-        wire._more()
+        wire.more()
     leave(wire, how)
     until(lambda: "a real one" in server.told())
 
@@ -135,7 +136,7 @@ def test_a_websocket_whose_client_left(start: Serve, error: Exception | None) ->
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     )  # fmt: skip
     while b"\r\n\r\n" not in wire.left:
-        wire._more()
+        wire.more()
     leave(wire, "reset")
     until(lambda: ended)
     if isinstance(error, LookupError):

@@ -12,7 +12,6 @@ from tests.dimserver.gateway.asgi_peer import (
     DISCONNECT,
     KIB,
     MIB,
-    PATIENCE,
     PIECE,
     START,
     Message,
@@ -25,8 +24,8 @@ from tests.dimserver.gateway.asgi_peer import (
     echo,
     leave,
     read,
-    until,
 )
+from tests.support.waiting import PATIENCE, until
 
 # --- the body of the request ------------------------------------------------------------------------
 
@@ -158,13 +157,13 @@ def test_both_ways_at_once(start: Serve) -> None:
         wire.send(b"3\r\nabc\r\n")
         wire.answer()
         while b"abc" not in wire.left:
-            wire._more()
+            wire.more()
         wire.send(b"3\r\ndef\r\n")
         while b"def" not in wire.left:
-            wire._more()
+            wire.more()
         wire.send(b"0\r\n\r\n")
         while not wire.left.endswith(b"0\r\n\r\n"):
-            wire._more()
+            wire.more()
         wire.left = b""
     # More than either side holds, both at the same time.
     body = bytes(range(256)) * 4 * KIB * 8

@@ -10,18 +10,8 @@ import threading
 from typing import Any
 
 import pytest
-from tests.dimserver.gateway.asgi_peer import (
-    PATIENCE,
-    START,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    Serve,
-    answer,
-    chunked,
-    until,
-)
+from tests.dimserver.gateway.asgi_peer import START, Message, Receive, Scope, Send, Serve, answer, chunked
+from tests.support.waiting import PATIENCE, until
 
 pytest.importorskip("asgiref")
 from asgiref.sync import async_to_sync, sync_to_async
@@ -109,19 +99,19 @@ def test_websocket(start: Serve, way: str) -> None:
     wire = server.connect()
     wire.get("/", *HANDSHAKE)
     while b"\r\n\r\n" not in wire.left:
-        wire._more()
+        wire.more()
     wire.left = wire.left.partition(b"\r\n\r\n")[2]
     payload = bytes(60_000)
     for _ in range(20):
         wire.send(b"\x82\xfe" + struct.pack("!H", len(payload)) + bytes(4) + payload)
         expected = (b"\x82\x7e" + struct.pack("!H", len(payload)) + payload) * 10
         while len(wire.left) < len(expected):
-            wire._more()
+            wire.more()
         assert wire.left == expected
         wire.left = b""
     wire.send(b"\x88\x82" + bytes(4) + struct.pack("!H", 1000))
     while len(wire.left) < 4:
-        wire._more()
+        wire.more()
     assert wire.left == b"\x88\x02\x03\xe8"
     wire.sock.settimeout(PATIENCE)
     assert wire.sock.recv(1) == b""

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from tests.dimserver.gateway.asgi_peer import PATIENCE, Serve, until
+from tests.dimserver.gateway.asgi_peer import Serve
+from tests.support.waiting import PATIENCE, until
 
 websockets = pytest.importorskip("websockets")
 from websockets.sync.client import connect  # noqa: E402
@@ -150,7 +151,7 @@ def test_a_refusal_that_is_streamed(start: Serve) -> None:
     wire = start(app).connect().get("/", *KEY)
     assert wire.answer()[0] == 503
     while not wire.left.endswith(b"0\r\n\r\n"):
-        wire._more()
+        wire.more()
     assert wire.left == b"3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n"
 
 

@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE
 
 from dimserver.errors import AppStartError
 from dimserver.gateway.lifespan import Lifespan
-
-PATIENCE = 20.0
 
 
 def live(app: Any, required: bool, between: Callable[[], Awaitable[object]] | None = None) -> tuple[Any, list[Any]]:

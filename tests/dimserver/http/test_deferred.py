@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from dimserver import App
 from dimserver.http.deferred import Deferred
 
 Serve = Callable[..., Any]
-PATIENCE = 20.0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 class Later(Deferred):

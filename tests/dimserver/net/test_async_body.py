@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from dimserver import App, Response, event_stream
 from dimserver.net import async_body as module
 
 KIB = 1024
 MIB = 1024 * KIB
-PATIENCE = 20.0
 
 Serve = Callable[..., Any]
 
@@ -28,13 +28,6 @@ def start(request: pytest.FixtureRequest, serve: Serve) -> Serve:
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
     return lambda app, **settings: serve(app, loop=request.param, **settings)
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def rest(wire: Any) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.rights import ordinary
+from tests.support.processes import descriptors
 
 from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Router, Site
 from dimserver.errors import StartError
@@ -42,10 +43,6 @@ class Told:
 
     def warning(self, line: str) -> None:
         self.lines.append(("warning", line))
-
-
-def descriptors() -> set[str]:
-    return {path.name for path in pathlib.Path("/dev/fd").iterdir()}
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import selectors
 import signal
 import socket
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.support.processes import descriptors
 
 from dimserver.net import loop as module
 from dimserver.net.async_loop import AsyncLoop
@@ -290,14 +290,11 @@ def test_an_interrupt_ends_the_loop(loop: Loop) -> None:
 
 
 def test_close_gives_everything_back_and_later_calls_do_nothing() -> None:
-    def open_descriptors() -> set[str]:
-        return {path.name for path in pathlib.Path("/dev/fd").iterdir()}
-
-    before = open_descriptors()
+    before = descriptors()
     loop = Loop()
     loop.close()
     loop.close()
-    assert open_descriptors() == before
+    assert descriptors() == before
     reader, writer = os.pipe()  # the numbers that were the loop's
     loop.call_from_thread(nothing)
     loop.stop()

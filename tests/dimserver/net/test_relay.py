@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE
 
 from dimserver.net import relay as module
 from dimserver.net.loop import Loop
 from dimserver.net.relay import HEAD, MAGIC, Relay
 from dimserver.net.throttled_log import Episode
 
-PATIENCE = 20.0  # seconds
 Scenario = Iterator[None]
 
 

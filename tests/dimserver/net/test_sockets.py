@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.support.processes import descriptors
 
 from dimserver.config import Settings
 from dimserver.errors import StartError
@@ -22,9 +23,6 @@ grouped = pytest.mark.skipif(not GROUPS, reason="the system has no groups of soc
 
 @pytest.fixture(autouse=True)
 def nothing_left_open() -> Iterator[None]:
-    def descriptors() -> set[str]:
-        return {path.name for path in pathlib.Path("/dev/fd").iterdir()}
-
     before = descriptors()
     yield
     assert descriptors() == before

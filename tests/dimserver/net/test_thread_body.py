@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE, until
 
 from dimcore import ResponseError
 from dimserver import App
@@ -16,7 +17,6 @@ from dimserver.net.thread_body import HIGH_WATER, OutStream
 
 KIB = 1024
 MIB = 1024 * KIB
-PATIENCE = 20.0
 
 Serve = Callable[..., Any]
 
@@ -56,13 +56,6 @@ def make(source: Any) -> tuple[Any, Calls, Body]:
     stream: Any = OutStream(loop, iter(source))  # type: ignore[arg-type]
     stream.body = Body()
     return stream, loop, stream.body
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def test_all_pieces_and_the_end() -> None:
@@ -174,11 +167,11 @@ def dechunked(wire: Any) -> bytes:
     body = b""
     while True:
         while b"\r\n" not in wire.left:
-            wire._more()
+            wire.more()
         line, _, wire.left = wire.left.partition(b"\r\n")
         size = int(line, 16)
         while len(wire.left) < size + 2:
-            wire._more()
+            wire.more()
         body += wire.left[:size]
         assert wire.left[size : size + 2] == b"\r\n"
         wire.left = wire.left[size + 2 :]

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE
 
 from dimserver.net import worker_rpc as module
 from dimserver.net.loop import Loop
 from dimserver.net.worker_rpc import Peers
-
-PATIENCE = 20.0
 
 
 class Rig:

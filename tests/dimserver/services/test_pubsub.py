@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 from dimserver import App
 from dimserver.errors import ConfigError
@@ -22,23 +24,9 @@ from dimserver.services import pubsub as module
 from dimserver.services.pubsub import SERVER_BYTES, PubSub, decode, encode
 
 valkey = pytest.importorskip("valkey")
-PATIENCE = 20.0  # seconds
 PROGRAM = shutil.which("valkey-server") or shutil.which("redis-server")
 NEEDS_SERVER = pytest.mark.skipif(PROGRAM is None, reason="neither valkey-server nor redis-server is installed")
 OTHER = b"otherone"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], object], what: str = "") -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, what or condition
-        time.sleep(0.01)
 
 
 class Server:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-PATIENCE = 60.0  # seconds, for what takes milliseconds, or a second or two where the machine is busy
+from tests.support.waiting import until
 
 APP = """
 import os, time
@@ -47,13 +45,6 @@ def shop(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def _until(condition: Callable[[], bool], what: str = "") -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"not within {PATIENCE} s: {what or condition}"
-        time.sleep(0.01)
-
-
 def _change(shop: pathlib.Path, old: str, new: str) -> None:
     """Rewrite the app, with a time of its own: a compiled copy of the same second would pass for it."""
     path = shop / "shop.py"
@@ -72,21 +63,8 @@ def _ask(server: Any, path: str = "/") -> str:
 def _seen(server: Any, number: int) -> set[str]:
     """What is answered by different workers, until so many have been met."""
     found: set[str] = set()
-    _until(lambda: bool(found.add(_ask(server))) or len(found) >= number, f"{number} different answers")
+    until(lambda: bool(found.add(_ask(server))) or len(found) >= number, f"{number} different answers")
     return found
-
-
-def _is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-@pytest.fixture
-def until() -> Callable[..., Any]:
-    return _until
 
 
 @pytest.fixture
@@ -102,8 +80,3 @@ def ask() -> Callable[..., Any]:
 @pytest.fixture
 def seen() -> Callable[..., Any]:
     return _seen
-
-
-@pytest.fixture
-def is_gone() -> Callable[..., Any]:
-    return _is_gone

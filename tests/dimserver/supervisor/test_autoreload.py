@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.support.waiting import until
 
 from dimserver.errors import ConfigError
 from dimserver.supervisor.autoreload import Watcher, check_library, is_of_interest
@@ -80,10 +81,7 @@ def test_the_end_of_the_child_is_seen(place: pathlib.Path) -> None:
         raise RuntimeError
 
     watcher = Watcher([str(place)], [], fail)
-    end = time.monotonic() + 20
-    while watcher.changes() is not None:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: watcher.changes() is None)
     watcher.close()
     watcher.close()
 

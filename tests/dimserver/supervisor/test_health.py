@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.waiting import until
+
 from dimserver.supervisor.slots import AT_ONCE
 
 Start = Callable[..., Any]
@@ -82,7 +84,7 @@ def test_of_one_that_dies_again_and_again_it_is_said_when_it_is_replaced(
 
 
 def test_an_app_that_is_never_imported_does_not_hold_up_the_next_reload(
-    child: Start, shop: pathlib.Path, until: Call, ask: Call, change: Call
+    child: Start, shop: pathlib.Path, ask: Call, change: Call
 ) -> None:
     server = child("run", "shop", "--port", "0", "--worker-timeout", "500ms", cwd=shop)
     change(

@@ -10,15 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 Start = Callable[..., Any]
 Call = Callable[..., Any]  # a helper of conftest
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stop_while_the_app_is_imported(
-    child: Start, shop: pathlib.Path, number: int, code: int, until: Call
-) -> None:
+def test_a_stop_while_the_app_is_imported(child: Start, shop: pathlib.Path, number: int, code: int) -> None:
     (shop / "late.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(60)\n")
     server = child("run", "late", "--port", "0", cwd=shop, announced=False)
     until((shop / "begun").exists)

@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.processes import is_gone
+from tests.support.waiting import until
+
 Start = Callable[..., Any]
 Call = Callable[..., Any]  # a helper of conftest
 
 
 def test_a_reload_has_new_code_and_ends_the_old_worker(
-    child: Start, shop: pathlib.Path, until: Call, change: Call, seen: Call
+    child: Start, shop: pathlib.Path, change: Call, seen: Call
 ) -> None:
     server = child("run", "shop", "--port", "0", "--workers", "2", cwd=shop)
     old = set(server.workers)
@@ -28,7 +31,7 @@ def test_a_reload_has_new_code_and_ends_the_old_worker(
 
 
 def test_a_new_app_that_fails_leaves_the_old_one_serving(
-    child: Start, shop: pathlib.Path, until: Call, change: Call, ask: Call
+    child: Start, shop: pathlib.Path, change: Call, ask: Call
 ) -> None:
     server = child("run", "shop", "--port", "0", cwd=shop)
     worker = server.worker
@@ -48,9 +51,7 @@ def test_a_new_app_that_fails_leaves_the_old_one_serving(
     assert server.end()[0] == 0
 
 
-def test_two_reloads_at_once_have_the_newest_code(
-    child: Start, shop: pathlib.Path, until: Call, change: Call, ask: Call
-) -> None:
+def test_two_reloads_at_once_have_the_newest_code(child: Start, shop: pathlib.Path, change: Call, ask: Call) -> None:
     change(shop, "import os, time", "import os, time\ntime.sleep(0.3)")
     server = child("run", "shop", "--port", "0", cwd=shop)
     for version in (2, 3, 4):
@@ -63,7 +64,7 @@ def test_two_reloads_at_once_have_the_newest_code(
 
 
 def test_a_worker_that_cannot_be_replaced_is_tried_again(
-    child: Start, shop: pathlib.Path, until: Call, change: Call, seen: Call
+    child: Start, shop: pathlib.Path, change: Call, seen: Call
 ) -> None:
     server = child("run", "shop", "--port", "0", "--workers", "2", cwd=shop)
     victim, other = server.workers
@@ -78,9 +79,7 @@ def test_a_worker_that_cannot_be_replaced_is_tried_again(
     assert server.end()[0] == 0
 
 
-def test_a_worker_that_is_told_to_leave_is_renewed_first(
-    child: Start, shop: pathlib.Path, until: Call, ask: Call, is_gone: Call
-) -> None:
+def test_a_worker_that_is_told_to_leave_is_renewed_first(child: Start, shop: pathlib.Path, ask: Call) -> None:
     server = child("run", "shop", "--port", "0", cwd=shop)
     worker = server.worker
     with server.connect() as wire:

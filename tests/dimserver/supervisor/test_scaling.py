@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from dimserver.net.listener import GROUPS
 
@@ -17,7 +18,7 @@ Start = Callable[..., Any]
 Call = Callable[..., Any]  # a helper of conftest
 
 
-def test_workers_are_added_and_removed(child: Start, shop: pathlib.Path, until: Call, ask: Call, seen: Call) -> None:
+def test_workers_are_added_and_removed(child: Start, shop: pathlib.Path, ask: Call, seen: Call) -> None:
     server = child("run", "shop", "--port", "0", cwd=shop)
     first = server.worker
     server.hint(signal.SIGTTIN)
@@ -36,7 +37,7 @@ def test_workers_are_added_and_removed(child: Start, shop: pathlib.Path, until: 
 
 
 @pytest.mark.skipif(not GROUPS, reason="one socket for all has no queue to lose")
-def test_nobody_is_lost_when_a_worker_is_removed(child: Start, shop: pathlib.Path, until: Call, ask: Call) -> None:
+def test_nobody_is_lost_when_a_worker_is_removed(child: Start, shop: pathlib.Path, ask: Call) -> None:
     """New connections at full speed all the time: each is answered, none reset, none left to wait."""
     server = child("run", "shop", "--port", "0", "--workers", "3", cwd=shop)
     done = threading.Event()
@@ -67,7 +68,7 @@ def test_nobody_is_lost_when_a_worker_is_removed(child: Start, shop: pathlib.Pat
 
 @pytest.mark.skipif(not GROUPS, reason="one socket for all has no queue to lose")
 def test_nobody_is_lost_when_a_worker_goes_before_it_has_come(
-    child: Start, shop: pathlib.Path, until: Call, ask: Call, change: Call
+    child: Start, shop: pathlib.Path, ask: Call, change: Call
 ) -> None:
     """More and fewer in quick succession: a slot is given up while its worker imports, opens, or has just begun."""
     change(shop, "import os, time", "import os, time\ntime.sleep(0.15)")

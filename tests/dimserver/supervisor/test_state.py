@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from dimserver.config import Settings
 from dimserver.errors import StartError
@@ -21,7 +22,7 @@ Start = Callable[..., Any]
 Call = Callable[..., Any]  # a helper of conftest
 
 
-def test_what_cannot_change_is_said(child: Start, shop: pathlib.Path, until: Call, change: Call, ask: Call) -> None:
+def test_what_cannot_change_is_said(child: Start, shop: pathlib.Path, change: Call, ask: Call) -> None:
     change(shop, "App()", "App(port=0)")
     server = child("run", "shop", cwd=shop)
     before = server.worker
@@ -63,9 +64,7 @@ def files_of(pid: int) -> set[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no /proc and no memory files")
-def test_workers_have_the_memory_of_their_supervisor_over_a_reload(
-    child: Start, shop: pathlib.Path, until: Call, ask: Call
-) -> None:
+def test_workers_have_the_memory_of_their_supervisor_over_a_reload(child: Start, shop: pathlib.Path, ask: Call) -> None:
     server = child("run", "shop", "--port", "0", "--workers", "2", cwd=shop)
     until(lambda: len(server.workers) == 2)
     before, (board,) = server.workers, files_of(server.pid)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.processes import is_gone
+from tests.support.waiting import until
 
 from dimserver.supervisor.supervisor import SIGNALS, Supervisor
 
@@ -28,7 +30,7 @@ def test_several_workers_share_one_port(child: Start, shop: pathlib.Path, seen: 
 
 
 @pytest.mark.parametrize("where", ["--uds", "--fd"])
-def test_several_workers_share_one_socket(child: Start, shop: pathlib.Path, where: str, until: Call, ask: Call) -> None:
+def test_several_workers_share_one_socket(child: Start, shop: pathlib.Path, where: str, ask: Call) -> None:
     import socket
 
     sock = socket.socket()
@@ -88,7 +90,7 @@ def test_the_second_worker_may_be_the_one_that_fails(child: Start, shop: pathlib
 
 @pytest.mark.parametrize("path", ["/stuck", "/stuck-thread"])
 def test_a_stuck_worker_of_a_supervisor_that_died_does_not_keep_the_port(
-    child: Start, shop: pathlib.Path, until: Call, is_gone: Call, path: str
+    child: Start, shop: pathlib.Path, path: str
 ) -> None:
     server = child("run", "shop", "--port", "0", "--drain", "300ms", cwd=shop)
     worker = server.worker
@@ -101,9 +103,7 @@ def test_a_stuck_worker_of_a_supervisor_that_died_does_not_keep_the_port(
     assert child("run", "shop", "--port", port, cwd=shop).end()[0] == 0
 
 
-def test_workers_of_a_supervisor_that_died_finish_and_end(
-    child: Start, shop: pathlib.Path, until: Call, is_gone: Call
-) -> None:
+def test_workers_of_a_supervisor_that_died_finish_and_end(child: Start, shop: pathlib.Path) -> None:
     server = child("run", "shop", "--port", "0", "--workers", "2", cwd=shop)
     workers = server.workers
     with server.connect() as wire:
@@ -119,7 +119,7 @@ def test_signals_each_have_their_method() -> None:
     assert all(hasattr(Supervisor, f"_{name}") for name in SIGNALS.values())
 
 
-def test_nothing_in_flight_ends_soon(child: Start, shop: pathlib.Path, is_gone: Call) -> None:
+def test_nothing_in_flight_ends_soon(child: Start, shop: pathlib.Path) -> None:
     server = child("run", "shop", "--port", "0", "--workers", "2", cwd=shop)
     workers = server.workers
     idle = server.connect()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from dimserver.net.listener import GROUPS
 from dimserver.supervisor.takeover import WAIT
@@ -96,7 +97,7 @@ def test_a_worker_that_a_handler_holds_up(
 
 
 def test_a_worker_that_is_stopped_and_one_that_dies_with_clients_in_its_queue(
-    child: Start, shop: pathlib.Path, ask: Call, until: Call, seen: Call
+    child: Start, shop: pathlib.Path, ask: Call, seen: Call
 ) -> None:
     server = child("run", "shop", "--port", "0", "--workers", "2", cwd=shop)
     one, two = server.workers
@@ -152,9 +153,7 @@ def test_when_all_threads_of_all_workers_are_taken_all_accept(child: Start, shop
 
 
 @pytest.mark.slow
-def test_a_slot_that_is_removed_while_its_worker_is_held_up(
-    child: Start, held: pathlib.Path, ask: Call, until: Call
-) -> None:
+def test_a_slot_that_is_removed_while_its_worker_is_held_up(child: Start, held: pathlib.Path, ask: Call) -> None:
     server = child("run", "shop", "--port", "0", "--workers", "2", cwd=held)
     wires = [server.connect().get("/held") for _ in range(1)]
     time.sleep(0.1)
@@ -195,7 +194,7 @@ def test_a_supervisor_without_new_connections_sleeps(child: Start, shop: pathlib
 
 
 def test_a_request_that_kills_its_worker_now_and_then_does_not_close_the_site(
-    child: Start, shop: pathlib.Path, ask: Call, until: Call
+    child: Start, shop: pathlib.Path, ask: Call
 ) -> None:
     server = child("run", "shop", "--port", "0", cwd=shop)
     for _ in range(6):

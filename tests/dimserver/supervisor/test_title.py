@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from dimcore import SegmentSet
 from dimserver.supervisor.slots import Generation
@@ -53,7 +54,7 @@ def test_nothing_unprintable_is_refused_by_the_core() -> None:
 
 @LINUX
 @pytest.mark.parametrize("console", [False, True])
-def test_every_process_says_what_it_is(child: Call, shop: pathlib.Path, until: Call, ask: Call, console: bool) -> None:
+def test_every_process_says_what_it_is(child: Call, shop: pathlib.Path, ask: Call, console: bool) -> None:
     (shop / "server.toml").write_text('app = "shop:app"\nport = 0\nworkers = 2\n')
     script = {"module": ("-c", "import sys; from dimserver.cli.main import main; sys.exit(main())")} if console else {}
     server = child("run", "--config", "server.toml", cwd=shop, variables={"MARK": "stays whole"}, **script)
@@ -90,7 +91,7 @@ def test_every_process_says_what_it_is(child: Call, shop: pathlib.Path, until: C
 
 
 @LINUX
-def test_a_reload_that_fails_leaves_the_title(child: Call, shop: pathlib.Path, until: Call) -> None:
+def test_a_reload_that_fails_leaves_the_title(child: Call, shop: pathlib.Path) -> None:
     (shop / "server.toml").write_text('app = "shop:app"\nport = 0\n')
     server = child("run", "--config", "server.toml", "--log-file", "log", cwd=shop)
     (shop / "server.toml").write_text('app = "absent:app"\nport = 0\n')
@@ -102,7 +103,7 @@ def test_a_reload_that_fails_leaves_the_title(child: Call, shop: pathlib.Path, u
 
 
 @LINUX
-def test_the_process_that_watches_for_changes_says_so(child: Call, shop: pathlib.Path, until: Call) -> None:
+def test_the_process_that_watches_for_changes_says_so(child: Call, shop: pathlib.Path) -> None:
     pytest.importorskip("watchfiles")
     server = child("run", "shop", "--port", "0", "--reload", cwd=shop)
     until(lambda: ("dimserver: watcher shop", "dimserver-watch") in [shown(pid) for pid in server.workers], "it")

@@ -14,14 +14,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from tests.support.processes import descriptors
 
 from dimserver import App
 from dimserver.errors import AppStartError, ConfigError, HandlerError, StartError
 from dimserver.testing import Server, serve
-
-
-def descriptors() -> set[str]:
-    return {path.name for path in pathlib.Path("/dev/fd").iterdir()}
 
 
 def get(server: Server, path: str = "/") -> tuple[int, bytes]:

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.dimserver.supervisor.conftest import ask, change, is_gone, seen, shop, until  # noqa: F401 - fixtures
+from tests.dimserver.supervisor.conftest import ask, change, seen, shop  # noqa: F401 - fixtures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from tests.dimserver.conftest import Child
+from tests.support.servers import Child
 
 from dimserver.errors import StartError
 from dimserver.worker import monkeypatch

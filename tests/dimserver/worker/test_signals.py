@@ -12,6 +12,7 @@ from signal import SIGHUP, SIGINT, SIGQUIT, SIGTERM
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 from dimserver.worker.signals import ECHO, GROUP, SERVER, WORKER, Order, Phase, StopSignals
 
@@ -121,9 +122,7 @@ def test_a_request_in_flight(
         assert all(wire.ended() for wire in wires)
 
 
-def test_a_signal_to_one_worker_has_it_replaced_however_often_it_comes(
-    child: Start, shop: pathlib.Path, until: Call
-) -> None:
+def test_a_signal_to_one_worker_has_it_replaced_however_often_it_comes(child: Start, shop: pathlib.Path) -> None:
     server = child("run", "shop", "--port", "0", cwd=shop)
     worker = server.worker
     with server.connect() as wire:
@@ -140,9 +139,7 @@ def test_a_signal_to_one_worker_has_it_replaced_however_often_it_comes(
 
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGQUIT])
-def test_a_stop_of_the_group_while_the_app_is_imported(
-    child: Start, shop: pathlib.Path, number: int, until: Call
-) -> None:
+def test_a_stop_of_the_group_while_the_app_is_imported(child: Start, shop: pathlib.Path, number: int) -> None:
     (shop / "late.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(60)\n")
     server = child("run", "late", "--port", "0", cwd=shop, announced=False, start_new_session=True)
     until((shop / "begun").exists)

@@ -7,8 +7,9 @@ import pathlib
 from collections.abc import Callable
 from contextlib import closing
 from threading import Thread, get_ident
-from time import monotonic, sleep
 from typing import Any
+
+from tests.support.waiting import until
 
 from dimserver import App
 from dimserver.config import Settings
@@ -90,13 +91,6 @@ def publisher() -> App:
 
 def sockets(directory: pathlib.Path) -> int:
     return sum(path.name.startswith("t") for path in directory.iterdir())
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = monotonic() + 20
-    while not condition():
-        assert monotonic() < end
-        sleep(0.01)
 
 
 def test_links_are_made_when_somebody_asks_for_a_topic(tmp_path: pathlib.Path) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE, until
 
 from dimserver import App
 from dimserver.worker.watchdog import Watchdog
 
 Serve = Callable[..., Any]
-PATIENCE = 20.0
 
 
 class Gate:
@@ -36,10 +36,7 @@ class Told:
         self.messages.append((message, detail))
 
     def wait(self, count: int) -> list[tuple[str, str]]:
-        end = time.monotonic() + PATIENCE
-        while len(self.messages) < count:
-            assert time.monotonic() < end, self.messages
-            time.sleep(0.005)
+        until(lambda: not (len(self.messages) < count), lambda: self.messages)
         return self.messages
 
 
@@ -118,7 +115,7 @@ def test_a_generator_on_the_loop_and_on_a_thread(serve: Serve, gate: Gate) -> No
     gate.event.set()
     for wire in (patient, other):
         while not wire.left.endswith(b"0\r\n\r\n"):
-            wire._more()
+            wire.more()
         assert b"first" in wire.left
         assert b"last" in wire.left
 

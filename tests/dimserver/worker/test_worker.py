@@ -18,6 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.ports import free_port
+from tests.support.processes import descriptors
+from tests.support.waiting import PATIENCE, until
 
 import dimserver
 from dimcore import ConnectionPoint, TopicLimit, encode_frame
@@ -29,7 +32,6 @@ from dimserver.worker.worker import Worker
 
 Serve = Callable[..., Any]
 SOURCES = pathlib.Path(dimserver.__file__).parents[1]
-PATIENCE = 20.0  # seconds; far more than anything here takes
 SOON = 5.0  # seconds; far above any limit set here, far below every default
 
 
@@ -67,9 +69,7 @@ def set_host(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None
 
 
 def set_port(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     assert serve(app, port=port).url == f"http://127.0.0.1:{port}"
 
 
@@ -393,10 +393,7 @@ def set_max_per_address(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: A
     assert server.connect().get().answer()[0] == 503
     assert [server.connect(1).get("/api/stats").answer()[0] for _ in range(2)] == [200, 200]
     mine.close()
-    end = time.monotonic() + SOON
-    while server.connect().get().answer()[0] != 200:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: server.connect().get().answer()[0] == 200)
 
 
 def set_admin_reserve(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
@@ -567,10 +564,7 @@ def set_rate_send(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) ->
     server = serve(app, rate_send=100_000, rate_credit=0.1)
     server.connect().get("/big")  # and reads nothing of it
     index = server.worker.pools.index
-    end = time.monotonic() + SOON
-    while not (index.added and index.total_connections() == 0):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: index.added and index.total_connections() == 0)
 
 
 def set_rate_credit(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
@@ -615,7 +609,7 @@ def masked(opcode: int, payload: bytes, final: bool = True) -> bytes:
 
 def received(wire: Any, size: int) -> bytes:
     while len(wire.left) < size:
-        wire._more()
+        wire.more()
     found, wire.left = wire.left[:size], wire.left[size:]
     return bytes(found)
 
@@ -860,10 +854,6 @@ def test_no_setting_of_the_past_is_left() -> None:
 
 
 # --- start and stop -----------------------------------------------------------------------------
-
-
-def descriptors() -> set[str]:
-    return {path.name for path in pathlib.Path("/dev/fd").iterdir()}
 
 
 def test_a_start_that_fails_leaves_nothing_open(app: App, tmp_path: pathlib.Path) -> None:

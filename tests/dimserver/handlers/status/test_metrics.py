@@ -8,11 +8,11 @@ import time
 from typing import Any
 
 import pytest
+from tests.support.waiting import PATIENCE
 
 from dimserver.handlers.status.metrics import Metrics, encoder, pieces
 
 client = pytest.importorskip("prometheus_client")
-PATIENCE = 20.0
 
 
 @pytest.fixture
