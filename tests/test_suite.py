@@ -28,7 +28,7 @@ def test_skipped():
 def run(directory: Path, reason: str, lacking: str = "") -> tuple[int, str]:
     (directory / "test_it.py").write_text(TESTS.format(reason=reason))
     (directory / "pytest.ini").write_text("[pytest]\n")
-    environment = {**os.environ, "CI_LACKING": lacking}
+    environment = {**os.environ, "CI_LACKING": lacking, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [sys.executable, str(SUITE), "-p", "no:cacheprovider"],
         cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=60,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import selectors
 import socket
 import time
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.dimcore import asgi_rig
+from tests.dimcore.in_loop import run_in_loop
 from tests.dimcore.topic_hall import Hall, Peer
 from tests.support.processes import descriptors
 from tests.support.waiting import PATIENCE
@@ -23,7 +23,6 @@ from dimcore import (
     RequestPoint,
     RequestSubstrate,
     Router,
-    Runner,
     Site,
     tick,
 )
@@ -298,31 +297,9 @@ def play(serve: Callable[..., Rig]) -> Callable[..., Rig]:
     """Serve an ASGI app and run a script of its client, in one loop; nothing of either may be left."""
 
     def run(app: Any, script: Callable[[asgi_rig.Bench], Awaitable[object]]) -> Rig:
-        rigs: list[Rig] = []
-
-        async def main() -> None:
-            loop = asyncio.get_running_loop()
-            asgi_rig.Task.made = 0
-            runner = Runner(loop, asgi_rig.Task)
-            rig = serve({"GET /*": AsgiEntry(app)}, options={"runner": runner})
-            rigs.append(rig)
-            bench = asgi_rig.Bench(rig, runner)
-            loop.add_reader(rig.selector.fileno(), rig.turn)
-            try:
-                await asyncio.wait_for(script(bench), PATIENCE)
-            finally:
-                bench.sock.close()
-                for connection in rig.connections():
-                    connection.close()
-                runner.close()
-                for _ in range(10):
-                    await asyncio.sleep(0)
-                loop.remove_reader(rig.selector.fileno())
-                assert runner.waiting == 0
-                assert asyncio.all_tasks() == {asyncio.current_task()}
-
-        asyncio.run(main(), debug=True)
-        return rigs[-1]
+        return run_in_loop(
+            serve, {"GET /*": AsgiEntry(app)}, asgi_rig.Task, asgi_rig.Bench, lambda bench, runner: script(bench)
+        )
 
     return run
 

@@ -122,7 +122,7 @@ linux = pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason
 
 def test_the_whole_server_strictly(child: Start, program: Callable[..., list[str]]) -> None:
     """In asyncio's and Python's development mode, with every warning an error."""
-    server = child(*program(), python=("-X", "dev", "-W", "error"))
+    server = child(*program("--timeout-half-closed", "300ms"), python=("-X", "dev", "-W", "error"))
     wire = server.connect()
     for _ in range(3):
         for path, body in (

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import pathlib
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.support.ports import free_port, until_listening
+from tests.support.proxies import Proxy, proxies
 from tests.support.waiting import PATIENCE
 
 Start = Callable[..., Any]
@@ -25,56 +23,12 @@ def index(request):
     return "shop"
 """
 
-NGINX = """
-daemon off; user root; pid {directory}/nginx.pid; error_log {directory}/error.log; worker_processes 1;
-events {{ worker_connections 100; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}; proxy_temp_path {directory}; fastcgi_temp_path {directory};
-    uwsgi_temp_path {directory}; scgi_temp_path {directory};
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{ proxy_pass http://{upstream}; }}
-    }}
-}}
-"""
-
-HAPROXY = """
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 20s
-    timeout server 20s
-frontend in
-    bind 127.0.0.1:{port}
-    default_backend out
-backend out
-    server it {upstream}
-"""
-
 
 @pytest.fixture
-def proxy(tmp_path: pathlib.Path) -> Iterator[Callable[[str, str], int]]:
-    """``proxy(name, upstream)`` starts a proxy as its manual begins, with nothing set, and returns its port."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(name: str, upstream: str) -> int:
-        program = shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-        if program is None:
-            pytest.skip(f"no {name}")
-        port = free_port()
-        file = tmp_path / f"{name}.conf"
-        text = {"nginx": NGINX, "haproxy": HAPROXY}[name]
-        file.write_text(text.format(port=port, upstream=upstream, directory=tmp_path))
-        words = {"nginx": ["-c", str(file)], "haproxy": ["-db", "-q", "-f", str(file)]}[name]
-        running.append(subprocess.Popen([program, *words], stderr=subprocess.DEVNULL))
-        until_listening(port, running[-1])
-        return port
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait()
+def proxy(tmp_path: pathlib.Path) -> Iterator[Proxy]:
+    """``proxy(name, upstream)`` starts a proxy with nothing set and returns its port."""
+    with proxies(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

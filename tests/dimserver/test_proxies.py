@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import pathlib
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.support.ports import free_port, until_listening
+from tests.support.proxies import proxies
 
 Start = Callable[..., Any]
 
@@ -28,19 +26,6 @@ def echo(request):
     return request.body
 """
 
-HAPROXY = """
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-frontend front
-    bind 127.0.0.1:{port}
-    default_backend back
-backend back
-    server it {server} {how}
-"""
-
 
 @pytest.fixture
 def shop(tmp_path: pathlib.Path) -> pathlib.Path:
@@ -51,23 +36,8 @@ def shop(tmp_path: pathlib.Path) -> pathlib.Path:
 @pytest.fixture
 def haproxy(tmp_path: pathlib.Path) -> Iterator[Callable[..., int]]:
     """``haproxy(server, how)`` starts one in front of a server and returns its port."""
-    found = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if found is None:
-        pytest.skip("no haproxy")
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(server: str, how: str) -> int:
-        port = free_port()
-        config = tmp_path / f"haproxy-{len(running)}.cfg"
-        config.write_text(HAPROXY.format(port=port, server=server, how=how))
-        running.append(subprocess.Popen([found, "-db", "-q", "-f", str(config)]))
-        until_listening(port, running[-1])
-        return port
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait()
+    with proxies(tmp_path) as start:
+        yield lambda server, how: start("haproxy", server, how, "tcp")
 
 
 @pytest.mark.parametrize("how", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id"])

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import pytest
+from tests.dimserver.conftest import child  # noqa: F401 - a fixture
 from tests.support.processes import open_files
+from tests.support.rounds import quick_rounds  # noqa: F401 - a fixture
 from tests.support.servers import Local
 from tests.support.waiting import PATIENCE, until
 from tests.support.wire import Wire
@@ -139,9 +141,14 @@ class Faulted:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
+def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After each test no descriptor, thread or temporary file may be there that was not before."""
     import tempfile
+
+    # A directory of its own: in the system's there are files of other servers.
+    place = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
 
     def files() -> set[str]:
         # Files: a directory is that of another server of this machine, with the sockets of its workers.

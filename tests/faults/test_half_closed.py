@@ -114,7 +114,7 @@ def halved() -> Iterator[Halved]:
 
 
 @pytest.fixture
-def start(halved: Halved, loop_kind: str) -> Iterator[Callable[..., Local]]:
+def start(halved: Halved, loop_kind: str, quick_rounds: None) -> Iterator[Callable[..., Local]]:
     running: list[Local] = []
 
     def begin(**settings: object) -> Local:
@@ -183,7 +183,7 @@ def test_without_a_limit_nothing_is_ended(start: Callable[..., Local], halved: H
     server = start(timeout_half_closed=0)
     gone = asked(server, halved, "/forever", "forever")
     gone.sock.shutdown(socket.SHUT_WR)
-    wire = asked(server, halved, "/sleep/1.2", "sleep")
+    wire = asked(server, halved, "/sleep/0.9", "sleep")
     halve(wire)
     assert wire.rest().endswith(b"slept")
     assert halved.ended == []
@@ -211,7 +211,7 @@ def test_half_a_body_is_told_to_its_handler(start: Callable[..., Local], halved:
 def test_others_who_take_long_are_not_ended(start: Callable[..., Local], halved: Halved) -> None:
     """The same limit is looked at in the cell of everybody whose handler is at work."""
     server = start()
-    wires = [asked(server, halved, path, name) for path, name in (("/sleep/1.2", "sleep"), ("/events", "events"))]
+    wires = [asked(server, halved, path, name) for path, name in (("/sleep/0.9", "sleep"), ("/events", "events"))]
     assert wires[0].answer()[2] == b"slept"
     assert wires[1].answer()[0] == 200
     assert halved.ended == halved.told == []
@@ -220,7 +220,7 @@ def test_others_who_take_long_are_not_ended(start: Callable[..., Local], halved:
 def test_an_event_from_before_is_no_hang_up(start: Callable[..., Local], halved: Halved) -> None:
     """The end of the stream may be in the batch of events whose first one made that uninteresting."""
     server = start()
-    wire = asked(server, halved, "/sleep/0.5", "sleep")
+    wire = asked(server, halved, "/sleep/0.3", "sleep")
     halve(wire)
     until(lambda: bool(halved.told))
     (connection,) = server.worker.pools.index.get_at(0, 3)

@@ -15,6 +15,8 @@ from tests.support.wire import Wire
 from dimserver import App
 from dimserver.testing import serve
 
+pytestmark = pytest.mark.usefixtures("quick_rounds")
+
 KIB = 1024
 HEAD = b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
 FIRST = b"1000\r\n" + b"x" * 4096 + b"\r\n"

@@ -110,9 +110,14 @@ class Child:
         self.process.send_signal(number)
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
-        """Send a signal unless it ended already; exit code and the rest of both streams."""
+        """Send a signal unless it ended already; exit code and the rest of both streams.
+
+        Idle connections are given up: a server that stops keeps them for a while, for a request on its way.
+        """
         if self.process.poll() is None and number:
             self.process.send_signal(number)
+        for wire in self.wires:
+            wire.leave_if_idle()
         try:
             out, err = self.process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Self
 
@@ -11,14 +12,21 @@ RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 seconds
 
 
 class Wire:
-    """A raw connection that reads whole answers."""
+    """A raw connection that reads whole answers.
+
+    Attributes:
+        left: what came after the last answer.
+        owed: answers to what was sent that have not been read, where each request was one `send`.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.sock.settimeout(PATIENCE)
         self.left = b""
+        self.owed = 0
 
     def send(self, data: bytes) -> Wire:
+        self.owed += 1
         self.sock.sendall(data)
         return self
 
@@ -37,6 +45,8 @@ class Wire:
         while len(self.left) < size:
             self.more()
         body, self.left = self.left[:size], self.left[size:]
+        if "transfer-encoding" not in headers and not first.split()[1].startswith("1"):
+            self.owed -= 1
         return int(first.split()[1]), headers, body
 
     def ended(self) -> bool:
@@ -59,6 +69,7 @@ class Wire:
             found += self.left[:size]
             self.left = self.left[size + 2 :]
             if size == 0:
+                self.owed -= 1
                 return found
 
     def rest(self) -> bytes:
@@ -83,6 +94,12 @@ class Wire:
         if not data:
             raise EOFError(f"the connection ended after {self.left!r:.200}")
         self.left += data
+
+    def leave_if_idle(self) -> None:
+        """Say that no more requests come where every answer was read; what the server still sends can be read."""
+        if self.owed == 0 and not self.left:
+            with contextlib.suppress(OSError):  # it is closed
+                self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         self.sock.close()

@@ -26,6 +26,7 @@ def test_each_is_refused(raw: bytes) -> None:
         parse_request(plain(raw))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk makes the load")
 def test_a_look_at_it(tmp_path: Path) -> None:
     look = ["--rounds", "1", "--seconds", "1", "--scale", "0.01", "--servers", OURS, "--out", str(tmp_path)]

@@ -27,6 +27,7 @@ def test_what_is_reached() -> None:
     assert "| 1.20 × | **no** |" in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk makes the load")
 def test_a_look_at_it(tmp_path: Path) -> None:
     stand.main(operations.BENCH, ["--rounds", "1", "--seconds", "1", "--scale", "0.01", "--out", str(tmp_path)])

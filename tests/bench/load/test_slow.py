@@ -12,6 +12,7 @@ from bench.load.stand import OURS
 QUICK = ("--timeout-connect", "0.3", "--timeout-head", "0.3", "--rate-credit", "0.3", "--rate-body", "1000")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk makes the load of the others")
 def test_a_look_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every kind is closed; with time limits of a fraction of a second, since a test cannot wait for the defaults."""

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from bench.load import stand, websockets
 from bench.load.results import Results
 
@@ -22,6 +24,7 @@ def test_what_is_reached() -> None:
     assert "| ≤ 600 | 600 | yes |" in page
 
 
+@pytest.mark.slow
 def test_a_look_at_it(tmp_path: Path) -> None:
     stand.main(
         websockets.BENCH,

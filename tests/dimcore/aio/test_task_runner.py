@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.support.waiting import PATIENCE, until_async
+from tests.dimcore.in_loop import run_in_loop
+from tests.support.waiting import until_async
 
 from dimcore import Runner, UsageError
 from dimcore.aio.task_runner import Errand
@@ -76,32 +77,9 @@ class Caller:
 @pytest.fixture
 def play(serve: Serve) -> Callable[..., Any]:
     """``play(routes, script)`` runs ``script(caller, runner)`` beside a server of these routes."""
-    rigs: list[Any] = []
 
     def run(routes: dict[str, Any], script: Callable[[Caller, Runner], Awaitable[object]]) -> Any:
-        async def main() -> None:
-            loop = asyncio.get_running_loop()
-            Task.made = 0
-            runner = Runner(loop, Task)
-            rig = serve(routes, options={"runner": runner})
-            rigs.append(rig)
-            caller = Caller(rig)
-            loop.add_reader(rig.selector.fileno(), rig.turn)
-            try:
-                await asyncio.wait_for(script(caller, runner), PATIENCE)
-            finally:
-                caller.sock.close()
-                for connection in rig.connections():
-                    connection.close()
-                runner.close()
-                for _ in range(10):
-                    await asyncio.sleep(0)
-                loop.remove_reader(rig.selector.fileno())
-                assert runner.waiting == 0
-                assert asyncio.all_tasks() == {asyncio.current_task()}
-
-        asyncio.run(main(), debug=True)
-        return rigs[-1]
+        return run_in_loop(serve, routes, Task, lambda rig, runner: Caller(rig), script)
 
     return run
 

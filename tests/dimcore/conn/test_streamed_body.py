@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.dimcore.sources import Source
 
 from dimcore import Composite, FileBody, Outflow, Push, ResponseError, stream_source
 from dimcore.conn.streamed_body import as_bytes
@@ -19,28 +20,6 @@ HEAD = b"HEAD / HTTP/1.1\r\nHost: test\r\n\r\n"
 OLD = b"GET / HTTP/1.0\r\n\r\n"
 
 Serve = Callable[..., Any]
-
-
-class Source:
-    """An iterator that remembers what was done to it."""
-
-    def __init__(self, *pieces: Any) -> None:
-        self.pieces = iter(pieces)
-        self.pulled = 0
-        self.closed = 0
-
-    def __iter__(self) -> Source:
-        return self
-
-    def __next__(self) -> Any:
-        piece = next(self.pieces)
-        self.pulled += 1
-        if isinstance(piece, BaseException):
-            raise piece
-        return piece
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 def generator(*pieces: Any) -> Iterator[Any]:

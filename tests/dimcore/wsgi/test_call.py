@@ -11,6 +11,7 @@ from typing import Any
 from wsgiref.validate import validator
 
 import pytest
+from tests.dimcore.sources import Source
 
 from dimcore import FileBody, RequestPoint, ResponseError, UsageError, parse_request
 from dimcore.wsgi.call import Call, Caller, FileWrapper, Pieces
@@ -33,28 +34,6 @@ COMMON = {
     "wsgi.multiprocess": False,
     "wsgi.run_once": False,
 }
-
-
-class Body:
-    """An iterable that remembers what was done to it."""
-
-    def __init__(self, *pieces: Any) -> None:
-        self.pieces = iter(pieces)
-        self.closed = 0
-        self.pulled = 0
-
-    def __iter__(self) -> Body:
-        return self
-
-    def __next__(self) -> Any:
-        piece = next(self.pieces)
-        self.pulled += 1
-        if isinstance(piece, BaseException):
-            raise piece
-        return piece() if callable(piece) else piece
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 def app_of(body: Any, headers: list[tuple[str, str]] = PLAIN, status: str = "200 OK") -> Any:
@@ -126,7 +105,7 @@ def test_statuses_and_reasons(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-@pytest.mark.parametrize("body", [[b"never sent"], [], lambda: Body(b"never", b"sent"), Body])
+@pytest.mark.parametrize("body", [[b"never sent"], [], lambda: Source(b"never", b"sent"), Source])
 def test_no_body(serve: Serve, status: str, body: Any) -> None:
     rig = serving(serve, app_of(body, [("X-A", "b")], status))
     client = rig.connect()
@@ -145,9 +124,9 @@ def test_no_body(serve: Serve, status: str, body: Any) -> None:
         ([b"abc"], [("Content-Length", "3")], "3"),
         ([], [("Content-Length", "3")], "3"),
         ([], PLAIN, None),
-        (lambda: Body(b"abc"), [("Content-Length", "3")], "3"),
-        (lambda: Body(b"abc"), PLAIN, None),
-        (lambda: Body(b"much more"), [("Content-Length", "3")], "3"),
+        (lambda: Source(b"abc"), [("Content-Length", "3")], "3"),
+        (lambda: Source(b"abc"), PLAIN, None),
+        (lambda: Source(b"much more"), [("Content-Length", "3")], "3"),
     ],
 )
 def test_head(serve: Serve, body: Any, headers: Any, expected: str | None) -> None:
@@ -167,7 +146,7 @@ def test_head(serve: Serve, body: Any, headers: Any, expected: str | None) -> No
 
 
 def test_a_generator_is_chunked(serve: Serve) -> None:
-    body = Body(b"", b"one", b"", b"two", b"")
+    body = Source(b"", b"one", b"", b"two", b"")
     rig = serving(serve, app_of(body))
     client = rig.connect()
     answer = client.ask(GET)
@@ -178,7 +157,7 @@ def test_a_generator_is_chunked(serve: Serve) -> None:
 
 
 def test_to_an_old_client_it_ends_with_the_connection(serve: Serve) -> None:
-    rig = serving(serve, app_of(lambda: Body(b"one", b"two")))
+    rig = serving(serve, app_of(lambda: Source(b"one", b"two")))
     client = rig.connect().send(OLD)
     answer = client.answer()
     assert "transfer-encoding" not in answer
@@ -187,11 +166,11 @@ def test_to_an_old_client_it_ends_with_the_connection(serve: Serve) -> None:
 
 @pytest.mark.parametrize("cut", [(b"abcdef",), (b"abc", b"def"), (b"", b"abcde", b"", b"f", b"")])
 def test_a_length_the_app_knows(serve: Serve, cut: tuple[bytes, ...]) -> None:
-    bodies: list[Body] = []
+    bodies: list[Source] = []
 
-    def app(environ: Environ, start: Start) -> Body:
+    def app(environ: Environ, start: Start) -> Source:
         start("200 OK", [("Content-Length", "6")])
-        bodies.append(Body(*cut))
+        bodies.append(Source(*cut))
         return bodies[-1]
 
     rig = serving(serve, app)
@@ -206,7 +185,7 @@ def test_a_length_the_app_knows(serve: Serve, cut: tuple[bytes, ...]) -> None:
 def test_one_piece_that_has_a_length(serve: Serve) -> None:
     """PEP 3333: of an iterable that says its ``len`` is one, the piece is all."""
 
-    class Single(Body):
+    class Single(Source):
         def __len__(self) -> int:
             return 1
 
@@ -235,7 +214,7 @@ def test_what_is_done_after_the_answer(serve: Serve) -> None:
     """Nobody waits for what follows the last piece, nor for `close`."""
     seen: list[bytes] = []
 
-    class Ending(Body):
+    class Ending(Source):
         def close(self) -> None:
             super().close()
             seen.append(b"closed")
@@ -253,7 +232,7 @@ def test_what_is_done_after_the_answer(serve: Serve) -> None:
 
 
 def test_a_large_one_waits_for_its_peer(serve: Serve) -> None:
-    body = Body(*[b"x" * 65536] * 400)
+    body = Source(*[b"x" * 65536] * 400)
     rig = serving(serve, app_of(body))
     client = rig.connect()
     client.send(GET)
@@ -267,7 +246,7 @@ def test_a_large_one_waits_for_its_peer(serve: Serve) -> None:
 # --- write --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("returned", [[], [b"end"], lambda: Body(b"", b"end"), Body])
+@pytest.mark.parametrize("returned", [[], [b"end"], lambda: Source(b"", b"end"), Source])
 @pytest.mark.parametrize("length", [False, True])
 def test_write(serve: Serve, returned: Any, length: bool) -> None:
     expected = b"onetwo" + (b"end" if _yields(returned) else b"")
@@ -316,7 +295,7 @@ def failing_later(environ: Environ, start: Start) -> Iterator[bytes]:
     raise RuntimeError("on purpose")
 
 
-@pytest.mark.parametrize("app", [failing, failing_later, app_of(lambda: Body(b"", RuntimeError("on purpose")))])
+@pytest.mark.parametrize("app", [failing, failing_later, app_of(lambda: Source(b"", RuntimeError("on purpose")))])
 def test_an_exception_before_the_first_byte(serve: Serve, app: Any) -> None:
     rig = serving(serve, app)
     client = rig.connect()
@@ -329,7 +308,7 @@ def test_an_exception_before_the_first_byte(serve: Serve, app: Any) -> None:
 
 @pytest.mark.parametrize("headers", [PLAIN, [("Content-Length", "100")]])
 def test_an_exception_after_it(serve: Serve, headers: Any) -> None:
-    body = Body(b"some", RuntimeError("on purpose"))
+    body = Source(b"some", RuntimeError("on purpose"))
     rig = serving(serve, app_of(body, headers))
     client = rig.connect().send(GET)
     client.wait_for_end()
@@ -340,7 +319,7 @@ def test_an_exception_after_it(serve: Serve, headers: Any) -> None:
 
 
 def test_an_exception_behind_the_declared_end(serve: Serve) -> None:
-    body = Body(b"some", RuntimeError("on purpose"))
+    body = Source(b"some", RuntimeError("on purpose"))
     rig = serving(serve, app_of(body, [("Content-Length", "4")]))
     client = rig.connect()
     assert client.ask(GET).body == b"some"
@@ -349,7 +328,7 @@ def test_an_exception_behind_the_declared_end(serve: Serve) -> None:
 
 
 def test_an_exception_in_close(serve: Serve) -> None:
-    class Bad(Body):
+    class Bad(Source):
         def close(self) -> None:
             raise RuntimeError("on purpose")
 
@@ -367,13 +346,13 @@ NOT_CALLED = "a handler failed: the app "
     [
         (lambda e, s: [b"x"], "the app returned without having called start_response"),
         (lambda e, s: [], "the app returned without having called start_response"),
-        (lambda e, s: Body(b"x"), "the app did not call start_response, or only after its first piece of the body"),
-        (lambda e, s: Body(), "the app did not call start_response, or only after its first piece of the body"),
+        (lambda e, s: Source(b"x"), "the app did not call start_response, or only after its first piece of the body"),
+        (lambda e, s: Source(), "the app did not call start_response, or only after its first piece of the body"),
         (lambda e, s: s("200 OK", []) and None, "the app must return an iterable of bytes, not NoneType"),
         (lambda e, s: s("200 OK", []) and "text", "the body of a WSGI app must be bytes, not str"),
         (lambda e, s: s("200 OK", []) and ["text"], "the body of a WSGI app must be bytes, not str"),
         (lambda e, s: s("200 OK", []) and [b"", None], "the body of a WSGI app must be bytes, not NoneType"),
-        (lambda e, s: s("200 OK", []) and Body("text"), "the body of a WSGI app must be bytes, not str"),
+        (lambda e, s: s("200 OK", []) and Source("text"), "the body of a WSGI app must be bytes, not str"),
         (lambda e, s: s("200 OK", [])("text"), "the body of a WSGI app must be bytes, not str"),
         (lambda e, s: s("200 OK", []) and s("200 OK", []), "start_response was called before"),
     ],
@@ -487,10 +466,10 @@ def test_many_headers(serve: Serve) -> None:
     ("body", "expected"),
     [
         ([b"too", b"long"], b"tool"),
-        (lambda: Body(b"too", b"long"), b"tool"),
-        (lambda: Body(b"toolong"), b"tool"),
-        (lambda: Body(b"tool", b"ong"), b"tool"),
-        (lambda: Body(b"tool", b"", b"o", b"ng"), b"tool"),
+        (lambda: Source(b"too", b"long"), b"tool"),
+        (lambda: Source(b"toolong"), b"tool"),
+        (lambda: Source(b"tool", b"ong"), b"tool"),
+        (lambda: Source(b"tool", b"", b"o", b"ng"), b"tool"),
     ],
 )
 def test_too_many_bytes(serve: Serve, body: Any, expected: bytes) -> None:
@@ -502,7 +481,7 @@ def test_too_many_bytes(serve: Serve, body: Any, expected: bytes) -> None:
     assert told(rig) == ["the app gave more than the 4 bytes its Content-Length says: the rest is dropped"] * 2
 
 
-@pytest.mark.parametrize("body", [[b"sho", b"rt"], [], Body, lambda: Body(b"")])
+@pytest.mark.parametrize("body", [[b"sho", b"rt"], [], Source, lambda: Source(b"")])
 def test_too_few_bytes_that_are_known_before(serve: Serve, body: Any) -> None:
     rig = serving(serve, app_of(body, [("Content-Length", "10")]))
     assert rig.connect().ask(GET).status == 500
@@ -510,7 +489,7 @@ def test_too_few_bytes_that_are_known_before(serve: Serve, body: Any) -> None:
 
 
 def test_too_few_bytes_that_are_not(serve: Serve) -> None:
-    body = Body(b"sho", b"rt")
+    body = Source(b"sho", b"rt")
     rig = serving(serve, app_of(body, [("Content-Length", "10")]))
     client = rig.connect().send(GET)
     client.wait_for_end()
@@ -520,7 +499,7 @@ def test_too_few_bytes_that_are_not(serve: Serve) -> None:
 
 
 def test_the_client_leaves(serve: Serve) -> None:
-    body = Body(*[b"x" * 65536] * 400)
+    body = Source(*[b"x" * 65536] * 400)
     rig = serving(serve, app_of(body))
     client = rig.connect(receive_buffer=4096)
     client.send(GET)
@@ -617,7 +596,7 @@ def test_answers_that_overlap(serve: Serve) -> None:
 
     def app(environ: Environ, start: Start) -> Any:
         start("200 OK", [("X-Path", environ["PATH_INFO"])])
-        return Body(*[b"x" * 65536] * streams["GET " + environ["PATH_INFO"]])
+        return Source(*[b"x" * 65536] * streams["GET " + environ["PATH_INFO"]])
 
     rig = serving(serve, app)
     slow = rig.connect().send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -633,8 +612,8 @@ def test_answers_that_overlap(serve: Serve) -> None:
     "app",
     [
         app_of([b"x"]),
-        app_of(lambda: Body(b"a", b"b")),
-        app_of(lambda: Body(b"a"), [("Content-Length", "1")]),
+        app_of(lambda: Source(b"a", b"b")),
+        app_of(lambda: Source(b"a"), [("Content-Length", "1")]),
         failing,
         failing_later,
         lambda e, s: [],
@@ -666,7 +645,7 @@ def test_nothing_is_left_behind(app: Any) -> None:
 
 
 def test_pieces_nobody_asked_for_are_closed() -> None:
-    body = Body(b"a", b"b")
+    body = Source(b"a", b"b")
     answer = caller(app_of(body))(RequestPoint())
     assert isinstance(answer[2], Pieces)
     del answer
@@ -754,7 +733,7 @@ def test_validated(serve: Serve) -> None:
         results.append(environ["wsgi.input"].readline())
         results.append(environ["wsgi.input"].readlines())
         start("200 OK", PLAIN)
-        return [b"valid"] if environ["QUERY_STRING"] else Body(b"val", b"id")
+        return [b"valid"] if environ["QUERY_STRING"] else Source(b"val", b"id")
 
     rig = serving(serve, validator(app))
     client = rig.connect()
@@ -809,7 +788,7 @@ class Give:
 def test_perform_gives_before_the_app_ends() -> None:
     order: list[Any] = []
 
-    class Ending(Body):
+    class Ending(Source):
         def close(self) -> None:
             order.append("closed")
 
@@ -819,7 +798,7 @@ def test_perform_gives_before_the_app_ends() -> None:
 
 
 def test_perform_with_pieces() -> None:
-    body = Body(b"a", b"b")
+    body = Source(b"a", b"b")
     taken: list[bytes] = []
 
     def give(answer: Any) -> None:
@@ -839,9 +818,9 @@ def test_perform_raises_what_the_app_does() -> None:
 
 def test_write_on_a_thread() -> None:
     give = Give()
-    body = Body(b"", b"three")
+    body = Source(b"", b"three")
 
-    def app(environ: Environ, start: Start) -> Body:
+    def app(environ: Environ, start: Start) -> Source:
         write = start("200 OK", PLAIN)
         write(b"one")
         assert give.pieces == [b"one"]
@@ -866,6 +845,6 @@ def test_write_on_a_thread_and_then_an_exception() -> None:
 
 def test_write_to_nobody() -> None:
     give = Give(2)
-    body = Body(b"b", b"c", b"d")
+    body = Source(b"b", b"c", b"d")
     caller(lambda environ, start: start("200 OK", PLAIN)(b"a") or body).perform(RequestPoint(), give)
     assert (give.pieces, body.closed) == ([b"a", b"b"], 1)

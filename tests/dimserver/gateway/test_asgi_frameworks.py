@@ -290,7 +290,7 @@ def test_socketio_on_a_websocket(start: Serve) -> None:
     socketio = pytest.importorskip("socketio")
     pytest.importorskip("aiohttp")
     gone = threading.Event()
-    server = start(make_hub(gone), lifespan="off")
+    server = start(make_hub(gone), lifespan="off", drain=0.1)  # its own tasks go on
     pushed: list[Any] = []
 
     async def talk() -> None:
@@ -313,7 +313,7 @@ def test_socketio_on_a_websocket(start: Serve) -> None:
 def test_socketio_by_polling(start: Serve) -> None:
     """By hand, in the words of its protocol: the client of that package waits for its last poll to time out."""
     gone = threading.Event()
-    server = start(make_hub(gone), lifespan="off")
+    server = start(make_hub(gone), lifespan="off", drain=0.1)  # its own tasks go on
     url = "/socket.io/?EIO=4&transport=polling"
     opened = server.http.get(url).text
     assert opened.startswith("0{")

@@ -280,21 +280,21 @@ def test_a_stream_to_a_half_closed_client_goes_on_while_it_moves(start: Serve) -
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(START)
-        for _ in range(40):
+        for _ in range(20):
             await asyncio.sleep(0.05)
             await send(PIECE)
         await asyncio.sleep(0 if scope["path"] == "/" else 1000)
         await send({"type": "http.response.body"})
 
-    server = start(app, timeout_half_closed=0.6)
+    server = start(app, timeout_half_closed=0.4, drain=0.1)
     wires = [server.connect().get(), server.connect().get("/silent")]
     for wire in wires:
         leave(wire, "half")
-    assert chunked(wires[0])[2] == b"piece" * 40
+    assert chunked(wires[0])[2] == b"piece" * 20
     with contextlib.suppress(ConnectionError):
         while data := wires[1].sock.recv(4096):
             wires[1].left += data
-    assert wires[1].left.count(b"piece") == 40
+    assert wires[1].left.count(b"piece") == 20
     assert not wires[1].left.endswith(b"0\r\n\r\n")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.support.processes import descriptors
 
+from dimserver.net import async_loop as async_module
 from dimserver.net import loop as module
 from dimserver.net.async_loop import AsyncLoop
 from dimserver.net.loop import Loop
@@ -194,10 +195,13 @@ def test_settle_comes_after_the_events(loop: Loop) -> None:
     assert seen == ["tick", "event", "settle"]
 
 
-def test_a_quiet_loop_sleeps_and_another_wakes_twice_a_second(loop: Loop) -> None:
+def test_a_quiet_loop_sleeps_and_another_wakes_twice_a_second(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in (module, async_module):
+        assert each.ROUND == 0.5
+        monkeypatch.setattr(each, "ROUND", 0.1)  # five times as fast
     for quiet, least, most in ((True, 1, 2), (False, 2, 4)):
         rounds: list[None] = []
-        timer = threading.Timer(1.4, loop.call_from_thread, [loop.stop])
+        timer = threading.Timer(0.28, loop.call_from_thread, [loop.stop])
         timer.start()
         # A round that ends without an event is what makes the loop ask whether it is quiet.
         loop.run(lambda: rounds.append(None), None, lambda: quiet)  # noqa: B023 - called while it is what it is

@@ -50,7 +50,7 @@ def test_one_that_dies_while_the_server_is_told_to_stop_is_explained(child: Star
     assert re.search(r", while it served GET /stuck\?because \(for \d\.\d s\); the server is stopping\n", err)
 
 
-def test_one_that_dies_on_its_way_out_is_explained(child: Start, shop: pathlib.Path, until: Call, ask: Call) -> None:
+def test_one_that_dies_on_its_way_out_is_explained(child: Start, shop: pathlib.Path, ask: Call) -> None:
     server = child("run", "shop", "--port", "0", cwd=shop)
     worker = server.worker
     with server.connect() as wire:

@@ -44,6 +44,7 @@ def app() -> App:
     app.route("/big", lambda request: bytes(64 << 20))
     app.route("/fail", lambda request: 1 / 0)
     app.get("/slow", blocking=True)(lambda request: time.sleep(1.5))
+    app.get("/nap", blocking=True)(lambda request: time.sleep(0.4))
     return app
 
 
@@ -574,9 +575,9 @@ def set_rate_credit(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) 
 
 
 def set_watchdog(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
-    assert serve(app, watchdog=0.1).connect().get("/slow").answer()[0] == 500  # its None is no answer
-    assert "a handler takes long: GET /slow" in capfd.readouterr().err
-    assert serve(app).connect().get("/slow").answer()[0] == 500
+    assert serve(app, watchdog=0.1).connect().get("/nap").answer()[0] == 500  # its None is no answer
+    assert "a handler takes long: GET /nap" in capfd.readouterr().err
+    assert serve(app).connect().get("/nap").answer()[0] == 500
     assert "takes long" not in capfd.readouterr().err
 
 
@@ -845,7 +846,7 @@ def set_request_id_header(serve: Serve, app: App, tmp_path: pathlib.Path, capfd:
 
 
 @pytest.mark.parametrize("name", BY_ATTRIBUTE)
-def test_setting(name: str, serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+def test_setting(name: str, quick_rounds: None, serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     globals()[f"set_{name}"](serve, app, tmp_path, capfd)
 
 
@@ -961,7 +962,7 @@ def test_an_answer_of_a_thread_whose_client_left(serve: Serve, app: App) -> None
 def test_connections_of_every_kind_in_one_server(serve: Serve, app: App) -> None:
     app.route("/response", lambda request: Response({"a": 1}, 202))
     wire = serve(app).connect()
-    wire.get("/").get("/response").get("/slow").get("/none").get("/fail").get("/")
+    wire.get("/").get("/response").get("/nap").get("/none").get("/fail").get("/")
     assert [wire.answer()[0] for _ in range(6)] == [200, 202, 500, 404, 500, 200]
 
 
