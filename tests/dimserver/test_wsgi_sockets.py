@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.dimserver.conftest import PATIENCE, until
+from tests.support.waiting import PATIENCE, until
 
 from dimserver import App
 
@@ -198,7 +198,7 @@ def echo_on(server: Any) -> Any:
     assert wire.answer()[0] == 101
     wire.send(HELLO)
     while len(wire.left) < len(ECHOED):
-        wire._more()
+        wire.more()
     assert wire.left == ECHOED
     wire.left = b""
     return wire
@@ -215,7 +215,7 @@ def test_a_stop_with_open_sockets(child: Any, shop: pathlib.Path) -> None:
     server.hint(signal.SIGTERM)
     time.sleep(0.5)
     wires[0].send(HELLO)  # the app goes on meanwhile
-    wires[0]._more()
+    wires[0].more()
     assert wires[0].left == ECHOED
     wires[0].left = b""
     code, out, err = server.end(0)
@@ -334,7 +334,7 @@ def test_what_it_does_afterwards_goes_nowhere(run: Any, tmp_path: pathlib.Path, 
         assert wire.answer()[0] == 101
         wire.send(b"hello")
         while len(wire.left) < 7:
-            wire._more()
+            wire.more()
         assert wire.left == b"<hello>"
         wire.left = b""
         assert wire.ended()
@@ -431,7 +431,7 @@ def test_its_place_among_the_others(run: Any) -> None:
     assert second.ended()
     time.sleep(0.5)  # no limit of an idle one ends what the app has
     wire.send(HELLO)
-    wire._more()
+    wire.more()
     assert wire.left == ECHOED
     wire.close()
     until(lambda: server.worker.pools.index.total_connections() == 0)
@@ -470,7 +470,7 @@ def test_a_client_that_does_not_wait_for_101(run: Any, ping_interval: float | No
     wire.send(stream[cut:])
     assert wire.answer()[0] == 101
     while len(wire.left) < len(ECHOED):
-        wire._more()
+        wire.more()
     assert wire.left == ECHOED
     assert time.monotonic() - began < 10
 
@@ -519,7 +519,7 @@ def test_more_sockets_than_threads(run: Any) -> None:
         assert wire.answer()[0] == 101
         wire.send(HELLO)
         while len(wire.left) < len(ECHOED):
-            wire._more()
+            wire.more()
         assert wire.left == ECHOED
         served += 1
         if at % 3 == 0:
@@ -544,7 +544,7 @@ def test_a_stop_with_more_sockets_than_threads(run: Any) -> None:
     for wire in wires:
         with contextlib.suppress(ConnectionResetError, EOFError):
             while True:
-                wire._more()
+                wire.more()
 
 
 @pytest.mark.parametrize("what", ["reads nothing", "sends nothing", "heeds nothing"])
@@ -579,4 +579,4 @@ def test_a_stop_that_has_to_cut(run: Any, what: str) -> None:
     wire.left = b""
     with contextlib.suppress(ConnectionResetError, EOFError):
         while True:
-            wire._more()
+            wire.more()

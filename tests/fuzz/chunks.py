@@ -26,7 +26,7 @@ BYTEWISE = 300
 HEAD = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def outcome(pieces: list[bytes], limit: int) -> Any:
+def outcome(pieces: list[bytes], limit: int = 1 << 24) -> Any:
     """What the decoder makes of the pieces: (status, message), or (body, bytes used, whether it ended)."""
     decoder = ChunkedDecoder(limit)
     body = b""

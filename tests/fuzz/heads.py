@@ -37,7 +37,7 @@ USUAL = {"request_line": 8192, "head": 32768, "field": 8192, "fields": 100}
 BYTEWISE = 300  # bytes: longer texts are cut at a few places only
 
 
-def outcome(pieces: list[bytes], limits: dict[str, int]) -> Any:
+def outcome(pieces: list[bytes], limits: dict[str, int] = USUAL) -> Any:
     """What the parser makes of the pieces: a fault, None for more, or all that it found."""
     parser = HeadParser(**limits)
     used = 0

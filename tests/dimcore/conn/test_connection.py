@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.dimcore.requests_sent import echo_body, echo_path, get
 
 import dimcore
 from dimcore import Connection, Endpoint, FileBody, Push, RequestPoint, UsageError
@@ -26,18 +27,6 @@ SOURCES = Path(dimcore.__file__).parents[1]
 class Mute:
     def on_message(self, ws: Any, message: Any) -> None:
         """Nothing is said here."""
-
-
-def get(path: str, *fields: str, method: str = "GET") -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: test", *fields, "", ""]).encode()
-
-
-def echo_path(request: RequestPoint) -> str:
-    return request.path
-
-
-def echo_body(request: RequestPoint) -> bytes:
-    return request.body
 
 
 # --- hooks ----------------------------------------------------------------------------------------

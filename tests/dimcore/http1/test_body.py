@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzz.chunks import outcome
 from tests.wire.cases import load
 
 from dimcore import BadRequest, ChunkedDecoder, UsageError, decode_chunked
@@ -34,22 +35,6 @@ def nearly_bodies(draw: st.DrawFn) -> bytes:
         words = [b"\r\n", b"\r", b"\n", b"0", b"5", b"f", b";", b"=", b'"', b"\\", b" ", b":", b"A", b"\x00", b"\xff"]
         data = data[:start] + draw(st.sampled_from([*words, data[start:end] * 2])) + data[end:]
     return data
-
-
-def outcome(pieces: list[bytes], limit: int = 1 << 24) -> object:
-    """What a decoder makes of the pieces: (status, text), or (body, bytes used, done)."""
-    decoder = ChunkedDecoder(limit)
-    body = b""
-    total = 0
-    for piece in pieces:
-        try:
-            found, used = decoder.feed(piece)
-        except BadRequest as error:
-            return error.status, str(error)
-        body += found
-        total += used
-        assert used == len(piece) or decoder.done
-    return body, total, decoder.done
 
 
 @given(

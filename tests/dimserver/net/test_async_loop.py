@@ -131,6 +131,7 @@ def test_a_task_of_the_apps_that_fails_is_reported(loop: AsyncLoop, told: Told) 
 
 def test_closing_ends_what_still_runs(loop: AsyncLoop, told: Told) -> None:
     seen: list[str] = []
+    running: list[str] = []
     ending = threading.Event()
 
     async def pieces() -> Any:
@@ -143,6 +144,9 @@ def test_closing_ends_what_still_runs(loop: AsyncLoop, told: Told) -> None:
     async def work(name: str) -> None:
         made = pieces()
         await anext(made)
+        running.append(name)
+        if len(running) == 2:
+            loop.stop()
         try:
             await loop.asyncio.create_future()
         finally:
@@ -155,7 +159,6 @@ def test_closing_ends_what_still_runs(loop: AsyncLoop, told: Told) -> None:
     def begin() -> None:
         seen.extend(str(loop.asyncio.create_task(work(name)) and "begun") for name in "ab")
         loop.asyncio.run_in_executor(None, lambda: (ending.wait(5), time.sleep(0.05), seen.append("executor")))
-        loop.call_later(0.01, loop.stop)
 
     loop.call_from_thread(begin)
     loop.run(nothing)
