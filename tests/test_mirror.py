@@ -19,6 +19,7 @@ UNTESTED = {
     "dimserver/version": "one line, which tests/test_version compares with what is installed",
     "dimserver/config/limits": "rows of the table, each looked at in test_settings",
     "dimserver/config/operations": "rows of the table, each looked at in test_settings",
+    "dimserver/config/keywords": "types alone, written and compared by config/write_keywords",
     "dimserver/config/serving": "rows of the table, each looked at in test_settings",
 }
 
@@ -46,6 +47,7 @@ WHOLE = {
     "dimserver/test_paths": "one rule for every spelling of a path, whoever answers",
     "dimserver/test_proxies": "real proxies, the header they send, and what is seen of their clients",
     "dimserver/test_reconfigured": "a file of settings that changes under a running server, over SIGHUP",
+    "dimserver/test_route_settings": "options of routes from every source, from the start of a process to the wire",
     "dimserver/test_reload": "supervisor, workers and clients together",
     "dimserver/test_websocket": "WebSockets from the decorator to another implementation's client",
     "dimserver/test_topics": "topics from the decorator to other implementations' clients, in one worker and several",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dimserver.config import Settings, merge
+from dimserver.config import Settings, looked_up, merge
 from dimserver.routes import Routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar, Unpack
+
+    from dimserver.config.keywords import SettingsKeywords
+
+    A = TypeVar("A")
 
 __all__ = ["App", "OptimizedDimensionalServer"]
 
@@ -31,12 +35,13 @@ class App(Routes):
     Thread-safety: register routes before serving, or on the loop's thread.
     """
 
-    def __init__(self, **settings: object) -> None:
-        Settings(**settings)
+    def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
+        defaults = looked_up(dict(settings))
+        Settings(**defaults)
         super().__init__()
-        self.defaults = settings
+        self.defaults = defaults
 
-    def mount(self, prefix: str, app: Any, *, interface: str = "auto") -> Any:
+    def mount(self, prefix: str, app: A, *, interface: str = "auto") -> A:
         """Hand everything below a path to an app of its own, beside the routes there are.
 
         A route whose pattern is more specific goes first, for its methods; all others are the app's.
@@ -60,7 +65,7 @@ class App(Routes):
         mount(self, prefix, app, interface)
         return app
 
-    def run(self, **settings: object) -> int:
+    def run(self, **settings: Unpack[SettingsKeywords]) -> int:
         """Serve until SIGINT or SIGTERM, or for ever on a thread that is not the main one: signals are not its.
 
         Args:
@@ -75,7 +80,7 @@ class App(Routes):
         """
         from dimserver.worker.serve import serve
 
-        return serve(self, Settings(**merge(self.defaults, settings)), type(self).__name__)
+        return serve(self, Settings(**merge(self.defaults, looked_up(dict(settings)))), type(self).__name__)
 
 
 class OptimizedDimensionalServer(App):
@@ -97,10 +102,10 @@ class OptimizedDimensionalServer(App):
         port: int | None = None,
         max_connections: int | None = None,
         timeout: float | str | None = None,
-        **settings: object,
+        **settings: Any,
     ) -> None:
         named = {"host": host, "port": port, "max_connections": max_connections, "timeout": timeout}
-        given = {name: value for name, value in named.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         super().__init__(**{"api": True, **given, **settings})
 
     def run_forever(self) -> None:

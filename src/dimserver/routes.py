@@ -12,17 +12,26 @@ from __future__ import annotations
 from functools import partial
 
 from dimcore import ConnectionPoolManifold, RequestResponseManifold, Topics
+from dimserver.config.routing import ROUTE_ROWS
 from dimserver.errors import HandlerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, TypeVar
+    from typing import Any, TypeVar, Unpack, overload
 
     from dimcore import RequestPoint, Topic
+    from dimserver.config.keywords import RouteOptions
 
     Handler = Callable[[RequestPoint], Any]
     H = TypeVar("H", bound=Handler)
+    S = TypeVar("S")  # a handler of WebSockets: a function, a class, or any object with its methods
+else:
+
+    def overload(function: object) -> object:
+        """Of `typing`, whose import costs more than this module: what it decorates is for type checkers alone."""
+        return function
+
 
 __all__ = ["Routes", "is_async"]
 
@@ -51,10 +60,22 @@ def is_async(handler: object) -> bool:
 FUNCTION = type(is_async)  # `types` is not loaded for its sake
 
 
+LIMIT_BODY = next(row for row in ROUTE_ROWS if row.attribute == "limit_body")
+OPTIONS = ("exact", "blocking", "stream", "limit_body")  # of `RouteOptions`
+
+
 def _check_pattern(pattern: object, decorator: str) -> None:
     if not isinstance(pattern, str):
         shown = getattr(pattern, "__qualname__", repr(pattern))
         raise HandlerError(f'{shown:.80} is no path: it is written @app.{decorator}("/path")')
+
+
+def _check_options(options: Iterable[str], decorator: str) -> None:
+    """A misspelled option, when the decorator is called and not only when there is a handler."""
+    for name in options:
+        if name not in OPTIONS:
+            allowed = ", ".join(OPTIONS)
+            raise TypeError(f"{decorator}() got an unexpected keyword argument '{name}'; allowed: {allowed}")
 
 
 def _check_arguments(handler: object, what: str, gets: str) -> None:
@@ -85,15 +106,26 @@ class Routes:
         self._ends: list[Callable[[], object]] = []
         self._ended_early = False
 
+    @overload
     def route(
+        self, pattern: str, handler: H, *, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]
+    ) -> H: ...
+    @overload
+    def route(  # noqa: F811 - of `overload`
+        self,
+        pattern: str,
+        handler: None = None,
+        *,
+        methods: Iterable[str] = ("GET",),
+        **options: Unpack[RouteOptions],
+    ) -> Callable[[H], H]: ...
+    def route(  # noqa: F811 - of `overload`
         self,
         pattern: str,
         handler: Handler | None = None,
         *,
         methods: Iterable[str] = ("GET",),
-        exact: bool = True,
-        blocking: bool = False,
-        stream: bool = False,
+        **options: Unpack[RouteOptions],
     ) -> Any:
         """Register a handler, directly or as a decorator.
 
@@ -105,6 +137,8 @@ class Routes:
             blocking: run on the thread pool, so that waiting does not hold up the loop.
             stream: run as soon as the head of the request is there, and hand its body on as it arrives,
                 to ``request.stream()``; for handlers that can wait, async or blocking ones.
+            limit_body: bytes of the largest request body, as a number or a text like ``"5MiB"``, larger or smaller
+                than the setting of that name; a larger one is answered 413.
 
         Returns:
             The handler.
@@ -113,59 +147,68 @@ class Routes:
             dimcore.RoutePatternError: `pattern` cannot be read.
             dimcore.RouteConflict: it is taken already for one of `methods`.
             HandlerError: `handler` is async and `blocking`, or neither and `stream`; or it takes no argument.
+            ConfigError: `limit_body` is no size.
+            TypeError: an option of another name.
         """
         _check_pattern(pattern, "route")
+        _check_options(options, "route")
         if handler is None:
-            return lambda decorated: self.route(
-                pattern, decorated, methods=methods, exact=exact, blocking=blocking, stream=stream
-            )
+            return lambda decorated: self.route(pattern, decorated, methods=methods, **options)
         for method in (methods,) if isinstance(methods, str) else tuple(methods):
-            self.register(method, pattern, handler, exact, blocking, stream)
+            self.register(method, pattern, handler, **options)
         return handler
 
-    def get(
-        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
-    ) -> Callable[[H], H]:
+    def get(self, pattern: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Decorator: answer GET and HEAD; see `route`."""
-        return self._method("GET", pattern, exact, blocking, stream)
+        return self._method("GET", pattern, options)
 
-    def post(
-        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
-    ) -> Callable[[H], H]:
+    def post(self, pattern: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Decorator: answer POST; see `route`."""
-        return self._method("POST", pattern, exact, blocking, stream)
+        return self._method("POST", pattern, options)
 
-    def put(
-        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
-    ) -> Callable[[H], H]:
+    def put(self, pattern: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Decorator: answer PUT; see `route`."""
-        return self._method("PUT", pattern, exact, blocking, stream)
+        return self._method("PUT", pattern, options)
 
-    def delete(
-        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
-    ) -> Callable[[H], H]:
+    def delete(self, pattern: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Decorator: answer DELETE; see `route`."""
-        return self._method("DELETE", pattern, exact, blocking, stream)
+        return self._method("DELETE", pattern, options)
 
-    def patch(
-        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
-    ) -> Callable[[H], H]:
+    def patch(self, pattern: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Decorator: answer PATCH; see `route`."""
-        return self._method("PATCH", pattern, exact, blocking, stream)
+        return self._method("PATCH", pattern, options)
 
-    def options(
-        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
-    ) -> Callable[[H], H]:
+    def options(self, pattern: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Decorator: answer OPTIONS; see `route`."""
-        return self._method("OPTIONS", pattern, exact, blocking, stream)
+        return self._method("OPTIONS", pattern, options)
 
-    def head(
-        self, pattern: str, *, exact: bool = True, blocking: bool = False, stream: bool = False
-    ) -> Callable[[H], H]:
+    def head(self, pattern: str, **options: Unpack[RouteOptions]) -> Callable[[H], H]:
         """Decorator: answer HEAD, which otherwise runs the GET handler; see `route`."""
-        return self._method("HEAD", pattern, exact, blocking, stream)
+        return self._method("HEAD", pattern, options)
 
+    @overload
     def websocket(
+        self,
+        pattern: str,
+        handler: None = None,
+        *,
+        origins: Iterable[str] | None = None,
+        subprotocols: Iterable[str] = (),
+        on_request: Handler | None = None,
+        exact: bool = True,
+    ) -> Callable[[S], S]: ...
+    @overload
+    def websocket(  # noqa: F811 - of `overload`
+        self,
+        pattern: str,
+        handler: S,
+        *,
+        origins: Iterable[str] | None = None,
+        subprotocols: Iterable[str] = (),
+        on_request: Handler | None = None,
+        exact: bool = True,
+    ) -> S: ...
+    def websocket(  # noqa: F811 - of `overload`
         self,
         pattern: str,
         handler: Any = None,
@@ -222,7 +265,7 @@ class Routes:
                     f"WebSocket {pattern}: {name} is async; the methods of a WebSocket's handler are not"
                 )
         route = WebSocketRoute(handler, origins, subprotocols, asynchronous=asynchronous, on_request=on_request)
-        self.register("GET", pattern, route, exact, False, False)
+        self.register("GET", pattern, route, exact=exact)
         return handler
 
     def topic(self, name: str) -> Topic:
@@ -238,11 +281,12 @@ class Routes:
         """
         return self.topics.topic(name)
 
-    def _method(self, method: str, pattern: str, exact: bool, blocking: bool, stream: bool) -> Callable[[H], H]:
+    def _method(self, method: str, pattern: str, options: RouteOptions) -> Callable[[H], H]:
         _check_pattern(pattern, method.lower())
+        _check_options(options, method.lower())
 
         def register(handler: H) -> H:
-            self.register(method, pattern, handler, exact, blocking, stream)
+            self.register(method, pattern, handler, **options)
             return handler
 
         return register
@@ -255,6 +299,7 @@ class Routes:
         exact: bool = True,
         blocking: bool = False,
         stream: bool = False,
+        limit_body: int | str | None = None,
     ) -> None:
         """Register a handler for one method, ``*`` for all; see `route` for the other arguments and errors."""
         _check_arguments(handler, f"{method} {pattern}", "request")
@@ -263,8 +308,11 @@ class Routes:
             raise HandlerError(f"{method} {pattern}: an async handler runs on the loop; it cannot be blocking as well")
         if stream and not waits and not blocking:
             raise HandlerError(f"{method} {pattern}: stream is for handlers that can wait, async or blocking ones")
+        most: Any = None if limit_body is None else LIMIT_BODY.read(limit_body, f"{method} {pattern}: limit_body")
         route = self.request_manifold.register_route(method, pattern, handler, exact, blocking=blocking)
         route.streaming = stream
+        if most is not None:
+            route.max_body = most
 
     def routes(self) -> Iterator[tuple[str, str, bool, bool, Handler]]:
         """``(method, pattern, exact, blocking, handler)`` of each route in the order of registration."""

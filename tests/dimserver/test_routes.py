@@ -11,7 +11,7 @@ import pytest
 
 from dimcore import RouteConflict, RoutePatternError, UsageError
 from dimserver import App
-from dimserver.errors import HandlerError
+from dimserver.errors import ConfigError, HandlerError
 from dimserver.routes import is_async
 
 
@@ -113,6 +113,26 @@ def test_a_decorator_without_its_path(name: str) -> None:
         getattr(app, name)(handler)
     with pytest.raises(HandlerError, match=r"^5 is no path"):
         getattr(app, name)(5)
+
+
+def test_the_limit_of_a_body() -> None:
+    app = App()
+    for number, limit in enumerate((0, 5, "5MiB", "12", 1 << 40)):
+        app.post(f"/{number}", limit_body=limit)(handler)
+    app.get("/none")(handler)
+    app.route("/put", handler, methods=["PUT", "PATCH"], limit_body="1k")
+    routes = app.request_manifold.router.routes()
+    assert [route.max_body for route in routes] == [0, 5, 5 << 20, 12, 1 << 40, -1, 1024, 1024]
+    for wrong in (-1, "5MB", 1.5, True, (1 << 40) + 1):
+        with pytest.raises(ConfigError, match=r"^POST /x: limit_body: .* is not allowed; allowed: 0 B to 1024 GiB"):
+            app.post("/x", limit_body=wrong)(handler)  # type: ignore[arg-type]
+    assert len(app.request_manifold.router) == len(routes)
+
+
+@pytest.mark.parametrize("name", ["get", "post", "head", "route"])
+def test_an_option_that_is_none(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'strem'; allowed: exact, "):
+        getattr(App(), name)("/", strem=True)  # before there is a handler
 
 
 def test_a_handler_that_takes_nothing() -> None:

@@ -108,6 +108,43 @@ async def echo(ws: AsyncSocket) -> None:
         assert_type(closed.code, int)
 
 
+def plain(request: Request) -> str:
+    return request.path
+
+
+class Methods:
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        ws.send(message)
+
+
+def types() -> None:
+    """What is registered keeps its type, and what may be given is known."""
+    request = Request(method="GET", path="/")
+    other = App(
+        port=0, timeout="5m", threads=None, trusted_proxies=["10.0.0.0/8"], static=Path(), admin=("::1", 0),
+        route=["/a stream", {"pattern": "/b/*", "method": "POST", "limit_body": "1GiB", "blocking": True}],
+    )  # fmt: skip
+    assert_type(other.get("/a", limit_body="5MiB", blocking=True)(plain)(request), str)
+    assert_type(other.post("/a", exact=False, stream=True, blocking=True)(plain)(request), str)
+    assert_type(other.route("/b", methods=["PUT"], limit_body=5)(plain)(request), str)
+    assert_type(other.route("/c", plain)(request), str)
+    assert_type(other.websocket("/d")(Methods), type[Methods])
+    assert_type(other.websocket("/e", Methods()), Methods)
+    assert_type(index(request), Response)
+
+
+def mistakes(other: App) -> None:
+    """What a type checker has to find."""
+    App(prot=1)  # type: ignore[call-arg]
+    App(port=1.5)  # type: ignore[arg-type]
+    App(route=[{"limit_body": 5}])  # type: ignore[list-item]
+    App(route=[{"pattern": "/", "limit": 5}])  # type: ignore[list-item]
+    other.get("/", limit=5)(plain)  # type: ignore[call-arg]
+    other.get("/", limit_body=1.5)(plain)  # type: ignore[arg-type]
+    other.route("/", blocking="yes")(plain)  # type: ignore[call-overload]
+    other.run(host=5)  # type: ignore[arg-type]
+
+
 def seed() -> OptimizedDimensionalServer:
     """The names of the document that the project started from."""
     point = ConnectionPoint("c-1", None, ("192.0.2.1", 1000))

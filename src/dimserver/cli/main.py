@@ -18,13 +18,14 @@ import sys
 from dimserver.config import SETTINGS, check_admin, check_paths, did_you_mean
 from dimserver.config.foreign import advice, near
 from dimserver.config.sources import APP, CONFIG, Sources, check_file
+from dimserver.config.tables import TableKind
 from dimserver.config.types import Flag
 from dimserver.errors import AppImportError, AppStartError, ConfigError, DimserverError
 from dimserver.nowait import put_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, NoReturn
 
 __all__ = ["main"]
@@ -181,6 +182,9 @@ def _add_settings(parser: _Parser) -> None:
         }
         if isinstance(setting.kind, Flag):
             group.add_argument(setting.option, action=argparse.BooleanOptionalAction, **options)
+        elif isinstance(setting.kind, TableKind):
+            options["help"] = f"{setting.what} Written '{setting.kind.entry()}'; once for each.".replace("%", "%%")
+            group.add_argument(setting.option, metavar=setting.kind.metavar, action="append", **options)
         else:
             group.add_argument(setting.option, metavar=setting.kind.metavar, **options)
 
@@ -306,7 +310,23 @@ def _describe_settings() -> list[str]:
         for text in texts:
             wrapped = textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
             out.extend(f"      {part}\n" for part in wrapped)
+        if isinstance(setting.kind, TableKind):
+            out.extend(_describe_rows(setting.kind, width))
     return out
+
+
+def _describe_rows(kind: TableKind, width: int) -> Iterator[str]:
+    """The keys of a table, indented below the setting."""
+    import textwrap
+
+    yield f"      Entry: {kind.entry()}\n"
+    for row in kind.rows:
+        default = "required" if row.required else f"default {row.show_default()}"
+        unit = f" in {row.kind.unit}" if row.kind.unit else ""
+        yield f"        {row.name}: {row.kind.type}{unit}, {default}\n"
+        for text in (row.what, f"Allowed: {row.kind.allowed()}", f"Why: {row.reason}"):
+            wrapped = textwrap.wrap(text, width - 6, break_on_hyphens=False, break_long_words=False)
+            yield from (f"            {part}\n" for part in wrapped)
 
 
 # argparse, made quiet and quick

@@ -8,19 +8,22 @@ and one line of type in `Settings`.
 
 from dimserver.config.operators import api_warning, check_admin, operator_token
 from dimserver.config.paths import check_paths
+from dimserver.config.routing import RouteTable
 from dimserver.config.setting import Setting, did_you_mean
-from dimserver.config.settings import BY_ATTRIBUTE, FIXED, SETTINGS, Settings, merge, read_values
+from dimserver.config.settings import BY_ATTRIBUTE, FIXED, SETTINGS, Settings, looked_up, merge, read_values
 
 __all__ = [
     "BY_ATTRIBUTE",
     "FIXED",
     "SETTINGS",
+    "RouteTable",
     "Setting",
     "Settings",
     "api_warning",
     "check_admin",
     "check_paths",
     "did_you_mean",
+    "looked_up",
     "merge",
     "operator_token",
     "read_values",

@@ -5,9 +5,11 @@ python -m dimserver.config.reference > docs/settings.md
 
 from __future__ import annotations
 
+from dimserver.config.references import MAX_VALUE
 from dimserver.config.setting import Setting
 from dimserver.config.settings import SETTINGS
 from dimserver.config.sources import APP, CONFIG
+from dimserver.config.tables import MOST_NAME, ListOf, TableKind
 from dimserver.config.toml_file import MAX_FILE, types_of
 from dimserver.config.types import Flag, KiB
 
@@ -15,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["EXAMPLE", "markdown"]
+__all__ = ["EXAMPLE", "TABLES", "markdown"]
 
 EXAMPLE = """\
 app = "shop:app"
@@ -25,6 +27,18 @@ static = "public"
 access-log = "json"
 limit-body = "64MiB"    # or a number of bytes
 timeout = 75            # seconds, or a text with a unit: "500ms", "75s", "5m", "1h"
+"""
+
+TABLES = """\
+[[route]]
+pattern = "/upload/*"   # all paths below /upload/
+method = "POST"
+limit-body = "1GiB"
+stream = true
+
+[[route]]
+pattern = "/reports/{year}"
+blocking = true
 """
 
 HEAD = f"""\
@@ -50,8 +64,8 @@ allowed; the exit code is 2.  `dimserver config` prints this list, `dimserver co
 ## The file
 
 `--config FILE` or `DIMSERVER_CONFIG` names it; none is looked for.  It is a regular file of
-[TOML](https://toml.io/en/v1.0.0) of at most {MAX_FILE // KiB} KiB, without tables: each key is the name of a setting.
-What is served is the key `app`.
+[TOML](https://toml.io/en/v1.0.0) of at most {MAX_FILE // KiB} KiB: each key is the name of a setting, and tables are
+for those whose value is tables.  What is served is the key `app`.
 
 ```toml
 {EXAMPLE}```
@@ -67,6 +81,51 @@ sets in every pod beside a service named `dimserver`: `DIMSERVER_SERVICE_HOST`, 
 `DIMSERVER_PORT` when it is a URL such as `tcp://10.0.0.11:80`.
 
 Secrets are never printed, neither in messages nor by `dimserver config`.
+
+## Lists and named sets
+
+Some settings are tables.  A *list* is any number of tables with the same keys, a *named set* is the same with a name
+for each.  Their keys are described as settings are: with type, unit, default and reason.
+
+```toml
+{TABLES}```
+
+| place | a list, here `route` | a named set, here `database` (an example of the form) |
+| --- | --- | --- |
+| TOML file | `[[route]]`, once for each | `[database.main]` |
+| command line | `--route '/upload/* limit-body=1GiB stream'`, once for each | `'main url=…'` after the option |
+| environment | `DIMSERVER_ROUTE`, one entry a line | `DIMSERVER_DATABASE_MAIN_URL=…`: set, name, key |
+| Python | `App(route=[{{"pattern": "/a/*", "stream": True}}])` | `App(database={{"main": {{"url": "…"}}}})` |
+
+A list of a stronger place takes the place of a weaker one's, as a whole.  Named sets are merged by name and key: the
+file may have all of a database but its URL, which then comes from the environment.  A name is 1 to {MOST_NAME} small
+letters, digits and hyphens, a letter first; in the environment it is in capitals, with `_` for `-`.  An error names the
+place, the table, the key, the value and what is allowed:
+
+```text
+site.toml:[[route]] 2: limit-body: '5MB' is not allowed; allowed: 0 B to 1024 GiB (…); did you mean 5MiB?
+```
+
+On the command line and in the environment a table is written as an *entry*, a line of words:
+
+```text
+entry = first *( SP word )
+first = value of the first key (/upload/*), or the name of the table in a named set
+word  = KEY "=" VALUE | KEY | "no-" KEY            the last two turn a flag on and off
+```
+
+Words are split and quoted as a shell does it: in `title="a b"` and `'title=a b'` the value has a space.
+
+## Values that stand somewhere else
+
+Any value may be given as a text `env:NAME`, the value of the variable `NAME`, or `file:PATH`, what the file holds,
+without the newline at its end; in all places, and in tables as well.  The file is a regular one of at most
+{MAX_VALUE // KiB} KiB of UTF-8.  Both are looked up whenever settings are loaded, at a reload too.  Only `app` and
+`config` are taken as they are written.
+
+```toml
+api-token = "file:/run/secrets/api-token"
+```
 """
 
 
@@ -92,18 +151,33 @@ def _entry(setting: Setting) -> Iterator[str]:
     yield f"- Type: {kind.type}{unit}; allowed: {kind.allowed()}"
     yield f"- Written: {', '.join(_forms(setting))}"
     yield f"- At a reload: {'stays as it is; a change needs a restart' if setting.fixed else 'takes effect'}\n"
+    if isinstance(kind, TableKind):
+        yield f"An entry is `{kind.entry()}`.  The keys of each table:\n"
+        for row in kind.rows:
+            yield from _row(row)
+
+
+def _row(row: Setting) -> Iterator[str]:
+    unit = f" in {row.kind.unit}" if row.kind.unit else ""
+    yield f"- `{row.name}`: {row.what}"
+    yield f"  - Default: {'none; it must be given' if row.required else row.show_default()}"
+    yield f"  - Why: {row.reason}"
+    yield f"  - Type: {row.kind.type}{unit}, in a file {types_of(row.kind)}; allowed: {row.kind.allowed()}\n"
 
 
 def _forms(setting: Setting) -> Iterator[str]:
     if setting is APP:
         yield "`dimserver run APP`"
+    elif isinstance(setting.kind, TableKind):
+        yield f"`{setting.option} '{setting.kind.metavar}'`, once for each"
     elif isinstance(setting.kind, Flag):
         yield f"`{setting.option}` or `--no-{setting.name}`"
     else:
         yield f"`{setting.option} {setting.kind.metavar}`"
     yield f"`{setting.variable}`"
     if setting is not CONFIG:
-        yield f"key `{setting.name}` with {types_of(setting.kind)}"
+        tables = f" of tables, `[[{setting.name}]]`" if isinstance(setting.kind, ListOf) else ""
+        yield f"key `{setting.name}` with {types_of(setting.kind)}{tables}"
 
 
 if __name__ == "__main__":

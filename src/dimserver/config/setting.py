@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dimserver.config.references import is_reference
 from dimserver.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dimserver.config.references import References
     from dimserver.config.types import Kind
 
 __all__ = ["PREFIX", "Setting", "did_you_mean"]
@@ -60,22 +62,29 @@ class Setting:
         self.option = "--" + name
         self.variable = PREFIX + self.attribute.upper()
 
-    def read(self, value: object, spelled: str) -> object:
+    def read(self, value: object, spelled: str, references: References | None = None) -> object:
         """The typed value of this setting.
 
         Args:
             value: text or a typed value, as the source has it.
             spelled: what the source calls this setting; for the error message.
+            references: looks up a value that stands somewhere else; None takes every text as it is.
 
         Raises:
-            ConfigError: not a value of this setting.
+            ConfigError: not a value of this setting, or a reference to nothing.
         """
+        shown = ""
+        if references is not None and self.kind.refers and is_reference(value):
+            reference = str(value)
+            value = references.look_up(reference, spelled)
+            shown = f"the value of '{reference:.80}'"  # never the value: it may be another secret by mistake
         try:
             return self.kind.read(value)
         except ValueError:
             pass
-        hint = "" if self.kind.secret(value) else self.kind.hint(value)
-        raise ConfigError(f"{spelled}: {self.quote(value)} is not allowed; allowed: {self.kind.allowed()}{hint}")
+        hint = "" if shown or self.kind.secret(value) else self.kind.hint(value)
+        shown = shown or self.quote(value)
+        raise ConfigError(f"{spelled}: {shown} is not allowed; allowed: {self.kind.allowed()}{hint}")
 
     def quote(self, value: object) -> str:
         """`value`, right or wrong, as a message may repeat it: shortened, and never a secret."""

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dimserver.config.foreign import advice, near
 from dimserver.config.limits import LIMITS
 from dimserver.config.operations import OPERATIONS
+from dimserver.config.references import References
+from dimserver.config.routing import ROUTING, RouteTable
 from dimserver.config.serving import SERVING
 from dimserver.config.setting import Setting
+from dimserver.config.spelling import Spelling
+from dimserver.config.tables import NamedSet, Reader, TableKind
 from dimserver.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["BY_ATTRIBUTE", "FIXED", "SETTINGS", "Settings", "merge", "read_values", "unknown_setting"]
+__all__ = [
+    "BY_ATTRIBUTE",
+    "FIXED",
+    "SETTINGS",
+    "Settings",
+    "looked_up",
+    "merge",
+    "missing",
+    "read_values",
+    "unknown_setting",
+]
 
-SETTINGS: tuple[Setting, ...] = SERVING + LIMITS + OPERATIONS
+SETTINGS: tuple[Setting, ...] = SERVING + ROUTING + LIMITS + OPERATIONS
 
 BY_ATTRIBUTE: dict[str, Setting] = {setting.attribute: setting for setting in SETTINGS}
 
@@ -35,15 +51,17 @@ def read_values(
     where: str = "",
     rows: Iterable[Setting] = SETTINGS,
     mistakes: list[str] | None = None,
+    references: References | None = None,
 ) -> dict[str, object]:
     """Check the values of one source.
 
     Args:
         values: what the source holds, by the names the source uses.
-        spell: how the source spells the name of a setting.
+        spell: how the source spells the name of a setting; a `Spelling` knows of tables as well.
         where: what messages write before such a name, for example ``"site.toml:"``.
         rows: the settings it may have.
         mistakes: gets the message of each value that is not right, which is then left out; None raises the first.
+        references: looks up values that stand somewhere else; None takes every text as it is.
 
     Returns:
         Typed values by attribute name, ready for `Settings(**values)`.  Sources
@@ -52,6 +70,7 @@ def read_values(
     Raises:
         ConfigError: an unknown name, a bad value, or two that exclude each other.
     """
+    spelling = spell if isinstance(spell, Spelling) else Spelling(spell)
     known = {spell(setting): setting for setting in rows}
     read: dict[str, object] = {}
     for spelled, value in values.items():
@@ -59,7 +78,11 @@ def read_values(
         try:
             if setting is None:
                 raise ConfigError(unknown_setting(spelled, known, where))
-            read[setting.attribute] = setting.read(value, where + spelled)
+            if isinstance(setting.kind, TableKind):
+                reader = Reader(setting, spelling, where, references, mistakes)
+                read[setting.attribute] = setting.kind.read_tables(value, reader)
+            else:
+                read[setting.attribute] = setting.read(value, where + spelled, references)
         except ConfigError as error:
             if mistakes is None:
                 raise
@@ -85,12 +108,26 @@ def unknown_setting(word: str, known: Iterable[str], where: str = "") -> str:
     return f"unknown setting '{where}{shown}'{hint or '; `dimserver config` lists the known ones'}"
 
 
-def merge(weaker: Mapping[str, object], stronger: Mapping[str, object]) -> dict[str, object]:
+def missing(values: Mapping[str, object], rows: Iterable[Setting] = SETTINGS) -> Iterator[str]:
+    """A message for each value of a named set that no source has given, and that must be.
+
+    Args:
+        values: of all sources together, as `merge` returns them.
+        rows: the settings there are.
+    """
+    for setting in rows:
+        if isinstance(setting.kind, NamedSet) and setting.attribute in values:
+            yield from setting.kind.require(setting, setting.kind.typed_value(setting, values[setting.attribute]))
+
+
+def merge(
+    weaker: Mapping[str, object], stronger: Mapping[str, object], rows: Iterable[Setting] = SETTINGS
+) -> dict[str, object]:
     """The values of two sources, by attribute name.
 
     Where to listen is one decision: a source that says anything of it, if only
     a port, is not contradicted by the Unix socket or descriptor of a weaker one.
-    So is the operator's token.
+    So is the operator's token.  A list is the stronger source's; named sets are merged by name and key.
     """
     merged = dict(weaker)
     if any(stronger.get(name) is not None for name in ("host", "port", "uds", "fd")):
@@ -100,7 +137,34 @@ def merge(weaker: Mapping[str, object], stronger: Mapping[str, object]) -> dict[
         merged.pop("api_token", None)
         merged.pop("api_token_file", None)
     merged.update(stronger)
+    for setting in rows:
+        name = setting.attribute
+        if isinstance(setting.kind, NamedSet) and name in weaker and name in stronger:
+            both = (setting.kind.typed_value(setting, source[name]) for source in (weaker, stronger))
+            merged[name] = setting.kind.merge(*both)
     return merged
+
+
+def looked_up(values: dict[str, object]) -> dict[str, object]:
+    """The settings that a program gives, as they are, but what stands somewhere else (`env:`, `file:`) looked up now.
+
+    Raises:
+        ConfigError: a bad value, or a reference to nothing.
+    """
+    from os import environ, getcwd
+
+    if not any(map(_may_refer, values.values())):
+        return values
+    typed = read_values(values, Spelling(), references=References(environ, getcwd()))
+    return {name: typed[name] if _may_refer(value) else value for name, value in values.items()}
+
+
+def _may_refer(value: object) -> bool:
+    if isinstance(value, str):
+        return "env:" in value or "file:" in value  # in an entry it stands inside
+    if isinstance(value, (list, tuple)):
+        return any(map(_may_refer, value))
+    return isinstance(value, Mapping) and any(map(_may_refer, value.values()))
 
 
 class Settings:
@@ -142,6 +206,7 @@ class Settings:
     forwarded_headers: str
     forwarded_host: bool
     request_id_header: str | None
+    route: tuple[RouteTable, ...]
     max_connections: int
     max_http: int
     max_websocket: int
@@ -199,7 +264,9 @@ class Settings:
     log_format: str
 
     def __init__(self, **values: object) -> None:
-        given = read_values(values, lambda setting: setting.attribute)
+        given = read_values(values, Spelling())
+        for message in missing(given):
+            raise ConfigError(message)
         for setting in SETTINGS:
             object.__setattr__(self, setting.attribute, given.get(setting.attribute, setting.default))
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 
+from dimserver.config.references import References
 from dimserver.config.setting import PREFIX, Setting
-from dimserver.config.settings import BY_ATTRIBUTE, SETTINGS, Settings, merge, read_values
+from dimserver.config.settings import SETTINGS, Settings, merge, missing, read_values
+from dimserver.config.spelling import APP_NAME, FileSpelling, LineSpelling, Spelling, VariableSpelling, split_variables
+from dimserver.config.tables import NamedSet
 from dimserver.config.types import Path, Target
 from dimserver.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    Spell = Callable[[Setting], str]
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["APP", "CONFIG", "Loaded", "Sources", "check_file"]
 
 # Neither is a setting of a server: one says what is served, the other where settings are.
 APP = Setting(
-    "Sources", "app", Target(), None,
+    "Sources", APP_NAME, Target(), None,
     "What is served; on the command line it is written without an option.",
     "None: the built-in API and static files.",
 )  # fmt: skip
@@ -30,8 +31,8 @@ CONFIG = Setting(
     fixed=True,
 )  # fmt: skip
 
-FILE_ROWS = (*SETTINGS, APP)
-ROWS = (*FILE_ROWS, CONFIG)
+LINE = LineSpelling()
+VARIABLES = VariableSpelling()
 
 
 class Loaded:
@@ -82,18 +83,19 @@ class Sources:
     Thread-safety: never changes after it was built.
     """
 
-    __slots__ = ("_config", "_config_origin", "_directory", "_environ", "_line")
+    __slots__ = ("_config", "_config_origin", "_directory", "_environ", "_line", "_references")
 
     def __init__(self, line: Mapping[str, object], environ: Mapping[str, str], directory: str | None = None) -> None:
         # All of it is taken down now: at a reload, an app may have changed the directory or the environment.
         self._directory = _current_directory() if directory is None else directory
         self._line = dict(line)
+        self._references = References(dict(environ), self._directory)
         self._environ = _variables(environ)
         self._config: str | None = None
         self._config_origin = ""
         for values, key, origin in (
-            (self._line, _option(CONFIG), CONFIG.option),
-            (self._environ, _variable(CONFIG), CONFIG.variable),
+            (self._line, LINE(CONFIG), CONFIG.option),
+            (self._environ, VARIABLES(CONFIG), CONFIG.variable),
         ):
             if key in values:
                 named = CONFIG.read(values[key], origin)
@@ -115,42 +117,61 @@ class Sources:
         Raises:
             ConfigError: an unknown name or a bad value; nothing has changed then.
         """
-        values: dict[str, object] = {}
-        origins: dict[str, str] = {}
-        for raw, spell, where, rows in self._by_strength(mistakes):
-            read = read_values(raw, spell, where, rows, mistakes)
-            for name in read.keys() & BY_ATTRIBUTE.keys():
-                setting = BY_ATTRIBUTE[name]
-                read[name] = setting.kind.resolve(read[name], self._directory)
-                origins[name] = where + spell(setting)
-            values = merge(values, read)
-        values.pop(CONFIG.attribute, None)
+        values, origins = self.read(mistakes=mistakes)
         app = values.pop(APP.attribute, None)
         return Loaded(values, origins, None if app is None else str(app))
 
+    def read(
+        self, rows: tuple[Setting, ...] = SETTINGS, mistakes: list[str] | None = None
+    ) -> tuple[dict[str, object], dict[str, str]]:
+        """What `load` puts together, for any table of settings: the values, and where they are from.
+
+        Args:
+            rows: the settings there are; what is served is read as well.
+            mistakes: as for `load`.
+
+        Raises:
+            ConfigError: as for `load`.
+        """
+        values: dict[str, object] = {}
+        origins: dict[str, str] = {}
+        known = {setting.attribute: setting for setting in rows}
+        for raw, spell, where, allowed in self._by_strength(rows, mistakes):
+            read = read_values(raw, spell, where, allowed, mistakes, self._references)
+            for name in read.keys() & known.keys():
+                setting = known[name]
+                read[name] = setting.kind.resolve(read[name], self._directory)
+                origins[name] = where + spell(setting)
+            values = merge(values, read, rows)
+        values.pop(CONFIG.attribute, None)
+        for message in missing(values, rows):
+            if mistakes is None:
+                raise ConfigError(message)
+            mistakes.append(message)
+        if mistakes:  # whatever is not whole could not be made settings of
+            for setting in rows:
+                if isinstance(setting.kind, NamedSet):
+                    values.pop(setting.attribute, None)
+        return values, origins
+
     def _by_strength(
-        self, mistakes: list[str] | None
-    ) -> Iterator[tuple[Mapping[str, object], Spell, str, tuple[Setting, ...]]]:
+        self, rows: tuple[Setting, ...], mistakes: list[str] | None
+    ) -> Iterator[tuple[Mapping[str, object], Spelling, str, tuple[Setting, ...]]]:
         """What `read_values` is to read of each source, the weakest first."""
         if self._config is not None and self.file is not None:
-            from dimserver.config.toml_file import read_toml
+            from dimserver.config.toml_file import check_type, read_toml
 
-            raw = read_toml(self.file, FILE_ROWS, shown=self._config, origin=self._config_origin, mistakes=mistakes)
-            yield raw, _key, f"{self._config}:", FILE_ROWS
-        yield self._environ, _variable, PREFIX, ROWS
-        yield self._line, _option, "", ROWS
-
-
-def _key(setting: Setting) -> str:
-    return setting.name
-
-
-def _variable(setting: Setting) -> str:
-    return setting.variable.removeprefix(PREFIX)
-
-
-def _option(setting: Setting) -> str:
-    return "APP" if setting is APP else setting.option
+            allowed = (*rows, APP)
+            raw = read_toml(self.file, allowed, shown=self._config, origin=self._config_origin, mistakes=mistakes)
+            yield raw, FileSpelling(check_type), f"{self._config}:", allowed
+        sets = {
+            VARIABLES(setting): [VARIABLES.key(row) for row in setting.kind.rows]
+            for setting in rows
+            if isinstance(setting.kind, NamedSet)
+        }
+        others = {VARIABLES(setting) for setting in (*rows, APP, CONFIG)}
+        yield split_variables(self._environ, sets, others), VARIABLES, PREFIX, (*rows, APP, CONFIG)
+        yield self._line, LINE, "", (*rows, APP, CONFIG)
 
 
 def check_file(path: str, directory: str | None = None, mistakes: list[str] | None = None) -> Loaded:

@@ -1,7 +1,8 @@
 """A TOML file of settings: opened with care, read, and each value looked at for its type.
 
 The file is flat: each key is the name of a setting, as on the command line
-without the dashes.  Tables would give every setting a second name to learn.
+without the dashes.  Tables are for settings whose value is tables; around all others
+they would give each a second name to learn.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import os
 import stat
 
+from dimserver.config.references import is_reference
 from dimserver.config.settings import unknown_setting
+from dimserver.config.tables import ListOf, NamedSet
 from dimserver.config.types import MiB
 from dimserver.errors import ConfigError
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from dimserver.config.setting import Setting
     from dimserver.config.types import Kind
 
-__all__ = ["MAX_FILE", "read_toml", "types_of"]
+__all__ = ["MAX_FILE", "check_type", "read_toml", "types_of"]
 
 MAX_FILE = 1 * MiB  # every setting with a comment of a page is far below it; a log given by mistake is above it
 
@@ -75,11 +78,20 @@ def read_toml(
 def _check_key(key: str, value: object, known: Mapping[str, Setting], shown: str) -> None:
     setting = known.get(key)
     if setting is not None:
-        _check_type(setting, value, f"{shown}:{key}")
+        check_type(setting, value, f"{shown}:{key}")
     elif isinstance(value, dict):
-        raise ConfigError(f"{shown}: unknown table '{key:.80}'; settings are keys of the top level, without tables")
+        but = f" but {_tables(known)}" if _tables(known) else ""
+        raise ConfigError(
+            f"{shown}: unknown table '{key:.80}'; settings are keys of the top level, without tables{but}"
+        )
     else:
         raise ConfigError(unknown_setting(key, known, f"{shown}:"))
+
+
+def _tables(known: Mapping[str, Setting]) -> str:
+    lists = [f"[[{name}]]" for name, setting in known.items() if isinstance(setting.kind, ListOf)]
+    sets = [f"[{name}.NAME]" for name, setting in known.items() if isinstance(setting.kind, NamedSet)]
+    return ", ".join(lists + sets)
 
 
 def _contents(path: str, shown: str, origin: str) -> bytes:
@@ -139,10 +151,21 @@ def _syntax_error(message: str, text: str, shown: str) -> str:
     return f"{shown}:{_line_and_column(text.encode(), len(text.encode()))}: {what or message} (the end of the file)"
 
 
-def _check_type(setting: Setting, value: object, where: str) -> None:
+def check_type(setting: Setting, value: object, where: str) -> None:
+    """Refuse a value of a type that `setting` does not take.
+
+    Args:
+        where: what a message calls the setting.
+
+    Raises:
+        ConfigError: it does not take it.
+    """
+    if setting.kind.refers and is_reference(value):
+        return
     if type(value) not in setting.kind.typed:
         given = TYPES.get(type(value), "a date or time")
-        allowed = f"{types_of(setting.kind)} ({setting.kind.allowed()})"
+        written = {ListOf: f"tables [[{setting.name}]]", NamedSet: f"tables [{setting.name}.NAME]"}
+        allowed = f"{written.get(type(setting.kind), types_of(setting.kind))} ({setting.kind.allowed()})"
         raise ConfigError(f"{where}: {setting.quote(value)} is {given}; allowed: {allowed}")
 
 

@@ -55,7 +55,10 @@ class WSGIGateway(Caller):
         self.prefix = prefix.rstrip("/")
         self.blocking = False
         self.streaming = 0
-        self.prepare(_common("localhost", "80", ErrorStream()), "", self.prefix, file_body=file_body)
+        self._multithread = False
+        self._common = _common("localhost", "80", ErrorStream())
+        self._prepare: Callable[..., None] = partial(self.prepare, self._common, "", self.prefix, file_body=file_body)
+        self._prepare()
 
     def configure(self, settings: Settings, facts: Facts) -> None:
         """Take over what the worker has and the settings say.
@@ -77,10 +80,17 @@ class WSGIGateway(Caller):
             multithread=facts.multithread and self.blocking,
             multiprocess=facts.multiprocess,
         )
-        self.prepare(
-            common, settings.root_path, self.prefix,
-            report=partial(_report, facts.log), file_body=file_body, offer=_offer if self.blocking else None,
+        self._common, self._multithread = common, facts.multithread
+        self._prepare = partial(
+            self.prepare, common, settings.root_path, self.prefix,
+            report=partial(_report, facts.log), file_body=file_body,
         )  # fmt: skip
+        self._prepare(offer=_offer if self.blocking else None)
+
+    def also_on_threads(self) -> None:
+        """Some of its paths run on the thread pool although the others do not; before the first request."""
+        self._common["wsgi.multithread"] = self._multithread
+        self._prepare(offer=_offer)
 
 
 def _common(

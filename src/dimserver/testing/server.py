@@ -10,7 +10,7 @@ from threading import Event, Thread
 from time import monotonic, sleep
 
 from dimserver.app import App
-from dimserver.config import Settings, merge
+from dimserver.config import Settings, looked_up, merge
 from dimserver.worker.worker import Worker
 
 TYPE_CHECKING = False
@@ -76,7 +76,7 @@ class Server:
         if "log_file" not in given:
             given["log_format"] = "json"
             self._log_path = ""
-        self.settings = Settings(**merge({} if self._app is None else self._app.defaults, given))
+        self.settings = Settings(**merge({} if self._app is None else self._app.defaults, looked_up(given)))
         self.urls: list[str] = []
         self._log: list[dict[str, Any]] = []
         self._failures: list[tuple[str, dict[str, Any]]] = []  # id of a request that was answered 5xx, and an entry

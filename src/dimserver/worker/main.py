@@ -11,10 +11,12 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from functools import partial
 
 from dimcore import tell_at_parents_end
 from dimserver.config import Settings, check_admin, check_paths, merge
+from dimserver.config.tables import Table
 from dimserver.errors import AppImportError, AppStartError, DimserverError
 from dimserver.net.forks import watch
 from dimserver.net.listener import hide_descriptor
@@ -26,7 +28,7 @@ from dimserver.worker.worker import Worker, freeze
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from types import FrameType
     from typing import Any, NoReturn
 
@@ -173,8 +175,14 @@ def _worker(channel: Channel, app: Routes | None, settings: Settings, answer: Me
 
 def _plain(value: object) -> object:
     # Every kind of setting reads text; what cannot be sent as it is (a pathlib.Path) is sent so.
-    if isinstance(value, list) or (isinstance(value, tuple) and all(isinstance(each, str) for each in value)):
-        return list(value)
+    if isinstance(value, Table):
+        value = value.given
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (
+            type(value)([_plain(each) for each in value]) if type(value) in (list, tuple) else list(map(_plain, value))
+        )
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 

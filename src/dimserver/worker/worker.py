@@ -128,11 +128,23 @@ class Worker:
                 self._core, self.loop, self.app.request_manifold.router, self.operations, builtin_only=app is None
             )
             self._gateways.configure(settings, threads, workers, self.reception.server)
+            self._apply_options(again=place.again)
             self._gateways.start()
         except BaseException:
             self._close()
             raise
         self.urls = self.reception.urls
+
+    def _apply_options(self, again: bool) -> None:
+        router = self.app.request_manifold.router
+        router.use_options(None)  # those of another worker that has served the app
+        if not self.settings.route:
+            return
+        from dimserver.worker.route_options import apply_options  # not needed by most
+
+        # Whoever starts the server is told once, by the first worker.
+        warn: Callable[[str], object] = self.log.debug if again else self.log.warning
+        apply_options(router, self.settings.route, warn)
 
     def _join(self, place: Place) -> Operations:
         try:

@@ -845,6 +845,14 @@ def set_request_id_header(serve: Serve, app: App, tmp_path: pathlib.Path, capfd:
     assert json.loads(wire.get("/who", "X-Id: abc").answer()[2])[1] == "abc"
 
 
+def set_route(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, route=["/echo limit-body=3", "/thread blocking"])
+    assert server.connect().send(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\n").answer()[0] == 413
+    thread = server.connect().get("/thread").answer()[2]
+    server.stop()
+    assert serve(app).connect().get("/thread").answer()[2] != thread  # what another server is told is its own
+
+
 @pytest.mark.parametrize("name", BY_ATTRIBUTE)
 def test_setting(name: str, quick_rounds: None, serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     globals()[f"set_{name}"](serve, app, tmp_path, capfd)

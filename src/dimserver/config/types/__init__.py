@@ -33,6 +33,7 @@ from dimserver.config.types.paths import (
     UrlPath,
 )
 from dimserver.config.types.pubsub import ChannelPrefix, PubSub, shown_url
+from dimserver.config.types.routes import Method, RoutePattern
 from dimserver.config.types.text import Charset, Choice, FieldName, Flag, Target, Token
 
 __all__ = [
@@ -54,12 +55,14 @@ __all__ = [
     "KiB",
     "Kind",
     "LogTarget",
+    "Method",
     "MiB",
     "Mode",
     "Name",
     "Networks",
     "Path",
     "PubSub",
+    "RoutePattern",
     "Size",
     "SocketPath",
     "Target",

@@ -20,6 +20,8 @@ class Kind:
         metavar: how help text writes the value.
         optional: whether the empty text (and None) unset it.
         typed: what it may be in a TOML file.
+        python: the type of what a program may give, text always among it; for type checkers.
+        refers: whether a text may say where the value is, as `env:NAME` or `file:PATH`.
     """
 
     type = "text"
@@ -27,6 +29,8 @@ class Kind:
     metavar = "TEXT"
     optional = False
     typed: Types = (str,)
+    python = "str"
+    refers = True
 
     def read(self, value: object) -> object:
         """The typed value.

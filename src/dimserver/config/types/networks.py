@@ -25,6 +25,7 @@ class Networks(Kind):
     type = "networks"
     metavar = "CIDR,…"
     typed = (str, list)
+    python = "str | list[str] | tuple[str, ...]"
 
     def read(self, value: object) -> object:
         return () if value is None or value == "none" else super().read(value)
@@ -65,6 +66,7 @@ class Hosts(Kind):
     type = "hosts"
     metavar = "NAME,…"
     typed = (str, list)
+    python = "str | list[str] | tuple[str, ...]"
     host = Name()
 
     def read(self, value: object) -> object:

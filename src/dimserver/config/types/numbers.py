@@ -39,6 +39,7 @@ class Integer(Kind):
     type = "integer"
     metavar = "N"
     typed: Types = (int,)
+    python = "int | str"
 
     def __init__(
         self, low: int, high: int, unit: str = "", *, optional: bool = False, zero: str = "", note: str = ""
@@ -156,6 +157,7 @@ class Duration(_Suffixed):
     unit = "seconds"
     metavar = "SECONDS"
     typed = (int, float, str)
+    python = "float | str"
     suffixes = (("ms", SECOND / 1000), ("s", SECOND), ("m", MINUTE), ("h", HOUR))
 
     def parse(self, text: str) -> object:
@@ -187,6 +189,7 @@ class Size(_Suffixed):
     unit = "bytes"
     metavar = "BYTES"
     typed = (int, str)
+    python = "int | str"
     suffixes = (
         ("kib", KiB),
         ("mib", MiB),
@@ -240,6 +243,7 @@ class Mode(Kind):
     type = "mode"
     unit = "octal"
     metavar = "MODE"
+    python = "int | str"
 
     def parse(self, text: str) -> object:
         digits = text[2:] if text[:2] in ("0o", "0O") else text

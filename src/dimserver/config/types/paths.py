@@ -45,6 +45,7 @@ class Path(Kind):
     type = "path"
     metavar = "PATH"
     optional = True
+    python = "str | PathLike[str]"
 
     def __init__(self, metavar: str = "PATH") -> None:
         self.metavar = metavar
@@ -130,6 +131,7 @@ class Endpoint(Kind):
     type = "endpoint"
     metavar = "HOST:PORT|PATH"
     optional = True
+    python = "tuple[str, int] | str | PathLike[str]"
     host = Name()
     port = Integer(0, 65535)
     path = SocketPath()

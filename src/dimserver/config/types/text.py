@@ -36,6 +36,7 @@ class Flag(Kind):
     type = "flag"
     metavar = ""
     typed = (bool,)
+    python = "bool | str"
 
     def parse(self, text: str) -> object:
         lowered = text.lower()
@@ -54,7 +55,7 @@ class Flag(Kind):
         return "true or false"
 
     def show(self, value: Any) -> str:
-        return "on" if value else "off"
+        return "none" if value is None else "on" if value else "off"
 
 
 class Token(Kind):
@@ -87,6 +88,7 @@ class Target(Kind):
 
     type = "app"
     metavar = "APP"
+    refers = False  # `env:app` is the attribute of a module
 
     def parse(self, text: str) -> object:
         if len(text) > 4 * KiB or not text.strip():

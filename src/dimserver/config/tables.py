@@ -1,0 +1,468 @@
+"""Settings whose value is tables: a list of them, or a set in which each has a name.
+
+    [[route]]                  a list: tables of the same rows, in order
+    [database.main]            a named set: tables of the same rows, each under its own name
+
+The rows of a table are settings like those of the top level: with a kind, a
+default and a reason.  On a command line and in a variable a table is one line of
+words, an *entry*:
+
+    entry = first *( SP word )
+    first = the value of the first row, or in a named set the name of the table
+    word  = KEY "=" VALUE  |  KEY  |  "no-" KEY         the last two turn a flag on and off
+
+Words are split and quoted as a shell does it: `title="a b"` is one word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dimserver.config.foreign import near
+from dimserver.config.spelling import Spelling
+from dimserver.config.types.base import Kind, Types
+from dimserver.config.types.text import Flag
+from dimserver.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from dimserver.config.references import References
+    from dimserver.config.setting import Setting
+
+__all__ = ["ListOf", "NamedSet", "NamedTables", "Table", "TableKind"]
+
+MOST_NAME = 40  # characters of the name of a table
+LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
+NAME_CHARACTERS = LETTERS | frozenset("0123456789-")
+NAME_ALLOWED = f"a name of 1 to {MOST_NAME} small letters, digits and hyphens that begins with a letter"
+
+
+class Table:
+    """The values of one table; read-only.  A class of tables has `rows`, and a slot and a type for each.
+
+    Args:
+        given: typed values by attribute name; what is not there has its row's default.
+
+    Attributes:
+        given: those values.
+
+    Thread-safety: never changes.
+    """
+
+    rows: tuple[Setting, ...] = ()
+    __slots__ = ("given",)
+
+    given: Mapping[str, object]
+
+    def __init__(self, given: Mapping[str, object]) -> None:
+        object.__setattr__(self, "given", dict(given))
+        for row in self.rows:
+            object.__setattr__(self, row.attribute, given.get(row.attribute, row.default))
+
+    def identity(self) -> object:
+        """What no other table of the list may have as well; None: all differ."""
+        return None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("the tables of settings are read-only")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("the tables of settings are read-only")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.given == other.given
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.given)))
+
+    def __repr__(self) -> str:
+        # Never the secret itself: this text ends up in logs.
+        values = (
+            f"{row.attribute}={row.kind.show(value) if row.kind.secret(value) else repr(value)}"
+            for row in self.rows
+            if (value := self.given.get(row.attribute)) is not None
+        )
+        return f"{type(self).__name__}({', '.join(values)})"
+
+
+TableClass = type[Table]  # named here: in a kind, `type` is an attribute
+
+
+class NamedTables(Mapping[str, Table]):
+    """The tables of a named set, by name; read-only.
+
+    Thread-safety: never changes.
+    """
+
+    __slots__ = ("_tables",)
+
+    def __init__(self, tables: Mapping[str, Table] | None = None) -> None:
+        self._tables = dict(tables or {})
+
+    def __getitem__(self, name: str) -> Table:
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._tables))
+
+    def __repr__(self) -> str:
+        return repr(self._tables)
+
+
+class Reader:
+    """Reads the tables of one setting from one source.
+
+    Args:
+        setting: of which they are.
+        spelling, where: of the source, as for `read_values`.
+        references: looks up values that stand somewhere else; None where none may.
+        mistakes: gets each message; None raises the first.
+    """
+
+    __slots__ = ("_mistakes", "_references", "_setting", "_spelling", "_where")
+
+    def __init__(
+        self,
+        setting: Setting,
+        spelling: Spelling,
+        where: str,
+        references: References | None,
+        mistakes: list[str] | None,
+    ) -> None:
+        self._setting = setting
+        self._spelling = spelling
+        self._where = where
+        self._references = references
+        self._mistakes = mistakes
+
+    @property
+    def spelled(self) -> str:
+        """What the source calls the setting."""
+        return self._where + self._spelling(self._setting)
+
+    def complain(self, message: str) -> None:
+        """A mistake: noted, or raised."""
+        if self._mistakes is None:
+            raise ConfigError(message)
+        self._mistakes.append(message)
+
+    def refuse(self, value: object) -> None:
+        """The value of the setting is none of its kind."""
+        kind = self._setting.kind
+        self.complain(f"{self.spelled}: {self._setting.quote(value)} is not allowed; allowed: {kind.allowed()}")
+
+    def at(self, item: int | str) -> str:
+        """What the source calls a table."""
+        return self._where + self._spelling.table(self._setting, item)
+
+    def table(self, kind: TableKind, value: object, item: int | str) -> Table | None:
+        """One table from what a source has for it: an entry, a mapping, or a table; None after a mistake."""
+        if type(value) is kind.table:
+            return value
+        if isinstance(value, str):
+            return self._entry(kind, value, item)
+        if isinstance(value, Mapping):
+            keys = {self._spelling.key(row): row for row in kind.rows}
+            return self._rows(kind, value, keys, item, lambda row: self._spelling.row(self._setting, item, row))
+        self.complain(f"{self.at(item)}: {value!r:.80} is no table; allowed: {kind.allowed_table()}")
+        return None
+
+    def _entry(self, kind: TableKind, text: str, item: int | str) -> Table | None:
+        try:
+            values = kind.split(text)
+        except ConfigError as error:
+            self.complain(f"{self.at(item)}: {error}")
+            return None
+        keys = {row.name: row for row in kind.rows}
+        return self._rows(
+            kind, values, keys, item, lambda row: f"{self._spelling.table(self._setting, item)}: {row.name}"
+        )
+
+    def _rows(
+        self,
+        kind: TableKind,
+        values: Mapping[str, object],
+        keys: Mapping[str, Setting],
+        item: int | str,
+        spell: Callable[[Setting], str],
+    ) -> Table | None:
+        given: dict[str, object] = {}
+        right = True
+        for key, value in values.items():
+            row = keys.get(key)
+            try:
+                if row is None:
+                    meant = near(str(key), keys)
+                    hint = f"did you mean '{meant}'?" if meant else f"allowed: {', '.join(keys)}"
+                    raise ConfigError(f"{self.at(item)}: unknown key '{key!s:.80}'; {hint}")
+                if value is None and row.default is None:
+                    continue
+                spelled = self._where + spell(row)
+                self._spelling.check(row, value, spelled)
+                given[row.attribute] = row.read(value, spelled, self._references)
+            except ConfigError as error:
+                right = False
+                self.complain(str(error))
+        if kind.complete:
+            for key, row in keys.items():
+                if row.required and key not in values:
+                    right = False
+                    self.complain(f"{self.at(item)}: '{key}' is missing; it is {row.kind.allowed()}")
+        return kind.table(given) if right else None
+
+
+class TableKind(Kind):
+    """Tables of the same rows.
+
+    Args:
+        table: the class of the tables.
+        first: the row whose value is the first word of an entry; None where every value has its key.
+        most: how many tables there may be.
+
+    Attributes:
+        rows: of each table.
+        keywords: the name of the type of a table that a program gives.
+        complete: whether each table of each source must have what is required.
+    """
+
+    complete = True
+
+    def __init__(self, table: TableClass, *, first: str | None = None, most: int = 256) -> None:
+        self.table = table
+        self.rows = table.rows
+        self.first = first
+        self.most = most
+        self.keywords = table.__name__.removesuffix("Table") + "Keywords"
+        self.python = self.program_type(self.keywords)
+
+    def program_type(self, table: str) -> str:
+        """`python` of this kind, with the name of the type of one table."""
+        raise NotImplementedError
+
+    def read_tables(self, value: object, reader: Reader) -> object:
+        """The typed value of what a source has; mistakes go to the reader."""
+        raise NotImplementedError
+
+    def split(self, text: str) -> dict[str, object]:
+        """The values of an entry, by the names of their rows.
+
+        Raises:
+            ConfigError: it cannot be read; the message does not say where it stands.
+        """
+        words = split_words(text)
+        rows = {row.name: row for row in self.rows}
+        values: dict[str, object] = {}
+        for place, word in enumerate(words):
+            key, equals, value = word.partition("=")
+            if place == 0 and self.first is not None and not (equals and key in rows):
+                key, given = self.first, word
+            elif equals:
+                given = value
+            else:
+                key, given = self._flag(word, rows)
+            if key in values:
+                raise ConfigError(f"'{key:.80}' is there twice")
+            values[key] = given
+        return values
+
+    def _flag(self, word: str, rows: Mapping[str, Setting]) -> tuple[str, str]:
+        for key, value in ((word, "true"), (word.removeprefix("no-"), "false")):
+            row = rows.get(key)
+            if row is not None:
+                if not isinstance(row.kind, Flag):
+                    raise ConfigError(f"'{word}' has no value; it is written {key}={row.kind.metavar}")
+                return key, value
+        meant = near(word, rows)
+        hint = f"did you mean '{meant}'?" if meant else f"allowed: {self.entry()}"
+        raise ConfigError(f"'{word:.80}' is no key; {hint}")
+
+    def entry(self) -> str:
+        """How an entry is written."""
+        rows = {row.name: row for row in self.rows}
+        words = [rows[self.first].kind.metavar] if self.first is not None else []
+        words.extend(
+            f"[{row.name}]" if isinstance(row.kind, Flag) else f"[{row.name}={row.kind.metavar}]"
+            for row in self.rows
+            if row.name != self.first
+        )
+        return " ".join(words)
+
+    def allowed_table(self) -> str:
+        """What one table may be."""
+        return f"a table with {', '.join(row.name for row in self.rows)}"
+
+    def show(self, value: Any) -> str:
+        return f"{len(value)} tables" if value else "none"
+
+
+class ListOf(TableKind):
+    """A list of tables, as a tuple; that of a stronger source takes the place of a weaker one's."""
+
+    type = "list"
+    metavar = "ENTRY"
+    typed: Types = (list,)
+
+    def read(self, value: object) -> object:
+        if isinstance(value, tuple) and all(type(each) is self.table for each in value):
+            return value
+        raise ValueError
+
+    def read_tables(self, value: object, reader: Reader) -> object:
+        if isinstance(value, str):  # of the environment: an entry a line, empty lines between them left out
+            entries = [(number, line) for number, line in enumerate(value.split("\n"), 1) if line.strip()]
+        elif isinstance(value, (list, tuple)):
+            entries = list(enumerate(value, 1))
+        else:
+            reader.refuse(value)
+            return ()
+        if len(entries) > self.most:
+            reader.complain(f"{reader.spelled}: {len(entries)} tables are too many; allowed: at most {self.most}")
+            return ()
+        tables: dict[int, Table] = {}
+        seen: dict[object, int] = {}
+        for number, each in entries:
+            table = reader.table(self, each, number)
+            if table is None:
+                continue
+            identity = table.identity()
+            if identity is not None and seen.setdefault(identity, number) != number:
+                reader.complain(f"{reader.at(number)}: {identity} is that of {reader.at(seen[identity])} as well")
+                continue
+            tables[number] = table
+        return tuple(tables.values())
+
+    def program_type(self, table: str) -> str:
+        return f"Sequence[{table} | str]"
+
+    def resolve(self, value: Any, directory: str) -> object:
+        return tuple(_resolve(table, directory) for table in value)
+
+    def allowed(self) -> str:
+        return f"at most {self.most} tables with {', '.join(row.name for row in self.rows)}"
+
+
+class NamedSet(TableKind):
+    """Tables by their names; those of several sources are merged, by name and key.
+
+    Args: as for `TableKind`; the first word of an entry is the table's name.
+    """
+
+    type = "named set"
+    metavar = "ENTRY"
+    typed: Types = (dict,)
+    complete = False  # what a file leaves out the environment may add
+
+    def __init__(self, table: TableClass, *, most: int = 64) -> None:
+        super().__init__(table, most=most)
+
+    def read(self, value: object) -> object:
+        if isinstance(value, NamedTables):
+            return value
+        raise ValueError
+
+    def read_tables(self, value: object, reader: Reader) -> NamedTables:
+        pairs: list[tuple[object, object]] = []
+        if isinstance(value, Mapping):
+            pairs.extend(value.items())
+        elif isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):
+            for number, each in enumerate(value, 1):  # of the command line
+                try:
+                    first, *words = split_words(each)
+                except ValueError as error:
+                    reader.complain(f"{reader.at(number)}: {error}")
+                else:
+                    pairs.append((first, " ".join(map(_quote, words)) if words else {}))
+        else:
+            reader.refuse(value)
+        if len(pairs) > self.most:
+            reader.complain(f"{reader.spelled}: {len(pairs)} tables are too many; allowed: at most {self.most}")
+            return NamedTables()
+        tables: dict[str, Table] = {}
+        for name, each in pairs:
+            if not isinstance(name, str) or not is_name(name):
+                reader.complain(f"{reader.spelled}: {name!r:.80} is no name of a table; allowed: {NAME_ALLOWED}")
+                continue
+            table = reader.table(self, each, name)
+            if table is not None:
+                tables[name] = _over(tables[name], table) if name in tables else table
+        return NamedTables(tables)
+
+    def typed_value(self, setting: Setting, value: object) -> NamedTables:
+        """The value that a program gives, which may be plain dicts, typed.
+
+        Raises:
+            ConfigError: a bad value.
+        """
+        return self.read_tables(value, Reader(setting, Spelling(), "", None, None))
+
+    def merge(self, weaker: NamedTables, stronger: NamedTables) -> NamedTables:
+        """The tables of two sources."""
+        tables = dict(weaker)
+        for name, table in stronger.items():
+            tables[name] = _over(tables[name], table) if name in tables else table
+        return NamedTables(tables)
+
+    def require(self, setting: Setting, value: NamedTables) -> Iterator[str]:
+        """A message for each value that no source has given, and that must be."""
+        for name, table in value.items():
+            for row in self.rows:
+                if row.required and row.attribute not in table.given:
+                    yield f"[{setting.name}.{name}]: '{row.name}' is missing; it is {row.kind.allowed()}"
+
+    def program_type(self, table: str) -> str:
+        return f"Mapping[str, {table} | str]"
+
+    def resolve(self, value: Any, directory: str) -> object:
+        return NamedTables({name: _resolve(table, directory) for name, table in value.items()})
+
+    def entry(self) -> str:
+        return f"NAME {super().entry()}"
+
+    def allowed(self) -> str:
+        return f"at most {self.most} named tables with {', '.join(row.name for row in self.rows)}"
+
+
+def split_words(text: str) -> list[str]:
+    """The words of an entry, split and quoted as a shell does it; at least one.
+
+    Raises:
+        ConfigError: a quotation has no end, or there is nothing.
+    """
+    from shlex import split  # by those who have entries; it brings re
+
+    try:
+        words = split(text)
+    except ValueError:
+        raise ConfigError(f"{text!r:.80} has a quotation without an end") from None
+    if not words:
+        raise ConfigError("an entry is empty")
+    return words
+
+
+def is_name(text: str) -> bool:
+    """Whether a table of a named set may be called so: what it is called in the environment is one name as well."""
+    return text[:1] in LETTERS and text != "" and len(text) <= MOST_NAME and NAME_CHARACTERS.issuperset(text)
+
+
+def _over(weaker: Table, stronger: Table) -> Table:
+    return type(weaker)({**weaker.given, **stronger.given})
+
+
+def _resolve(table: Table, directory: str) -> Table:
+    kinds = {row.attribute: row.kind for row in table.rows}
+    return type(table)({name: kinds[name].resolve(value, directory) for name, value in table.given.items()})
+
+
+def _quote(word: str) -> str:
+    from shlex import quote
+
+    return quote(word)
