@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import pathlib
+import re
 import socket
 import struct
 from collections.abc import Callable
@@ -332,3 +335,34 @@ def test_news_from_another_thread(serve: Serve, path: str) -> None:
         assert [client.receive() for _ in range(100)] == [f"{number}" for number in range(100)]
         client.say_goodbye()
         assert client.closed()[0] == 1000
+
+
+@pytest.mark.parametrize("kind", ["class", "coroutine"])
+def test_an_error_line_names_its_request(serve: Serve, tmp_path: pathlib.Path, kind: str) -> None:
+    app = App()
+    log = tmp_path / "log"
+
+    @app.websocket("/class")
+    class Fails:
+        def on_message(self, *said: object) -> None:
+            raise LookupError("of the app's own")
+
+    @app.websocket("/coroutine")
+    async def fails(ws: Any) -> None:
+        await ws.receive()
+        raise LookupError("of the app's own")
+
+    for form in ("json", "text"):
+        server = serve(app, log_file=str(log), log_format=form, loop="asyncio")
+        with_client(server.urls[0] + f"/{kind}?a=b", lambda socket: socket.send("x"))
+        until(log.exists)
+        until(lambda: "LookupError" in log.read_text())
+        server.stop()
+        (line,) = [line for line in log.read_text().splitlines() if "handler failed" in line]
+        if form == "json":
+            request = json.loads(line)["request"]
+            assert (request["method"], request["target"], request["client"]) == ("GET", f"/{kind}?a=b", "127.0.0.1")
+            assert re.fullmatch("[0-9a-f]+", request["id"])
+        else:
+            assert re.search(rf": GET /{kind}\?a=b \(request [0-9a-f]+\)$", line)
+        log.unlink()

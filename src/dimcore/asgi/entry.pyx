@@ -23,6 +23,7 @@ from dimcore.asgi.wait cimport RECEIVES, make_wait
 from dimcore.conn.body_stream cimport make_intake
 from dimcore.conn.exchange cimport READABLE, become, serve
 from dimcore.conn.phase cimport BUSY, GONE, HALTED, PEER_DONE, READING, WORKING
+from dimcore.http.asked cimport Asked
 from dimcore.http1.head cimport EXPECT_CONTINUE, UPGRADE
 
 from dimcore.errors import ClientLeft, UsageError
@@ -147,22 +148,6 @@ cdef class AsgiEntry(Conversant):
 cdef class BodyTaker(Taker):
     cdef int fed(self) except -1:
         return 0 if self.owner is None else self.owner.wake()
-
-
-@cython.final
-cdef class Asked:
-    """What a message says of a request that is over."""
-
-    cdef readonly str request_id
-    cdef readonly str method
-    cdef readonly str raw_target
-    cdef readonly object client_ip
-
-    def __init__(self, str request_id not None, str method not None, str raw_target not None, client_ip):
-        self.request_id = request_id
-        self.method = method
-        self.raw_target = raw_target
-        self.client_ip = client_ip
 
 
 @cython.final

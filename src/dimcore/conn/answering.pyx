@@ -25,7 +25,7 @@ from dimcore.conn.result cimport claim, discard
 from dimcore.conn.streamed_body cimport AsyncSource, Outflow, Push
 from dimcore.http.request cimport RequestPoint
 from dimcore.http.router cimport Route
-from dimcore.http1.head cimport ASTERISK_FORM, EXPECT_CONTINUE, KEEP_ALIVE, Head
+from dimcore.http1.head cimport ASTERISK_FORM, AUTHORITY_FORM, EXPECT_CONTINUE, KEEP_ALIVE, Head
 from dimcore.http1.head_writer cimport (
     CLOSE_AFTER, HEAD_ONLY, LENGTH_CHANGES, OLD_CLIENT, UNKNOWN_LENGTH, Writer, has_no_body,
 )
@@ -494,17 +494,20 @@ cdef int write_refusal(Exchange exchange, int status, bytes text, object headers
 cdef int refuse_unrouted(Exchange exchange, const char *path, Py_ssize_t size) except -1:
     """404, 405 with Allow, or 501 for the methods that are no plain exchange."""
     cdef RequestPoint request = exchange.current
-    cdef object allow = exchange.site.router.allow(path, size)
+    cdef object allow
+    exchange.site.core.requests.step(request, REFUSED, exchange.site.core.now_ns)
+    if request.info.flags & AUTHORITY_FORM:      # CONNECT: no resource that could allow others (RFC 9110 9.3.6)
+        return answer_with(exchange, 501, PLAIN, b"Not Implemented\n")
+    allow = exchange.site.router.allow(path, size)
     if allow is None and exchange.site.fallback is not None:
         allow = exchange.site.fallback.allow(path, size)
-    exchange.site.core.requests.step(request, REFUSED, exchange.site.core.now_ns)
     if request.info.flags & ASTERISK_FORM:
         return answer_with(exchange, 200, {"Allow": "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"}, b"")
     if allow is not None and request.info.method == OPTIONS:     # nobody answers it otherwise (RFC 9110 9.3.7)
         return answer_with(exchange, 204, {"Allow": f"{allow}, OPTIONS"}, b"")
     if allow is not None:
         return answer_with(exchange, 405, {"Allow": allow, **PLAIN}, b"Method Not Allowed\n")
-    if request.info.method == OTHER and request.method in ("CONNECT", "TRACE"):
+    if request.info.method == OTHER and request.method == "TRACE":
         return answer_with(exchange, 501, PLAIN, b"Not Implemented\n")
     return answer_with(exchange, 404, PLAIN, b"Not Found\n")
 

@@ -354,10 +354,16 @@ cdef class Topic:
         """
         cdef WebSocket socket = _socket(ws)
         cdef Topics hub = self.topics
-        cdef Room room = <Room> hub.rooms.get(self.name)
+        cdef Room room, spare = None
         cdef Member member, other
         cdef int64_t number = 0
         hub.check_thread()
+        # First all that is made: the collector may run then, and with it code that subscribes or closes sockets here.
+        # What is looked up from there on stays as it was found.
+        member = Member.__new__(Member)
+        if self.name not in hub.rooms:
+            spare = Room.__new__(Room, hub, self.name)
+        room = <Room> hub.rooms.get(self.name)
         if socket.flags & CLOSE_SENT or socket.connection.state & (GONE | CLOSE):
             return False
         if room is not None and socket in room.members:
@@ -371,9 +377,8 @@ cdef class Topic:
         if room is None:
             if len(hub.rooms) >= hub.max_topics:
                 raise TopicLimit(f"{hub.max_topics} topics have subscribers already (max-topics)")
-            room = Room.__new__(Room, hub, self.name)
-            hub.rooms[self.name] = room
-        member = Member.__new__(Member)
+            room = spare if spare is not None else Room.__new__(Room, hub, self.name)
+            room = <Room> hub.rooms.setdefault(self.name, room)
         member.socket = socket
         member.room = room
         room.link(member)

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
 from dimcore.conn.exchange cimport Exchange
 from dimcore.conn.protocol cimport ProtocolFactory
@@ -42,6 +42,7 @@ cdef class Endpoint(ProtocolFactory):
     cdef uint16_t slow_code
     cdef uint8_t hooks                   # Hook
     cdef uint8_t slow                    # Slow
+    cdef bytes target                    # that the last of its sockets was asked for at
 
 
 # Told of a socket's events in C; see `Listener` in the .pyx.
@@ -54,23 +55,26 @@ cdef class Listener:
     cdef int64_t waiting(self) noexcept      # bytes of memory for what the program has not taken yet
 
 
-# 136 bytes:
-# | MessageReader, 64 | connection | endpoint | handler | asked | protocol | joined | unread | marked | flags |
+# 144 bytes:
+# | MessageReader, 64 | connection | endpoint | handler | asked | protocol | joined | unread | marked | number | flags |
 cdef class WebSocket(MessageReader):
     cdef readonly Exchange connection
     cdef Endpoint endpoint
     cdef object handler
-    cdef RequestPoint asked
+    cdef object asked                    # the request; once it is given back what its target was; or None
     cdef object protocol
     cdef object joined                   # its first place in a topic (`topic.pyx`), or None
     cdef bytes unread                    # received, and not decoded yet, while it is paused or deferred; or None
     cdef int64_t marked                  # what the peer had taken when it was asked for a sign of life
+    cdef uint64_t number                 # of the request
     cdef uint8_t flags                   # SocketFlag
 
     # what the connection does with it
     cdef int take_inflating(self, char *data, size_t size) except -1
     cdef int take_slice(self, char *data, size_t size) except -1
     cdef int keep_unread(self, const char *data, size_t size) except -1
+    cdef int give_request_back(self) except -1
+    cdef object whose(self)
     cdef bint owes_message(self) noexcept
     cdef int check_thread(self) except -1
     # in

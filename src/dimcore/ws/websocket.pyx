@@ -18,14 +18,16 @@ said goodbye.  So the limits of the three layers are the keep-alive.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint16_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from dimcore.conn.core cimport Core
 from dimcore.conn.exchange cimport APART_BYTES, HANGUP, READABLE, WRITABLE, Exchange, note
 from dimcore.conn.phase cimport CLOSE, GONE, LINGER, WORKING
 from dimcore.conn.protocol cimport Protocol, ProtocolFactory
+from dimcore.http.asked cimport Asked
 from dimcore.http.request cimport RequestPoint
 from dimcore.http1.head_writer cimport Writer
+from dimcore.index.cell cimport number_text
 from dimcore.index.states cimport ANSWERED, CLOSE_BEGUN, MOVED_BYTES, REQUEST_BEGUN
 from dimcore.limits cimport ACTIVE, CLOSING, IDLE, KIB
 from dimcore.net.socket_io cimport Outbox
@@ -46,6 +48,7 @@ cdef enum:
     OUTPUT_BYTES = 64 * KIB      # frames gathered before one send
     ITEM_COST = 64               # what a piece in the outbox counts for beside its bytes
     SECOND_MARK = 4              # times high_water: what may wait with `wait`
+    TARGET_MOST = 256            # bytes of a target that are kept for messages
     CODE_NORMAL = 1000
     CODE_NONE = 1005
     CODE_LOST = 1006             # the connection ended without a goodbye; never sent
@@ -165,6 +168,8 @@ cdef class WebSocket(MessageReader):
         Whoever looks at it in `on_open` has it kept for as long as the socket lives; else it is given back to the
         server after that, and this is None.
         """
+        if type(self.asked) is not RequestPoint:
+            return None
         self.flags |= KEEPS_REQUEST
         return self.asked
 
@@ -286,8 +291,39 @@ cdef class WebSocket(MessageReader):
             except BaseException as error:
                 self.handler_failed(error)
         if not self.flags & KEEPS_REQUEST:
-            self.asked = None
+            self.give_request_back()
         return 0
+
+    cdef int give_request_back(self) except -1:
+        """Keep of the request what messages say of it: its number, and a target that most sockets of a route share."""
+        cdef RequestPoint request
+        cdef const char *data
+        cdef Py_ssize_t size
+        cdef bytes target = self.endpoint.target
+        if type(self.asked) is not RequestPoint:     # it is closed already
+            return 0
+        request = <RequestPoint> self.asked
+        data = request.base + request.info.target_at
+        size = min(<Py_ssize_t> request.info.target_length, <Py_ssize_t> TARGET_MOST)
+        self.asked = None
+        if self.endpoint.hooks & TO_LISTENER:        # which says whose it is by itself
+            return 0
+        self.number = request.number
+        if self.connection.site.core.forwarded is not None:      # a proxy may have said who asks
+            self.asked = Asked(
+                request.request_id, request.method, request.raw_target[:TARGET_MOST], request.client_ip)
+            return 0
+        if target is None or PyBytes_GET_SIZE(target) != size or memcmp(PyBytes_AS_STRING(target), data, size):
+            self.endpoint.target = target = PyBytes_FromStringAndSize(data, size)
+        self.asked = target
+        return 0
+
+    cdef object whose(self):
+        """What a message says of the request it began with; None where there is none."""
+        if type(self.asked) is not bytes:
+            return self.asked
+        address = self.connection.address
+        return Asked(number_text(self.number), "GET", (<bytes> self.asked).decode("latin-1"), address and address[0])
 
     cdef int take(self, char *data, size_t size) except -1:
         """Bytes that came, which are written to: the mask is taken off in place."""
@@ -503,7 +539,7 @@ cdef class WebSocket(MessageReader):
             self.leave_topics()
             self.tell_close(CODE_LOST, "")
         except BaseException as error:
-            self.connection.site.core.tell("a WebSocket's handler failed", self.asked, error)
+            self.connection.site.core.tell("a WebSocket's handler failed", self.whose(), error)
         self.handler = None
         self.asked = None
         self.inflater = None
@@ -545,7 +581,7 @@ cdef class WebSocket(MessageReader):
     cdef int handler_failed(self, object error) except -1:
         if isinstance(error, KeyboardInterrupt):         # somebody wants the whole program to stop
             raise error
-        self.connection.site.core.tell("a WebSocket's handler failed", self.asked, error)
+        self.connection.site.core.tell("a WebSocket's handler failed", self.whose(), error)
         return self.goodbye(CODE_INTERNAL, "")
 
     cdef int tell_close(self, int code, str reason) except -1:

@@ -40,7 +40,8 @@ def serve(app: Routes | None, settings: Settings, target: str) -> int:
     warning = api_warning(app is not None and app.warns_of_api, settings)
     if warning is not None:
         worker.log.warning(warning)
-    say(f"serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})", settings, worker.log)
+    line = f"serving {served(target, settings)} on {', '.join(worker.urls)} (pid {os.getpid()})"
+    worker.on_begin = lambda: say(line, settings, worker.log)
     worker.on_waiting = lambda line: say(line, settings, worker.log)
     freeze()
     worker.run(signals=_on_main_thread())

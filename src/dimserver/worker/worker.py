@@ -66,6 +66,7 @@ class Worker:
         loop: what it waits with.
         signals: those that `run` takes over where it is to.
         on_signal: called in their handler with the number; returns whether `run` is to end at once.
+        on_begin: called by `run` when it has taken over the signals; or None.
         on_waiting: told what a stop by a signal waits for; None where somebody else says so.
         operations: its part in the server; what operators see and do.
         reception: where it listens.
@@ -102,6 +103,7 @@ class Worker:
         self._stop_signals = StopSignals()
         self.signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
         self.on_signal: Callable[[int], bool] = self._heard
+        self.on_begin: Callable[[], object] | None = None
         self.on_waiting: Callable[[str], object] | None = None
         self.loop = make_loop(self.app, settings, self._trouble, self.log)
         running: dict[int, tuple[RequestPoint, int]] | None = {} if settings.watchdog else None
@@ -190,6 +192,8 @@ class Worker:
         if self._watchdog is not None:
             self._watchdog.start()
         try:
+            if self.on_begin is not None:
+                self.on_begin()
             self._topics.open(self._core.memory)
             self.app.served_by(self._end_server)
             settle = self.operations.entry.publish if self._access_log is None else self._settle

@@ -181,7 +181,7 @@ def test_pipelined_requests_are_dropped_after_the_last_answer(serve: Serve) -> N
         (get("/", method="PUT"), 405),
         (get("/", method="BREW"), 405),
         (get("/nowhere", method="TRACE"), 501),
-        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 405),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501),
         (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 200),
     ],
 )

@@ -326,3 +326,48 @@ def test_what_waits_is_held_of_a_budget(hall: Hall) -> None:
     assert budget.used > 0
     hall.topics.detach()
     assert budget.used == 0
+
+
+def test_a_collection_within_a_subscription(hall: Hall) -> None:
+    """What the collector finds may subscribe and leave at any allocation: nobody is lost, no topic is there twice."""
+    one, two = hall.enter(), hall.enter()
+
+    class Found:
+        def __init__(self, act: Any) -> None:
+            self.act = act
+            self.me = self
+
+        def __del__(self) -> None:
+            self.act()
+
+    def comes() -> None:
+        hall.topic.subscribe(two.ws)
+
+    def comes_and_leaves() -> None:
+        hall.topic.subscribe(two.ws)
+        hall.topic.unsubscribe(two.ws)
+
+    gc.collect()
+    gc.disable()
+    before = gc.get_threshold()
+    try:
+        for act in (comes, comes_and_leaves):
+            for most in range(1, 40):
+                Found(act)
+                gc.set_threshold(most + gc.get_count()[0])
+                gc.enable()
+                assert hall.topic.subscribe(one.ws)
+                gc.disable()
+                gc.collect()
+                hall.topic.publish(str(most))
+                hall.settle()
+                assert one.next() == str(most)
+                expected = [one.ws, two.ws] if act is comes else [one.ws]
+                assert sorted(map(id, hall.topic.subscribers)) == sorted(map(id, expected))
+                for peer in (one, two):
+                    hall.topic.unsubscribe(peer.ws)
+                assert (hall.topics.active, hall.topics.subscriptions, hall.topics.waiting) == (0, 0, 0)
+                two.all()
+    finally:
+        gc.set_threshold(*before)
+        gc.enable()

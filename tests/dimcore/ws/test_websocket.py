@@ -419,7 +419,47 @@ def test_a_handler_that_fails(serve: Serve, where: str) -> None:
         peer.send(goodbye(1011))
     rig.turn_until(lambda: not rig.cells())
     assert [(what, str(error)) for what, _, error in rig.reports] == [("a WebSocket's handler failed", where)]
+    asked = rig.reports[0][1]
+    assert (asked.method, asked.raw_target, asked.client_ip) == ("GET", "/", "127.0.0.1")
     assert rig.cells() == {}
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize("looks", [False, True])
+def test_whose_handler_failed(serve: Serve, proxied: bool, looks: bool) -> None:
+    """Sockets of one route, some with the same target: each is named by what it was asked for, and whom by."""
+    asked: list[tuple[str, str]] = []
+
+    class Fails:
+        def on_open(self, ws: WebSocket) -> None:
+            if looks:
+                assert ws.request is not None
+
+        def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+            assert (ws.request is not None) is looks
+            raise ValueError(message)
+
+    endpoint = Endpoint(Fails)
+
+    def handle(request: Any) -> None:
+        asked.append((request.request_id, request.raw_target))
+        request.connection.upgrade(request, endpoint, Fails(), headers=HEADERS)
+
+    def forwarded(address: Any, headers: Any) -> Any:
+        return "10.0.0.1", None, None, f"{headers['host']}-id"
+
+    rig = serve({"GET /*": handle}, options={"forwarded": forwarded} if proxied else {})
+    targets = ("/a?one", "/a?one", "/b", "/" + "c" * 300)
+    peers = [Peer(rig, UPGRADE.replace(b"GET /", b"GET " + target.encode())) for target in targets]
+    for number in (1, 3, 0, 2):
+        peers[number].send(frame(1, str(number)))
+        assert peers[number].next() == (8, "")
+        what, found, error = rig.reports.pop()
+        assert (what, str(error)) == ("a WebSocket's handler failed", str(number))
+        assert (found.request_id, found.method) == (asked[number][0], "GET")
+        assert found.raw_target == (targets[number] if looks else targets[number][:256])
+        assert found.client_ip == ("10.0.0.1" if proxied else "127.0.0.1")
+    assert len({request_id for request_id, _ in asked}) == (1 if proxied else 4)
 
 
 def test_an_interrupt_goes_through(serve: Serve) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -58,3 +60,25 @@ def test_more_workers_are_the_supervisors(app: App, capfd: pytest.CaptureFixture
         patch.setattr(Worker, "run", run)
         assert app.run(port=0, workers=2) == 0
     assert "this program serves in its own process; `dimserver run` starts several" in capfd.readouterr().err
+
+
+def test_a_signal_right_behind_the_first_line_is_a_stop() -> None:
+    """Whoever waits for that line may send one at once: by then it is heard."""
+    program = """
+import os, signal
+from dimserver import App
+from dimserver.worker import serve
+
+say = serve.say
+
+def say_and_signal(line, *rest):
+    say(line, *rest)
+    if line.startswith("serving "):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+serve.say = say_and_signal
+raise SystemExit(App().run(port=0))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\ndimserver: stopped; 0 requests" in done.stdout
