@@ -344,7 +344,7 @@ def test_an_error_line_names_its_request(serve: Serve, tmp_path: pathlib.Path, k
 
     @app.websocket("/class")
     class Fails:
-        def on_message(self, *said: object) -> None:
+        def on_message(self, *_said: object) -> None:
             raise LookupError("of the app's own")
 
     @app.websocket("/coroutine")
