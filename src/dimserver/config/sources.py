@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["APP", "CONFIG", "Loaded", "Sources", "check_file"]
 
+
+class ConfigPath(Path):
+    """The path of the file of settings, taken as it is written."""
+
+    refers = False
+
+
 # Neither is a setting of a server: one says what is served, the other where settings are.
 APP = Setting(
     "Sources", APP_NAME, Target(), None,
@@ -25,7 +32,7 @@ APP = Setting(
     "None: the built-in API and static files.",
 )  # fmt: skip
 CONFIG = Setting(
-    "Sources", "config", Path("FILE"), None,
+    "Sources", "config", ConfigPath("FILE"), None,
     "A TOML file with settings.",
     "No file is looked for: one that is found by accident is a surprise.",
     fixed=True,
@@ -76,6 +83,7 @@ class Sources:
         line: the command line's values, by option (`--port`, `--config`) and, for what is served, `APP`.
         environ: the environment; copied.
         directory: absolute; what relative paths in any source start from.  The current one when None.
+        variables: those that ``env:NAME`` may name; copied.  `environ` when None.
 
     Raises:
         ConfigError: the file is named in a way that cannot be.
@@ -85,11 +93,17 @@ class Sources:
 
     __slots__ = ("_config", "_config_origin", "_directory", "_environ", "_line", "_references")
 
-    def __init__(self, line: Mapping[str, object], environ: Mapping[str, str], directory: str | None = None) -> None:
+    def __init__(
+        self,
+        line: Mapping[str, object],
+        environ: Mapping[str, str],
+        directory: str | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         # All of it is taken down now: at a reload, an app may have changed the directory or the environment.
         self._directory = _current_directory() if directory is None else directory
         self._line = dict(line)
-        self._references = References(dict(environ), self._directory)
+        self._references = References(dict(environ if variables is None else variables), self._directory)
         self._environ = _variables(environ)
         self._config: str | None = None
         self._config_origin = ""
@@ -177,6 +191,8 @@ class Sources:
 def check_file(path: str, directory: str | None = None, mistakes: list[str] | None = None) -> Loaded:
     """Read a file as `dimserver run --config` would, with no other source; for `dimserver config --check`.
 
+    What the file refers to is looked up, in the environment of this process too.
+
     Args:
         path, directory: of the file; as for `Sources`.
         mistakes: as for `Sources.load`.
@@ -184,7 +200,7 @@ def check_file(path: str, directory: str | None = None, mistakes: list[str] | No
     Raises:
         ConfigError: as for `Sources.load`.
     """
-    sources = Sources({CONFIG.option: path}, {}, directory)
+    sources = Sources({CONFIG.option: path}, {}, directory, os.environ)
     sources._config_origin = "--check"
     return sources.load(mistakes)
 

@@ -14,8 +14,9 @@ import pytest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, Unpack
 
+    from dimserver.config.keywords import SettingsKeywords
     from dimserver.testing.server import Server
 
 __all__ = ["serve_app"]
@@ -31,7 +32,7 @@ def serve_app() -> Iterator[Callable[..., Server]]:
 
     with ExitStack() as running:
 
-        def start(app: Any = None, **settings: object) -> Server:
+        def start(app: Any = None, **settings: Unpack[SettingsKeywords]) -> Server:
             return running.enter_context(serve(app, **settings))
 
         yield start

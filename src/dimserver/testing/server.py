@@ -16,7 +16,9 @@ from dimserver.worker.worker import Worker
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Self, Unpack
+
+    from dimserver.config.keywords import SettingsKeywords
 
 __all__ = ["Server", "serve"]
 
@@ -27,7 +29,7 @@ STEP = 0.002  # seconds between two looks at whether they are through
 SLACK = 15.0  # seconds beyond that before the thread is given up
 
 
-def serve(app: Any = None, **settings: object) -> Server:
+def serve(app: Any = None, **settings: Unpack[SettingsKeywords]) -> Server:
     """A server for an app, to be used as a context manager.
 
     Args:
@@ -63,7 +65,7 @@ class Server:
 
     thread_name = "dimserver"
 
-    def __init__(self, app: Any = None, **settings: object) -> None:
+    def __init__(self, app: Any = None, **settings: Unpack[SettingsKeywords]) -> None:
         if app is None or isinstance(app, App):
             self._app: App | None = app
         else:

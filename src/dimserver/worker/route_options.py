@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["apply_options"]
 
 ANY = "*"  # the method that stands for all
-STREAM = 1  # `Route.streaming`: run before the body is there
-STREAM_LARGE = 2  # not if it is small: a client that takes its time holds no thread then
+STREAM = 1  # `Route.streaming`: run before the body is there, also for a small one: whoever says so has asked for it
 
 
 class Rule:
@@ -145,8 +144,8 @@ def _wsgi(route: Route, rule: Rule, blocking: bool | None, stream: bool | None) 
         refuse("an app on threads", f"leave blocking out of {rule}, or serve it without {GREEN}")
         handler: Any = route.handler
         handler.also_on_threads()
-    streams = bool(route.streaming) if stream is None else stream
-    return {"blocking": on_thread, "streaming": STREAM_LARGE if streams and on_thread else 0}
+    streaming = route.streaming if stream is None else STREAM if stream else 0
+    return {"blocking": on_thread, "streaming": streaming if on_thread else 0}
 
 
 def _asgi(route: Route, rule: Rule, blocking: bool | None, stream: bool | None) -> dict[str, Any]:

@@ -442,3 +442,28 @@ def test_config_names_every_mistake(
                  "site.toml:static: no such", "site.toml:spool-dir: no such", "unknown table 'table'"):  # fmt: skip
         assert sum(part in line for line in lines) == 1, part
     assert all(line.startswith("dimserver: ") for line in lines)
+
+
+def test_config_names_every_mistake_of_every_table(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site.toml").write_text(
+        'port = "env:NOT_SET"\n[[route]]\npattern = "/a"\nlimit-body = "5MB"\nstrem = true\n[[route]]\nstream = true\n'
+    )
+    assert cli.main(["config", "--check", "site.toml"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" is ")[0] for line in lines] == [
+        "dimserver: site.toml:port: 'env:NOT_SET': the variable NOT_SET",
+        "dimserver: site.toml:[[route]] 1: limit-body: '5MB'",
+        "dimserver: site.toml:[[route]] 1: unknown key 'strem'; did you mean 'stream'?",
+        "dimserver: site.toml:[[route]] 2: 'pattern'",
+    ]
+    (tmp_path / "site.toml").write_text('[[route]]\npattern = "/a"\n[[route]]\npattern = "/b/*"\nlimit-body = "1k"\n')
+    assert cli.main(["config", "--check", "site.toml"]) == 0
+    assert capsys.readouterr().out == "site.toml: 1 setting, all of them right\n"
+
+
+def test_an_option_is_repeated_for_each_table(served: Served) -> None:
+    assert cli.main(["run", "--route", "/a limit-body=1k", "--route=/b stream method=POST"]) == 0
+    assert served.pop() == ("", Settings(route=["/a limit-body=1k", "/b stream method=POST"]))

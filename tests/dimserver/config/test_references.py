@@ -95,6 +95,23 @@ def test_what_is_served_is_taken_as_it_is_written(tmp_path: pathlib.Path) -> Non
     assert Sources({"APP": "env:app"}, {}, str(tmp_path)).load().app == "env:app"  # a module that is called env
 
 
+def test_the_file_of_settings_is_taken_as_it_is_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "env:FILE").write_text("port = 5\n")
+    assert Sources({"--config": "env:FILE"}, {}, str(tmp_path)).load().settings.port == 5
+    assert Sources({}, {"DIMSERVER_CONFIG": "env:FILE"}, str(tmp_path)).load().settings.port == 5
+
+
+def test_a_file_that_is_checked_refers_to_the_environment(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site.toml").write_text('port = "env:P"\n')
+    monkeypatch.setenv("DIMSERVER_DRAIN", "1")
+    with pytest.raises(ConfigError, match="the variable P is not set"):
+        check_file("site.toml", str(tmp_path))
+    monkeypatch.setenv("P", "5")
+    assert check_file("site.toml", str(tmp_path)).values == {"port": 5}
+
+
 def test_what_a_program_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("P", "81")

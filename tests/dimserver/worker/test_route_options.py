@@ -207,10 +207,30 @@ def test_a_stream_begins_before_its_body_is_there(serve: Serve) -> None:
         begun.set()
         return str(sum(len(piece) for piece in request.stream()))
 
-    server = serve(app, route=["/up/now stream"])
-    for name, early in (("now", True), ("later", False)):
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        begun.set()
+        start_response("200 OK", [])
+        return [str(len(environ["wsgi.input"].read())).encode()]
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        size = 0
+        while (message := await receive())["type"] == "http.request":
+            size += len(message["body"])
+            if not message["more_body"]:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                await send({"type": "http.response.body", "body": str(size).encode()})
+                return
+
+    app.mount("/wsgi", wsgi)
+    app.mount("/asgi", asgi)
+    server = serve(app, lifespan="off", route=["/up/now stream", "/wsgi/now stream", "/asgi/later no-stream"])
+    for path, early in (
+        ("/up/now", True), ("/up/later", False), ("/wsgi/now", True), ("/wsgi/later", False), ("/asgi/now", True),
+        ("/asgi/later", False),
+    ):  # fmt: skip
         begun.clear()
-        wire = server.connect().send(f"POST /up/{name} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab".encode())
+        wire = server.connect().send(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab".encode())
         assert begun.wait(5.0 if early else 0.3) == early
         assert wire.send(b"cd").answer()[2] == b"4"
 
