@@ -28,6 +28,7 @@ WHOLE = {
     "dimcore/test_bare": "every class of the core, made without its constructor",
     "dimcore/test_reentry": "Python code that every part of the core calls, and that calls back",
     "dimserver/test_configured": "settings from every source, from the start of a process to what it serves",
+    "dimserver/test_control": "commands to servers that run, as a user types them",
     "dimserver/test_documents": "the programs in README.md and docs, served as they stand there",
     "dimserver/test_public_names": "what the package exports, in a program with types that names all of it",
     "dimserver/test_forks": "processes and programs that an app starts",

@@ -17,6 +17,7 @@ from dimcore.index.states import (
     REQUEST_TABLE,
     STAGE_NAMES,
 )
+from dimserver.supervisor.reloads import AFTER, Outcome
 from dimserver.supervisor.slots import TRANSITIONS, Event, State
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "design.md"
@@ -52,12 +53,16 @@ def drawing() -> str:
     layers = by_event(title, LAYER_NAMES, CONNECTION_EVENT_NAMES, CONNECTION_TABLE)
     stages = by_event("Stages of a request (`index/states.pyx`):", STAGE_NAMES, REQUEST_EVENT_NAMES, REQUEST_TABLE)
     workers = grid("", [event.name.lower() for event in Event], slots)
+    names = [outcome.value for outcome in Outcome]
+    after = {outcome.value: ["✓" if to in AFTER[outcome] else "" for to in Outcome] for outcome in Outcome}
+    reloads = grid("", names, {name: cells for name, cells in after.items() if any(cells)})
     parts = [
         "The first column is the state before, the first row what happens.",
         layers,
         stages,
         f"Phases of an exchange (`conn/phase.pyx`), and which may follow:\n\n{grid('', PHASE_NAMES, phases)}",
         f"States of a worker process (`supervisor/slots.py`):\n\n{workers}",
+        f"States of a reload (`supervisor/reloads.py`), and which may follow:\n\n{reloads}",
     ]
     return "\n\n".join(parts)
 

@@ -58,7 +58,8 @@ def test_the_readme(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
 
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")])
 FOLDERS = ("src", "tests", "bench", "examples")
-OPTIONS_OF_COMMANDS = {"config", "check", "version", "help", "readme"}  # of no setting; the last is a benchmark's
+# Of no setting: of commands, of a benchmark (readme) and of curl (unix-socket).
+OPTIONS_OF_COMMANDS = {"check", "config", "help", "json", "pid", "readme", "unix-socket", "version", "wait"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -120,7 +120,12 @@ def test_a_host_that_is_not_this_machine(child: Start, shop: pathlib.Path) -> No
     ):
         for wire in (server.connect(0), server.connect(1)):
             assert wire.send(line).answer()[0] == 403
-    assert server.connect(1).get("/api/drain", "Origin: http://evil.example", method="POST").answer()[0] == 403
+    assert (
+        server.connect(1)
+        .get(f"/api/servers/{server.pid}/drain", "Origin: http://evil.example", method="POST")
+        .answer()[0]
+        == 403
+    )
     assert server.end()[0] == 0
 
 
@@ -142,8 +147,9 @@ def test_the_admin_port_asks_for_the_token(child: Start, shop: pathlib.Path) -> 
     for target in ("/healthz", "/readyz"):
         assert ask(admin, target, "10.1.2.3:9000")[0] == 200
     wire = server.connect(1)
-    assert wire.get("/api/drain", method="POST").answer()[0] == 403
-    assert wire.get("/api/drain", "Authorization: Bearer s3cret", method="POST").answer()[0] == 202
+    drain = f"/api/servers/{server.pid}/drain"
+    assert wire.get(drain, method="POST").answer()[0] == 403
+    assert wire.get(drain, "Authorization: Bearer s3cret", method="POST").answer()[0] == 202
     assert server.end(0)[0] == 0
 
 

@@ -65,7 +65,7 @@ def test_the_directory_of_private_sockets(child: Start, place: pathlib.Path, who
         "run", "app", "--port", "0", "--workers", "2", "--admin", "127.0.0.1:0", cwd=place,
         variables={"XDG_RUNTIME_DIR": str(place / "run"), "TMPDIR": str(place)},
     )  # fmt: skip
-    (private,) = (place / "run").iterdir()
+    (private,) = (place / "run").glob("dimsock-*")
     shutil.rmtree(place / "run" if whole else private)  # an XDG_RUNTIME_DIR that is unmounted; a /tmp that is cleaned
     one, two = server.workers
     os.kill(one, signal.SIGKILL)

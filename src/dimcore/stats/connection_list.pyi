@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 from typing import Self, final
 
+from dimcore.index.connection_point import ConnectionPoint
 from dimcore.index.index import Index
 
 @final
@@ -16,5 +17,7 @@ class Roll:
         *,
         slice_us: int = 50,
     ) -> Self: ...
+    @staticmethod
+    def describe(index: Index, worker: int, names: tuple[str, ...], point: ConnectionPoint) -> bytes: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> list[tuple[int, int, bytes]]: ...

@@ -138,6 +138,21 @@ cdef class Roll:
                 break
         return rows
 
+    @staticmethod
+    def describe(Index index not None, int worker, tuple names not None, ConnectionPoint point not None):
+        """The row of one connection, as it is now.
+
+        Args:
+            index, worker, names: as for a roll.
+            point: the connection.
+
+        Returns:
+            JSON.
+        """
+        cdef Roll roll = Roll(index, worker, names, (), (), 0)
+        cdef Place place = Place(point.entered_ns, <int64_t> point.spiral << LAYER_BITS | point.layer)
+        return roll.row(point, &place, monotonic_ns())
+
     cdef bytes pool_text(self, int spiral):
         cdef bytes text = self.pools.get(spiral)
         if text is None:

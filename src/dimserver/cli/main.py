@@ -1,4 +1,4 @@
-"""The command line: `dimserver run | routes | config`.
+"""The command line: `dimserver run | reload | status | routes | config`.
 
 The options of `run` are the rows of `config.SETTINGS`; argparse splits the
 words and writes the help, the settings table reads the values, so that a bad
@@ -15,8 +15,8 @@ import io
 import os
 import sys
 
+from dimserver.cli.parser import Parser, columns, terminal_width
 from dimserver.config import SETTINGS, check_admin, check_paths, did_you_mean
-from dimserver.config.foreign import advice, near
 from dimserver.config.sources import APP, CONFIG, Sources, check_file
 from dimserver.config.tables import TableKind
 from dimserver.config.types import Flag
@@ -25,8 +25,8 @@ from dimserver.nowait import put_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from typing import Any, NoReturn
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
 __all__ = ["main"]
 
@@ -36,7 +36,8 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 USAGE = """\
 usage: dimserver run [APP] [options]    serve APP; without one the built-in API and static files
-       dimserver reload                 have a running server take up new code and configuration
+       dimserver reload                 have a running server take up new code and configuration, and wait for it
+       dimserver status [--json]        show how a running server is: exit 0 well, 1 not well, 3 no server
        dimserver routes APP             print the route table of APP
        dimserver config                 print every setting with type, unit, default and reason
        dimserver config --check FILE    check a TOML file of settings
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, 1 for what the system or the app refused, 2 for wrong
-        usage, 130 when interrupted.
+        usage, 3 where no server runs, 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     _open_standard_streams()
@@ -143,7 +144,7 @@ def _version() -> str:
 
 
 def _run(words: list[str]) -> int:
-    parser = _Parser("run", "run [APP] [options]", "Serve APP, or the built-in API and static files.")
+    parser = Parser("run", "run [APP] [options]", "Serve APP, or the built-in API and static files.")
     parser.add_argument(
         "app",
         nargs="?",
@@ -170,7 +171,7 @@ def _run(words: list[str]) -> int:
     return int(supervise(read, [] if sources.file is None else [sources.file]))
 
 
-def _add_settings(parser: _Parser) -> None:
+def _add_settings(parser: Parser) -> None:
     groups: dict[str, Any] = {}
     for setting in SETTINGS:
         group = groups.get(setting.group) or groups.setdefault(setting.group, parser.add_argument_group(setting.group))
@@ -194,24 +195,19 @@ def _check_platform() -> None:
         raise DimserverError(f"this platform ({sys.platform}) is not supported yet; Linux and macOS are")
 
 
-# reload
+# commands to a server that runs
 
 
 def _reload(words: list[str]) -> int:
-    parser = _Parser("reload", "reload --pid N | --pidfile FILE", "Have a running server take up new code.")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--pid", metavar="N", help="process id, as in the line printed at the start")
-    which.add_argument("--pidfile", metavar="FILE", help="file with the process id, as given to dimserver run")
-    given = parser.parse(words)
+    from dimserver.cli.reload import reload
 
-    from dimserver.supervisor.pid_file import hang_up, read_pid
+    return reload(words)
 
-    if given.pid is not None and not (given.pid.isascii() and given.pid.isdigit() and 1 < int(given.pid) < 1 << 31):
-        raise ConfigError(f"--pid: '{given.pid}' is no process id")
-    pid = int(given.pid) if given.pid is not None else read_pid(given.pidfile)
-    hang_up(pid)
-    sys.stdout.write(f"dimserver: reload asked of process {pid}; its log says how it went\n")
-    return 0
+
+def _status(words: list[str]) -> int:
+    from dimserver.cli.status import status
+
+    return status(words)
 
 
 # routes
@@ -220,7 +216,7 @@ def _reload(words: list[str]) -> int:
 def _routes(words: list[str]) -> int:
     from dimserver.worker.loader import load_app
 
-    parser = _Parser("routes", "routes APP", "Print the route table of APP.")
+    parser = Parser("routes", "routes APP", "Print the route table of APP.")
     parser.add_argument("app", metavar="APP", help="module[:attribute] or path/file.py[:attribute]")
     parser.add_argument("--factory", action="store_true", help="APP names a callable that makes the app")
     given = parser.parse(words)
@@ -233,7 +229,7 @@ def _routes(words: list[str]) -> int:
     if len(rows) == 1:
         sys.stdout.write(f"'{target}' has no routes\n")
     else:
-        sys.stdout.writelines(_columns(rows))
+        sys.stdout.writelines(columns(rows))
     return 0
 
 
@@ -248,19 +244,11 @@ def _describe(handler: Any) -> str:
     return name if code is None else f"{name} ({os.path.relpath(code.co_filename)}:{code.co_firstlineno})"
 
 
-def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    table = list(rows)
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in table
-    ]
-
-
 # config
 
 
 def _config(words: list[str]) -> int:
-    parser = _Parser("config", "config [--check FILE]", "Print every setting, or check a TOML file of settings.")
+    parser = Parser("config", "config [--check FILE]", "Print every setting, or check a TOML file of settings.")
     parser.add_argument("--check", metavar="FILE", help="exit 0 if `dimserver run --config FILE` would take it, else 2")
     file: str | None = parser.parse(words).check
     if file is None:
@@ -294,8 +282,8 @@ def _describe_settings() -> list[str]:
 
     rows = (*SETTINGS, APP, CONFIG)
     heads = [("APP" if s is APP else s.option, s.kind.type, s.kind.unit or "-", s.show_default()) for s in rows]
-    lines = _columns([("SETTING", "TYPE", "UNIT", "DEFAULT"), *heads])
-    width = max(60, min(_terminal_width(), 100)) - 6
+    lines = columns([("SETTING", "TYPE", "UNIT", "DEFAULT"), *heads])
+    width = max(60, min(terminal_width(), 100)) - 6
     out = [lines[0]]
     group = ""
     for setting, line in zip(rows, lines[1:], strict=True):
@@ -329,58 +317,4 @@ def _describe_rows(kind: TableKind, width: int) -> Iterator[str]:
             yield from (f"            {part}\n" for part in wrapped)
 
 
-# argparse, made quiet and quick
-
-
-def _terminal_width() -> int:
-    try:
-        return int(os.environ["COLUMNS"])
-    except (KeyError, ValueError):
-        pass
-    try:
-        return os.get_terminal_size(1).columns
-    except OSError:
-        return 80
-
-
-class _Formatter(argparse.HelpFormatter):
-    # argparse makes one formatter for each option it is told of.  Without a width each asks `shutil`,
-    # whose import (archive formats and all) costs more than this whole module.
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32, width=_WIDTH)
-
-
-_WIDTH = max(60, min(_terminal_width(), 120)) - 2
-
-
-class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are ConfigErrors of one line."""
-
-    def __init__(self, command: str, usage: str, description: str) -> None:
-        super().__init__(
-            prog=f"dimserver {command}",
-            usage=f"dimserver {usage}",
-            description=description,
-            formatter_class=_Formatter,
-            allow_abbrev=False,  # `--max` would change its meaning with the next setting
-        )
-
-    def parse(self, words: list[str]) -> argparse.Namespace:
-        known, extra = self.parse_known_args(words)
-        if extra:
-            option = next((word for word in extra if word.startswith("-")), None)
-            if option is None:
-                raise ConfigError(f"unexpected argument '{extra[0]}'; see {self.prog} --help")
-            name = option.partition("=")[0]
-            # Without the dashes, which would make any two options a little alike.
-            options = [each[2:] for each in self._option_string_actions if each.startswith("--")]
-            meant = None if advice(name) else near(name, options)
-            hint = advice(name) if meant is None else f"; did you mean '--{meant}'?"
-            raise ConfigError(f"unknown option '{name}'{hint or '; see ' + self.prog + ' --help'}")
-        return known
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
-
-
-COMMANDS = {"run": _run, "reload": _reload, "routes": _routes, "config": _config}
+COMMANDS = {"run": _run, "reload": _reload, "status": _status, "routes": _routes, "config": _config}

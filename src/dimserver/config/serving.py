@@ -124,8 +124,8 @@ SERVING: tuple[Setting, ...] = (
     ),
     Setting(
         APP, "api-token", Token(), None,
-        "Bearer token of the operator: whoever has it may read every built-in endpoint, and nobody else may; on the "
-        "admin listener's TCP port it is asked for in every request but /healthz and /readyz.",
+        "Bearer token of the operator: whoever has it may read every built-in endpoint and change what they list, and "
+        "nobody else may; on the admin listener's TCP port it is asked for in every request but /healthz and /readyz.",
         "Off: local clients and the admin listener may. Give it in a file or variable: all users see a command line.",
     ),
     Setting(

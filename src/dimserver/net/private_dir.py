@@ -15,9 +15,9 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["PrivateDirectory"]
+__all__ = ["PREFIX", "PrivateDirectory", "clean", "lock", "places"]
 
 PREFIX = "dimsock-"
 LONGEST = 80  # bytes: with the number of a worker it has to fit 104, the least that systems have for a socket's path
@@ -38,9 +38,9 @@ class PrivateDirectory:
         self.path: str | None = None
         self._lock = -1
         self._name = PREFIX + os.urandom(8).hex()
-        for place in _places():
+        for place in places():
             if self._make(os.path.join(place, self._name)):
-                _clean(place)
+                clean(place, _is_private)
                 return
 
     def _make(self, path: str) -> bool:
@@ -48,7 +48,7 @@ class PrivateDirectory:
             return False
         try:
             os.mkdir(path, 0o700)
-            self._lock = _lock(path)
+            self._lock = lock(path)
         except OSError:
             return False
         self.path = path
@@ -70,7 +70,7 @@ class PrivateDirectory:
             pass
         self.forget()
         self.path = None
-        for place in (os.path.dirname(path), *_places()):
+        for place in (os.path.dirname(path), *places()):
             if self._make(os.path.join(place, self._name)):
                 break
         return True
@@ -89,13 +89,14 @@ class PrivateDirectory:
         self.forget()
 
 
-def _places() -> Iterator[str]:
+def places() -> Iterator[str]:
+    """Where servers look for a place, the best first."""
     for place in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):  # noqa: S108 - mode, name
         if place:
             yield place
 
 
-def _lock(path: str) -> int:
+def lock(path: str) -> int:
     """Descriptor of a directory that is this process's now.
 
     Raises:
@@ -111,10 +112,19 @@ def _lock(path: str) -> int:
     return descriptor
 
 
-def _clean(place: str) -> None:
-    """Take away what servers of this user that were killed have left."""
+def _is_private(name: str) -> bool:
+    return name.startswith(PREFIX)
+
+
+def clean(place: str, is_meant: Callable[[str], bool]) -> None:
+    """Take away directories that servers of this user which were killed have left.
+
+    Args:
+        place: where they are.
+        is_meant: whether a directory of this name is a server's.
+    """
     try:
-        names = [name for name in os.listdir(place) if name.startswith(PREFIX)]
+        names = [name for name in os.listdir(place) if is_meant(name)]
     except OSError:
         return
     for name in names[:MOST_REMOVED]:
@@ -123,7 +133,7 @@ def _clean(place: str) -> None:
             found = os.lstat(path)
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or time.time() - found.st_mtime < YOUNG:
                 continue
-            descriptor = _lock(path)
+            descriptor = lock(path)
         except OSError:  # its server lives
             continue
         _remove(path)

@@ -1,4 +1,4 @@
-"""Workers of one server asking each other, over Unix sockets in a directory that is theirs alone.
+"""Workers of one server asking each other and their supervisor, over Unix sockets in a directory that is theirs alone.
 
 A question is one message and so is its answer; then the connection ends.  A long
 answer is made and sent in slices, one a round of the loop, and never faster than
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     Done = Callable[[dict[int, Any], dict[int, str]], object]
 
-__all__ = ["Peers"]
+__all__ = ["SUPERVISOR", "Peers"]
 
+SUPERVISOR = -1  # its number among the workers
 READABLE, WRITABLE = 1, 2
 PATIENCE = 0.2  # seconds for an answer: a worker that is well needs a millisecond
 HELD = 2.0  # seconds for which a question that was begun, or an answer nobody takes, keeps a descriptor
@@ -42,12 +43,12 @@ WHOLE, SLICE, LAST = 1, 2, 3  # all there is; one of several; no more of them, a
 
 
 class Peers:
-    """One worker's place among the others.
+    """One process's place among the others.
 
     Args:
-        directory: where each worker has its socket; None for a worker that is alone.
-        number: this one's.
-        loop: of this worker.
+        directory: where each has its socket; None for a worker that is alone.
+        number: this one's, `SUPERVISOR` or a worker's.
+        loop: of this process.
         answer: called with a question, a tuple of plain values; returns plain values, or an iterator of such, which
             is asked for one a round.  What either raises is told to `trouble`, and the one who asked gets no answer.
         trouble: told of such an exception.
@@ -72,12 +73,13 @@ class Peers:
         self._answer = answer
         self._trouble = trouble
         self._asked: set[_Asked] = set()
+        self._rounds: set[_Round] = set()
         self._listener: socket.socket | None = None
         if directory is not None:
             self._listener = self._listen(self._path(number))
 
     def _path(self, number: int) -> str:
-        return f"{self._directory}/{number}"
+        return f"{self._directory}/{'supervisor' if number == SUPERVISOR else number}"
 
     def _listen(self, path: str) -> socket.socket:
         try:
@@ -131,7 +133,8 @@ class Peers:
                 slices, and for those without one the reason by number.
             seconds: to wait for the slowest.
         """
-        asking = _Round(self._loop, done, seconds)
+        asking = _Round(self._loop, done, seconds, self._rounds.discard)
+        self._rounds.add(asking)
         data = marshal.dumps(question)
         for number in numbers:
             if self._directory is None:
@@ -139,6 +142,20 @@ class Peers:
             else:
                 asking.add(number, self._path(number), data)
         self._loop.call_later(0, asking.begun)
+
+    def forget(self) -> None:
+        """In a process forked from this one: give up its descriptors, and leave their other ends as they are."""
+        if self._listener is not None:
+            self._listener.close()
+        for asked in self._asked:
+            asked.forget()
+        for asking in self._rounds:
+            asking.forget()
+
+    @property
+    def is_found(self) -> bool:
+        """Whether others find it where they look for it."""
+        return self._listener is not None and os.path.exists(self._path(self._number))
 
     def close(self) -> None:
         """Answer no more; again is fine."""
@@ -240,6 +257,9 @@ class _Asked:
         if not self._left and self._slices is None:
             self.close()
 
+    def forget(self) -> None:
+        self._sock.close()
+
     def close(self) -> None:
         if self._sock.fileno() >= 0:
             self._loop.selector.unregister(self._sock)
@@ -293,7 +313,8 @@ class _Coming:
 class _Round:
     """One question to several workers, and what came back."""
 
-    def __init__(self, loop: Loop, done: Done, seconds: float) -> None:
+    def __init__(self, loop: Loop, done: Done, seconds: float, ended: Callable[[_Round], object]) -> None:
+        self._ended = ended
         self._loop = loop
         self._done: Done | None = done
         self._seconds = seconds
@@ -316,6 +337,10 @@ class _Round:
             self._missing[number] = "it is busy" if isinstance(error, BlockingIOError) else str(error)
         else:
             self._open[number] = _Coming(sock)
+
+    def forget(self) -> None:
+        for coming in self._open.values():
+            coming.sock.close()
 
     def lose(self, number: int, reason: str) -> None:
         self._missing[number] = reason
@@ -360,5 +385,6 @@ class _Round:
 
     def _finish(self) -> None:
         done, self._done = self._done, None
+        self._ended(self)
         if done is not None:
             done(self._answers, self._missing)

@@ -37,7 +37,11 @@ class Health:
         self._oom_kills = oom_kills()
 
     def look_after(self) -> None:
-        """Ask each worker whether its loop turns, end those that did not answer in time, and look again later."""
+        """Ask each worker whether its loop turns, end those that did not answer in time, and look again later.
+
+        The directory of private sockets is looked after as well.
+        """
+        self._crew.restore_directory()
         limit = self._holdings.settings.worker_timeout
         loop = self._holdings.loop
         now = monotonic()

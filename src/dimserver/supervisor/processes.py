@@ -43,6 +43,7 @@ class Crew:
     Attributes:
         processes: those that have not ended, by number.
         leave_behind: what else a process forked from this one gives up.
+        on_directory: called when it was looked whether the private directory is still there.
 
     Thread-safety: the main thread of a process without other threads: it forks.
     """
@@ -60,6 +61,7 @@ class Crew:
         self._on_exit = exited
         self.processes: dict[int, Process] = {}
         self.leave_behind: list[Callable[[], object]] = []
+        self.on_directory: Callable[[], object] = _nothing
 
     # --- the beginning --------------------------------------------------------------------------
 
@@ -71,7 +73,7 @@ class Crew:
         except BoardFull as error:  # hundreds of reloads, none of whose workers has ended yet
             holdings.log.error(f"cannot start a worker: {error}")
             return None
-        self._restore_directory()
+        self.restore_directory()
         ours, theirs = Channel.pair()
         # A signal that hits the child before it has handlers of its own would be taken for the parent's.
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
@@ -94,8 +96,8 @@ class Crew:
         holdings.loop.selector.register(ours.fileno(), 1, partial(self._heard, process))
         return process
 
-    def _restore_directory(self) -> None:
-        """Have a place for the private sockets again, with those of living workers in it, if it was cleaned up."""
+    def restore_directory(self) -> None:
+        """Have a place for the private sockets again, with those of living processes in it, if it was cleaned up."""
         directory = self._holdings.directory
         before = directory.path
         gone = directory.restore()
@@ -107,6 +109,7 @@ class Crew:
             missing = gone or (before is not None and not os.path.exists(f"{before}/{process.record}"))
             if missing and process.state is State.SERVING:
                 process.channel.send("directory", directory.path)
+        self.on_directory()
 
     def _in_child(self, ours: Channel, theirs: Channel, generation: Generation, record: int) -> int:
         # The number is that of the log, of the API and of its connections' ids.
@@ -199,3 +202,7 @@ class Crew:
         for process in self.processes.values():
             self.kill(process, signal.SIGKILL)
             process.channel.close()
+
+
+def _nothing() -> None:
+    pass

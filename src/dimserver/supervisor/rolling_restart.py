@@ -10,6 +10,7 @@ from functools import partial
 
 from dimserver.config import Settings
 from dimserver.errors import DimserverError
+from dimserver.supervisor.reloads import Outcome, Reloads
 from dimserver.supervisor.slots import Generation
 from dimserver.supervisor.state import make_segments, workers_wanted
 from dimserver.supervisor.title import entitle
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dimserver.supervisor.processes import Crew
+    from dimserver.supervisor.reloads import Reload
     from dimserver.supervisor.scaling import Scale
     from dimserver.supervisor.slots import Process, Slot
     from dimserver.supervisor.state import Holdings
 
 __all__ = ["Renewal"]
+
+STOPPED = "the server was stopped"
+MOST_FAILURES = 3  # of workers that follow, after which a reload counts as failed
 
 
 class Renewal:
@@ -39,6 +44,7 @@ class Renewal:
     Attributes:
         generation: the newest that serves.
         leader: the first worker of a generation that is tried, or None.
+        reloads: the last ones, and what became of them.
 
     Thread-safety: the supervisor's thread.
     """
@@ -57,8 +63,11 @@ class Renewal:
         self._crew = crew
         self._scale = scale
         self._status = status
-        self._again = False  # another reload was asked for meanwhile
-        self._reloading = False
+        self.reloads = Reloads()
+        self._next: Reload | None = None  # asked for meanwhile
+        self._current: Reload | None = None  # until it is known what became of it
+        self._reloading = False  # as the service manager is told
+        self._failures = 0  # workers that follow and did not start
         self.generation = first
         self.leader: Process | None = None
 
@@ -69,16 +78,33 @@ class Renewal:
         self.leader = self._crew.start(self._scale.slots[0], self.generation)
         return self.leader is not None
 
-    def reload(self) -> None:
-        """Read the configuration and try a worker with it and with new code."""
+    def reload(self, who: str) -> Reload | None:
+        """Read the configuration and try a worker with it and with new code.
+
+        Args:
+            who: asks for it.
+
+        Returns:
+            What becomes of it; None when the server ends.
+        """
         holdings = self._holdings
         if holdings.stopping:
-            return
+            return None
         if not holdings.announced or self.leader is not None or any(slot.coming for slot in self._scale.slots):
-            if not self._again:
+            if self._next is None:
                 holdings.log.info("reload: asked for again; it follows once the workers that are coming serve")
-            self._again = True
-            return
+                self._next = self.reloads.ask(who)
+            return self._next
+        entry, self._next = self._next or self.reloads.ask(who), None
+        self._begin_reload(entry)
+        return entry
+
+    def _begin_reload(self, entry: Reload) -> None:
+        holdings = self._holdings
+        self._end(Outcome.FAILED, "another reload came before every worker was replaced")
+        self._current = entry
+        self._failures = 0
+        entry.step(Outcome.RUNNING)
         self._reloading = True
         holdings.notifier.reloading()
         try:
@@ -86,13 +112,44 @@ class Renewal:
             segments = make_segments(Settings(**values), self.generation.segments)
         except DimserverError as error:
             self._over()
+            self._end(Outcome.FAILED, str(error))
             holdings.log.error(f"reload: {error}; everything stays as it was")
             return
         holdings.log.info("reload: a worker with the new configuration and code is started")
         fresh = Generation(self.generation.number + 1, target, values, segments)
         self.leader = self._crew.start(self._scale.slots[0], fresh)
         if self.leader is None:
+            self._end(Outcome.FAILED, "the system gives no process for a new worker")
             self.go_on()
+
+    def _end(self, outcome: Outcome, reason: str = "", detail: str = "") -> None:
+        """What became of the reload that runs, if one does."""
+        entry, self._current = self._current, None
+        if entry is not None:
+            entry.step(outcome, reason, detail)
+
+    def stop(self) -> None:
+        """The server ends: nothing comes of any reload."""
+        self._end(Outcome.FAILED, STOPPED)
+        if self._next is not None:
+            self._next.step(Outcome.FAILED, STOPPED)
+            self._next = None
+
+    def worker_failed(self, reason: str, detail: str) -> None:
+        """A worker that follows the leader of a reload has ended before it served; it is tried again."""
+        entry = self._current
+        if entry is None:
+            return
+        self._failures += 1
+        entry.reason, entry.detail = reason, detail
+        if self._failures >= MOST_FAILURES:
+            slots = self._scale.slots
+            new = sum(self._is_renewed(slot) for slot in slots)
+            rest = f"{new} of {len(slots)} workers are new, others are tried again"
+            self._end(Outcome.FAILED, f"{reason}; {rest}", detail)
+
+    def _is_renewed(self, slot: Slot) -> bool:
+        return slot.serving is not None and slot.serving.generation is self.generation
 
     def follow(self, generation: Generation) -> None:
         """The first worker of a generation serves: the others come after."""
@@ -112,10 +169,11 @@ class Renewal:
         self._scale.resize(workers_wanted(holdings.settings))
         self.go_on()
 
-    def give_up(self) -> None:
+    def give_up(self, reason: str, detail: str) -> None:
         """The leader has ended before it served."""
         self.leader = None
         self._over()
+        self._end(Outcome.FAILED, reason, detail)
 
     def _over(self) -> None:
         self._reloading = False
@@ -138,9 +196,10 @@ class Renewal:
                 coming += 1
         if holdings.announced and coming == 0 and self._reloading:
             self._over()
-        if holdings.announced and coming == 0 and self._again:
-            self._again = False
-            self.reload()
+        if coming == 0 and all(map(self._is_renewed, slots)):
+            self._end(Outcome.DONE)
+        if holdings.announced and coming == 0 and self._next is not None:
+            self.reload(self._next.who)
 
     # --- single slots ---------------------------------------------------------------------------
 

@@ -82,7 +82,7 @@ class Holdings:
         if settings.fd is not None and hide_descriptor(settings.fd):
             self._given.add(settings.fd)
         self.log = open_log(settings)
-        self.loop = Loop(self._trouble)
+        self.loop = Loop(self.trouble)
         self.notifier = Notifier()
         self.segments = make_segments(settings)
         self.board = Board(MOST_WORKERS, self.segments["board"])
@@ -92,8 +92,13 @@ class Holdings:
         self.stopping = False
         self._pidfile: PidFile | None = None
 
-    def _trouble(self, error: Exception) -> None:
-        self.log.error("a fault of the supervisor; it goes on", error=error)
+    def trouble(self, error: Exception) -> None:
+        """A fault of the supervisor."""
+        self.report("a fault of the supervisor; it goes on", error)
+
+    def report(self, message: str, error: BaseException | None) -> None:
+        """Log what went wrong, in the log of now."""
+        self.log.error(message, error=error)
 
     def open(self, settings: Settings) -> None:
         """Open what is opened once, when the first worker has said what its app wants.

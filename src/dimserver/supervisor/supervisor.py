@@ -19,7 +19,9 @@ from dimserver.config import Settings, api_warning, merge
 from dimserver.errors import DimserverError, StartError
 from dimserver.nowait import put_line
 from dimserver.supervisor.autoreload import Watcher
+from dimserver.supervisor.control import Control
 from dimserver.supervisor.health import Health
+from dimserver.supervisor.operator_api import Operations
 from dimserver.supervisor.process_end import last_words
 from dimserver.supervisor.processes import AT_ONCE, Crew
 from dimserver.supervisor.rolling_restart import Renewal
@@ -98,6 +100,14 @@ class Supervisor:
         self._crew.leave_behind.append(self._takeover.forget)
         self._renewal = Renewal(read, first, self._holdings, self._crew, self._scale, self._status)
         self._health = Health(self._holdings, self._crew)
+        self._operations = Operations(
+            self._holdings, self._crew, self._scale, self._renewal,
+            stop=self._stop, rescale=self._rescale_to, reopen=self._reopen_logs, replace=self._replace,
+            trouble=self._holdings.trouble,
+        )  # fmt: skip
+        self._control = Control(self._holdings, self._operations, self._holdings.report)
+        self._crew.leave_behind += (self._operations.forget, self._control.forget)
+        self._crew.on_directory = self._look_after_sockets
         self._watcher: Watcher | None = None
         self._error: DimserverError | None = None
         self._code = 0
@@ -115,9 +125,11 @@ class Supervisor:
         try:
             if not self._renewal.begin():
                 raise StartError("cannot start a worker: the system gives no process")
-            self._loop.run(_nothing, quiet=_always)
+            self._loop.run(self._control.tick, quiet=self._control.is_quiet)
         finally:
             restore()
+            self._control.close()
+            self._operations.close()
             self._crew.close()
             if self._watcher is not None:
                 self._watcher.close()
@@ -150,7 +162,7 @@ class Supervisor:
         # Judged here: what matters is when it came, and not when the loop comes to it.
         order = self._signals.heard(number, monotonic())
         if order is Order.RELOAD:
-            self._loop.call_from_thread(self._renewal.reload)
+            self._loop.call_from_thread(partial(self._renewal.reload, "SIGHUP"))
         elif order is Order.STOP:
             self._loop.call_from_thread(partial(self._stop, number))
         elif order is Order.END:
@@ -177,6 +189,10 @@ class Supervisor:
         if not 1 <= wanted <= MOST_WORKERS:
             holdings.log.warning(f"the number of workers stays {len(self._scale.slots)}: it is 1 to {MOST_WORKERS}")
             return
+        self._rescale_to(wanted)
+
+    def _rescale_to(self, wanted: int) -> None:
+        holdings = self._holdings
         self._scale.resize(wanted)
         self._takeover.review()
         self._renewal.go_on()
@@ -236,6 +252,9 @@ class Supervisor:
 
     def _worker_leave(self, process: Process, reason: str) -> None:
         """A worker wants to be replaced."""
+        self._replace(process, reason)
+
+    def _replace(self, process: Process, reason: str) -> None:
         if self._holdings.stopping or process.state is not State.SERVING or process.slot.coming is not None:
             return
         self._holdings.board.tally("recycled")
@@ -288,8 +307,14 @@ class Supervisor:
         self._crew.leave_behind.append(lambda: os.close(watcher.fileno()))
         self._loop.selector.register(watcher.fileno(), 1, self._changed)
 
+    def _look_after_sockets(self) -> None:
+        self._operations.move()
+        self._control.restore()
+
     def _become_watcher(self) -> None:
         entitle("watcher", "-watch", self._renewal.generation)
+        self._operations.forget()
+        self._control.forget()
         self._crew.forget()
 
     def _changed(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
@@ -301,7 +326,7 @@ class Supervisor:
             self._holdings.log.error("--reload: the process that watches for changes has ended; changes go unnoticed")
         elif changes:
             self._holdings.log.info(f"changed: {changes[-1]}")
-            self._renewal.reload()
+            self._renewal.reload("--reload")
 
     # --- the end of a worker --------------------------------------------------------------------
 
@@ -328,8 +353,7 @@ class Supervisor:
         elif not holdings.announced:
             self._start_failed(process, status)
         elif process is self._renewal.leader:
-            self._renewal.give_up()
-            self._show_failure(process, status, "reload")
+            self._renewal.give_up(*self._show_failure(process, status, "reload"))
             holdings.log.error("reload: the new worker did not start; everything stays as it was")
         else:
             self._lost(process, status, before, known)
@@ -357,18 +381,20 @@ class Supervisor:
             end = f"{process.killed or self._health.explain(status)}{words}"
             self._holdings.log.error(f"worker {process.pid} {end}; it is replaced{when}")
         else:
-            self._show_failure(process, status, "a new worker")
+            self._renewal.worker_failed(*self._show_failure(process, status, "a new worker"))
             self._holdings.log.info(f"another one is started{when}")
         self._renewal.replace_later(process.slot, delay)
 
-    def _show_failure(self, process: Process, status: int, what: str) -> None:
+    def _show_failure(self, process: Process, status: int, what: str) -> tuple[str, str]:
+        """Log why a worker did not come to serve; returns that, and the traceback if there is one."""
         log = self._holdings.log
         if process.failure is None:
-            end = process.killed or f"{self._health.explain(status)} before it served"
-            log.error(f"{what}: worker {process.pid} {end}")
-            return
+            reason = f"worker {process.pid} {process.killed or f'{self._health.explain(status)} before it served'}"
+            log.error(f"{what}: {reason}")
+            return reason, ""
         _, _, text, traceback = process.failure
         log.write("error", f"{what}: {text}", detail=str(traceback))
+        return str(text), str(traceback)
 
     def _start_failed(self, process: Process, status: int) -> None:
         """The server cannot start: nothing is tried again."""
@@ -398,6 +424,7 @@ class Supervisor:
             elif number:
                 self._code = EXIT_SIGNALLED + number
             self._takeover.close()
+            self._renewal.stop()
             for process in list(crew.processes.values()):
                 crew.dismiss(process, last=True)
             if holdings.sockets is not None:
@@ -422,11 +449,3 @@ class Supervisor:
         for process in list(self._crew.processes.values()):
             self._crew.kill(process, signal.SIGTERM)
             self._loop.call_later(AT_ONCE, partial(self._crew.end, process, reason))
-
-
-def _nothing() -> None:
-    pass
-
-
-def _always() -> bool:
-    return True

@@ -53,6 +53,7 @@ class Reception:
         self._sockets: Sockets | None = None
         self._listeners: list[Listener] = []
         self._assisted: dict[int, Listener] = {}
+        self._control: Listener | None = None
         self._shut = False
         self._open_assisted: Callable[[socket.socket], Listener] | None = None
         self._paused = False
@@ -94,13 +95,20 @@ class Reception:
         self._judge(operations)
         admin = None
         if any(door.admin for door in self._doors):
-            router = Router()
-            _add_api(router, operations, admin=True)
-            admin = Site(core, router, None, ADMIN_POOL, False)
+            admin = _admin_site(core, operations)
         for door in self._doors:
             site = admin if door.admin and admin is not None else main
             self._listeners.append(Listener(door.sock, site, loop, self._log, inherited=door.kept, admin=door.admin))
         self._open_assisted = partial(Listener, site=main, loop=loop, log=self._log)
+
+    def open_control(self, sock: socket.socket, core: Core, loop: Loop, operations: Operations) -> None:
+        """Answer operators at the control socket, also while what is in flight is finished.
+
+        Args:
+            sock: listening; stays the caller's.
+            core, loop, operations: of the worker.
+        """
+        self._control = Listener(sock, _admin_site(core, operations), loop, self._log, admin=True)
 
     def _judge(self, operations: Operations) -> None:
         """Who can reach the listeners, by the addresses they have; a parent's may have any.
@@ -223,6 +231,8 @@ class Reception:
         self._shut = True
         for listener in (*self._listeners, *self._assisted.values()):
             listener.close()
+        if self._control is not None:
+            self._control.close()
         if self._sockets is not None:
             self._sockets.close(self._log)
         for door in self._doors:
@@ -243,6 +253,12 @@ def _add_page(router: Router) -> None:
     from dimserver.handlers.status.page import page
 
     router.add("GET", "/", page)
+
+
+def _admin_site(core: Core, operations: Operations) -> Site:
+    router = Router()
+    _add_api(router, operations, admin=True)
+    return Site(core, router, None, ADMIN_POOL, False)
 
 
 def _add_api(router: Router, operations: Operations, admin: bool) -> None:

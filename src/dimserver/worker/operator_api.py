@@ -1,4 +1,4 @@
-"""A worker's part in its server: its record of the board, the other workers, and the built-in endpoints."""
+"""A worker's part in its server: its record of the board, the other processes, and the built-in endpoints."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from dimcore import Board, Entry, SegmentSet
 from dimserver.config import operator_token
 from dimserver.http.deferred import Deferred
+from dimserver.net.descriptors import allowed
 from dimserver.net.worker_rpc import Peers
 
 TYPE_CHECKING = False
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from dimserver.config import Settings
     from dimserver.handlers.status import StatusAPI
     from dimserver.handlers.status.access import Access
+    from dimserver.handlers.status.types import Server
+    from dimserver.log import Log
     from dimserver.net.loop import Loop
     from dimserver.worker.topic_links import TopicService
 
     Submit = Callable[[Connection, RequestPoint, Callable[[RequestPoint], Any]], object]
 
-__all__ = ["Operations", "Place"]
+__all__ = ["Operations", "Place", "offload"]
 
 
 class Place:
@@ -37,9 +40,12 @@ class Place:
             there any more is then no mistake of whoever starts the server, and no reason to serve less.
         first: whether the server has opened no sockets yet.
         segments: the shared memory of its generation; a worker that is alone makes its own.
+
+    Attributes:
+        alone: whether there is no supervisor, and no other worker.
     """
 
-    __slots__ = ("again", "board", "directory", "first", "record", "segments")
+    __slots__ = ("again", "alone", "board", "directory", "first", "record", "segments")
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class Place:
         first: bool = False,
         segments: SegmentSet | None = None,
     ) -> None:
+        self.alone = board is None
         if board is None:
             segments = SegmentSet([Board.segment(1)])
             board = Board(1, segments["board"])
@@ -67,10 +74,11 @@ class Operations:
 
     Args:
         place: where it stands.
-        core, loop, settings, version: of the worker.
+        core, loop, settings, version, log: of the worker.
         drain: begins the end of the whole server.
         trouble: told of faults that nobody else is told of.
         topics: of the worker's app.
+        server: what is known and done of the server as a whole, by a worker that is alone; None: its supervisor has it.
 
     Attributes:
         drain_server: as `drain`; whoever knows of more than this worker puts something else there.
@@ -83,6 +91,8 @@ class Operations:
     Thread-safety: the loop's thread.
     """
 
+    is_worker = True
+
     def __init__(
         self,
         place: Place,
@@ -90,16 +100,21 @@ class Operations:
         loop: Loop,
         settings: Settings,
         version: str,
+        log: Log,
         drain: Callable[[], object],
         trouble: Callable[[Exception], object],
         topics: TopicService,
+        server: Server | None = None,
     ) -> None:
         self.segments = place.segments
         self.board = place.board
         self.entry = Entry(place.board, place.record, core)
+        self.number = place.record
+        self.server = server
         self.pools: ConnectionPoolManifold = core.pools
         self.loop = loop
         self.settings = settings
+        self.log = log
         self._token = operator_token(settings)
         self.loopback_only = False
         self.topics = topics
@@ -137,6 +152,14 @@ class Operations:
             self._api = StatusAPI(context)
         return self._api
 
+    def publish(self) -> None:
+        """Have the board show this worker's figures of this moment."""
+        self.entry.publish()
+
+    def descriptors_allow(self) -> int | None:
+        """How many connections the limit of descriptors allows; None: any number."""
+        return allowed()
+
     def move(self, directory: str | None) -> None:
         """The directory of the private sockets was made anew, or is no more.
 
@@ -151,22 +174,31 @@ class Operations:
 
     def offload(self, submit: Submit) -> Submit:
         """What the core calls for a blocking handler: a deferred one begins here, another is given to `submit`."""
-
-        def offload(connection: Connection, request: RequestPoint, handler: Callable[[RequestPoint], Any]) -> None:
-            if isinstance(handler, Deferred):
-                handler.begin(request, partial(self._reply, connection, request))
-            else:
-                submit(connection, request, handler)
-
-        return offload
-
-    def _reply(
-        self, connection: Connection, request: RequestPoint, result: Any, error: BaseException | None = None
-    ) -> None:
-        connection.complete(request, result, error)
-        self.entry.publish()  # it may be long before the next round
+        # The figures are shown at once: it may be long before the next round.
+        return offload(submit, self.publish)
 
     def close(self) -> None:
         """Show the last figures and leave; again is fine."""
         self.peers.close()
         self.entry.enter("ended")
+
+
+def offload(submit: Submit, answered: Callable[[], object]) -> Submit:
+    """What a core calls for a blocking handler, see `Core.attach`: a deferred one begins at once.
+
+    Args:
+        submit: is given any other one.
+        answered: called after the answer of a deferred one.
+    """
+
+    def reply(connection: Connection, request: RequestPoint, result: Any, error: BaseException | None = None) -> None:
+        connection.complete(request, result, error)
+        answered()
+
+    def begin(connection: Connection, request: RequestPoint, handler: Callable[[RequestPoint], Any]) -> None:
+        if isinstance(handler, Deferred):
+            handler.begin(request, partial(reply, connection, request))
+        else:
+            submit(connection, request, handler)
+
+    return begin

@@ -7,6 +7,8 @@ import sys
 from time import monotonic
 
 from dimserver.config import api_warning
+from dimserver.net import forks
+from dimserver.net.control_socket import ControlSocket
 from dimserver.worker.announce import say, served, summary
 from dimserver.worker.logs import open_log
 from dimserver.worker.worker import Worker, freeze
@@ -35,6 +37,12 @@ def serve(app: Routes | None, settings: Settings, target: str) -> int:
         ConfigError: the directory of static files cannot be served.
     """
     worker = Worker(app, settings)
+    control = ControlSocket()
+    forks.watch(control)
+    if worker.alone is not None:
+        worker.alone.serves = served(target, settings)
+    if control.sock is not None:
+        worker.listen_for_operators(control.sock)
     if settings.workers != 1:
         worker.log.warning("workers: this program serves in its own process; `dimserver run` starts several")
     warning = api_warning(app is not None and app.warns_of_api, settings)
@@ -44,7 +52,10 @@ def serve(app: Routes | None, settings: Settings, target: str) -> int:
     worker.on_begin = lambda: say(line, settings, worker.log)
     worker.on_waiting = lambda line: say(line, settings, worker.log)
     freeze()
-    worker.run(signals=_on_main_thread())
+    try:
+        worker.run(signals=_on_main_thread())
+    finally:
+        control.close()
     log = open_log(settings)  # the worker's is closed
     say(f"stopped; {summary(worker.counts(), monotonic() - worker.started)}", settings, log)
     log.close()

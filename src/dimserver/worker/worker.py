@@ -27,12 +27,14 @@ from dimserver.worker.topic_links import TopicService
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Sequence
 
     from dimcore import ConnectionPoolManifold, RequestPoint, RequestSubstrate
     from dimserver.config import Settings
     from dimserver.filters.access_log import AccessLog
     from dimserver.net.sockets import Door
+    from dimserver.worker.alone import Alone
     from dimserver.worker.watchdog import Watchdog
 
 __all__ = ["Worker", "freeze"]
@@ -70,6 +72,7 @@ class Worker:
         on_waiting: told what a stop by a signal waits for; None where somebody else says so.
         operations: its part in the server; what operators see and do.
         reception: where it listens.
+        alone: what operators see of it as a server, where it has no supervisor.
         pools, pipeline, settings, started, workers, version: what it serves with.
 
     Raises:
@@ -111,6 +114,7 @@ class Worker:
         threads = settings.threads or BLOCKING_THREADS
         self._threads = ThreadPool(threads, self.loop, running, self._threads_full)
         self._gateways = Gateways(self.app.request_manifold.router, self.loop, self.log)
+        self.alone: Alone | None = None
         self._drain = Drain(self.pools, self.pipeline, self.loop, lambda: self._threads.in_flight, self.loop.jobs)
         self.reception = Reception(settings, self.log, doors or ())
         self._access_log: AccessLog | None = None
@@ -165,9 +169,14 @@ class Worker:
         self.loop.call_from_thread(self.operations.drain_server)
 
     def _operations(self, place: Place) -> Operations:
+        if place.alone:
+            from dimserver.worker.alone import Alone
+
+            self.alone = Alone(place.board, self.version, lambda: self.urls, self.stop, self.reopen_logs)
         return Operations(
-            place, self._core, self.loop, self.settings, self.version, self.stop, self._trouble, self._topics
-        )
+            place, self._core, self.loop, self.settings, self.version, self.log, self.stop, self._trouble,
+            self._topics, self.alone,
+        )  # fmt: skip
 
     def _attach(self, place: Place) -> None:
         self._access_log = open_access_log(
@@ -181,6 +190,10 @@ class Worker:
         )
 
     # --- serving --------------------------------------------------------------------------------
+
+    def listen_for_operators(self, sock: socket.socket) -> None:
+        """Answer operators at the control socket as well, until the end; it stays the caller's."""
+        self.reception.open_control(sock, self._core, self.loop, self.operations)
 
     def run(self, signals: bool = False) -> None:
         """Serve until `stop`, then drain.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dimserver.net.descriptors import OTHERS, allowed, raise_limit
+from dimserver.net.descriptors import OTHERS, allowed, allowed_to, raise_limit
 
 INFINITY = resource.RLIM_INFINITY
 
@@ -49,6 +49,8 @@ def test_the_soft_limit_is_raised_as_far_as_needed_and_let(
     limits = Limits(*before)
     monkeypatch.setattr(resource, "getrlimit", limits.get)
     monkeypatch.setattr(resource, "setrlimit", limits.set)
+    assert allowed_to(connections) == room
+    assert limits.now == before
     assert raise_limit(connections) == allowed() == room
     assert limits.now == after
 

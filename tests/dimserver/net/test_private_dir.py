@@ -81,7 +81,7 @@ def test_without_any_place_left_it_goes_without(place: pathlib.Path, monkeypatch
     made = PrivateDirectory()
     assert made.path is not None
     pathlib.Path(made.path).rmdir()
-    monkeypatch.setattr(module, "_places", lambda: iter(()))
+    monkeypatch.setattr(module, "places", lambda: iter(()))
     monkeypatch.setattr(os, "mkdir", lambda path, mode: (_ for _ in ()).throw(OSError("no")))
     assert made.restore()
     assert made.path is None

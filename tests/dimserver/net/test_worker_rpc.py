@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE
 
 from dimserver.net import worker_rpc as module
 from dimserver.net.loop import Loop
-from dimserver.net.worker_rpc import Peers
+from dimserver.net.worker_rpc import SUPERVISOR, Peers
 
 
 class Rig:
@@ -280,3 +280,34 @@ def test_a_number_is_taken_over(rig: Rig) -> None:
 def test_a_directory_that_is_not_there(rig: Rig) -> None:
     with pytest.raises(FileNotFoundError):  # and no socket is left open: that would be a warning, which fails
         Peers(rig.directory + "/no", 1, rig.loop, print, print)
+
+
+def test_the_supervisor_is_asked_as_any_other(rig: Rig, tmp_path: pathlib.Path) -> None:
+    one, supervisor = rig.worker(1), rig.worker(SUPERVISOR, lambda *question: ["all", *question])
+    assert (tmp_path / "supervisor").exists()
+    assert rig.ask(one, [SUPERVISOR], "rows") == ({SUPERVISOR: ["all", "rows"]}, {})
+    assert rig.ask(supervisor, [1], "rows") == ({1: ["rows"]}, {})
+    assert supervisor.is_found
+    (tmp_path / "supervisor").unlink()
+    assert not supervisor.is_found
+    supervisor.move(str(tmp_path))
+    assert supervisor.is_found
+
+
+def test_a_forked_process_holds_nothing_of_it(rig: Rig, tmp_path: pathlib.Path) -> None:
+    """Neither where it listens, nor a question on its way, nor one that it is asked."""
+    one = rig.worker(1)
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as asking:
+        silent.bind(str(tmp_path / "2"))
+        silent.listen()
+        one.ask([2], ("x",), lambda *given: None)
+        asking.connect(str(tmp_path / "1"))
+        rig.turn_until(lambda: bool(one._asked))
+        end, _ = silent.accept()
+        with end:
+            end.setblocking(False)
+            assert end.recv(100)
+            one.forget()
+            assert end.recv(1) == b""  # here nobody else has these descriptors
+            assert asking.recv(1) == b""
+    rig.workers.clear()

@@ -152,7 +152,7 @@ def test_an_operators_stop_is_no_signal(child: Start, shop: pathlib.Path) -> Non
     server = child("run", "shop", "--port", "0", "--admin", "127.0.0.1:0", cwd=shop)
     wire = server.connect().get("/slow?seconds=1.2")
     time.sleep(0.2)
-    server.connect(1).send(b"POST /api/drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").answer()
+    server.connect(1).get(f"/api/servers/{server.pid}/drain", method="POST").answer()
     time.sleep(ECHO * 1.5)
     server.hint(SIGTERM)
     assert wire.answer()[2] == b"slow 1"

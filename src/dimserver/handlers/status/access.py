@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from dimserver.handlers.status.types import Answer, Request
 
-__all__ = ["Access", "is_admin", "is_forwarded", "refuse_acting", "refuse_reading"]
+__all__ = ["ACTING", "Access", "is_admin", "is_forwarded", "refuse_reading"]
 
 # What proxies and content networks add to a request they pass on.  A client behind one on this machine is not a
 # local client, although its connection comes from this machine.
@@ -44,6 +44,13 @@ FORWARDING = frozenset(
         "x-remote-ip",
         "x-scheme",
     }
+)
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+# For whom `may_act` is false.
+ACTING = (
+    "on the admin listener, under a name of this machine in Host (localhost, a loopback address, local-hosts), "
+    "with the operator's bearer token if one is set; on the main listener with that token alone; "
+    "from a web page with the token and of the same origin alone"
 )
 FORWARDING_FAMILIES = ("x-forwarded", "x-original-", "x-real-")
 
@@ -90,16 +97,20 @@ class Access:
         return self._is_local(request)
 
     def may_act(self, request: Request) -> bool:
-        """Whether a request may close connections and drain the server: on the admin listener alone.
+        """Whether a request may change what the server does.
 
-        A web page in the operator's browser can post to that too.  Browsers say so (Origin, RFC 6454 section 7), and
-        without the token, which no page has, such a request is refused.
+        On the admin listener: who may read there; on the main listener, where others' pages and proxies are, with the
+        operator's token alone.
+
+        A web page in the operator's browser can post as well.  Browsers say so (Origin, RFC 6454 section 7, and
+        Sec-Fetch-Site), and such a request is refused, unless it has the token, which no page is given, and the page
+        is of this very origin.
         """
         if request.connection is None:
             return True
-        if not is_admin(request) or not self._is_operator(request):
+        if not (self._is_operator(request) if is_admin(request) else self._has_token(request)):
             return False
-        return "origin" not in request.headers or self._has_token(request)
+        return not _comes_from_page(request) or (self._has_token(request) and _is_same_origin(request))
 
     def _is_operator(self, request: Request) -> bool:
         """Whether who asks on the admin listener may."""
@@ -158,6 +169,33 @@ class Access:
         return compare_digest(credentials.strip(" ").encode("utf-8", "replace"), self._token)
 
 
+def _comes_from_page(request: Request) -> bool:
+    """Whether a browser says that a page sent it, and not its user."""
+    sites = request.headers.getall("sec-fetch-site")
+    return "origin" in request.headers or any(site.strip() != "none" for site in sites)
+
+
+def _is_same_origin(request: Request) -> bool:
+    """Whether the page was loaded from where it posts to."""
+    if any(site.strip() != "same-origin" for site in request.headers.getall("sec-fetch-site")):
+        return False
+    origins, hosts = request.headers.getall("origin"), request.headers.getall("host")
+    if not origins:
+        return True
+    scheme, colon, authority = origins[0].partition("://")
+    return (
+        len(origins) == len(hosts) == 1
+        and bool(colon)
+        and scheme.lower() in DEFAULT_PORTS
+        and _authority(authority, scheme.lower()) == _authority(hosts[0], scheme.lower())
+    )
+
+
+def _authority(text: str, scheme: str) -> str:
+    """Host and port; a browser leaves the scheme's own port away."""
+    return text.lower().removesuffix(DEFAULT_PORTS[scheme])
+
+
 def is_admin(request: Request) -> bool:
     """Whether a request came by the admin listener."""
     return request.connection is not None and request.connection.spiral == ADMIN_POOL
@@ -168,12 +206,4 @@ def refuse_reading() -> Answer:
     return forbidden(
         "with the operator's bearer token if one is set; else for clients on this machine that name it in Host "
         "(localhost, a loopback address, local-hosts) and come through no proxy, and on the admin listener"
-    )
-
-
-def refuse_acting() -> Answer:
-    """For whom `may_act` is false."""
-    return forbidden(
-        "on the admin listener only, not from web pages, under a name of this machine in Host (localhost, a loopback "
-        "address, local-hosts), and with the operator's bearer token if one is set"
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from heapq import merge
 from itertools import chain, islice
 
-from dimcore import Roll
+from dimcore import ConnectionPoint, Roll
 from dimcore.index.pools import SPIRAL_NAMES
+from dimcore.index.states import LAYER_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["close_connection", "join", "rows", "spread"]
 
+CLOSED = 6  # the layer
 AT_ONCE = 100  # rows joined in one slice; about 50 us
 
 
@@ -69,11 +71,20 @@ def spread(loop: Later, slices: Iterator[Any], done: Callable[[list[Any], BaseEx
     loop.call_soon(step)
 
 
-def close_connection(index: Index, name: str) -> bool:
-    """Close a connection of this worker; False when it has none with this id."""
+def close_connection(index: Index, worker: int, name: str) -> dict[str, Any] | None:
+    """Close a connection of this worker.
+
+    Returns:
+        Its row, or None when there is none with this id.
+    """
     point = index.get_by_id(name)
     close = getattr(point, "close", None)  # a program may keep points of its own there, which nobody can close
-    if close is None:
-        return False
+    if not isinstance(point, ConnectionPoint) or close is None:
+        return None
+    import json
+
+    row: dict[str, Any] = json.loads(Roll.describe(index, worker, SPIRAL_NAMES, point))
     close()
-    return True
+    # At once, or after the answer that is on its way.
+    layer = point.layer if index.get_by_id(name) is point else CLOSED
+    return {**row, "layer": layer, "layer_name": LAYER_NAMES[layer]}

@@ -6,11 +6,13 @@ from functools import partial
 from itertools import chain
 
 from dimserver.handlers.status.access import refuse_reading
-from dimserver.handlers.status.connection_rows import join, rows, spread
-from dimserver.handlers.status.figures import look
+from dimserver.handlers.status.collection import missing_rows
+from dimserver.handlers.status.connection_rows import close_connection, join, rows, spread
+from dimserver.handlers.status.figures import in_service, look
 from dimserver.handlers.status.json_answer import answer, listed
 from dimserver.handlers.status.names import LAYERS, POOLS, pool_name
 from dimserver.handlers.status.query import BadParameter, Query
+from dimserver.handlers.status.resource import Resource, Verb, no_such
 from dimserver.http.deferred import Deferred
 
 TYPE_CHECKING = False
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dimcore import Snapshot
+    from dimserver.handlers.status.resource import Outcome
     from dimserver.handlers.status.types import Answer, Context, Handler, Reply, Request
 
-__all__ = ["MAX_LISTED", "Connections", "in_service"]
+__all__ = ["MAX_LISTED", "ConnectionResource", "Connections"]
 
 DEFAULT_LISTED = 100
 MAX_LISTED = 10_000  # rows; about 10 ms of the loop's time, in slices
@@ -64,8 +67,9 @@ class Connections(Deferred):
         if isinstance(plan, tuple):
             self._context.loop.call_later(0, partial(reply, plan))
             return
-        own = self._context.entry.record
+        own = self._context.number
         others = [number for number in in_service(snapshot) if number != own] if plan.limit else []
+        expected = len(others) + self._context.is_worker
         lists: dict[int, Any] = {}
         missing: dict[int, str] = {}
 
@@ -82,11 +86,12 @@ class Connections(Deferred):
                 return
             lists.update(found)
             missing.update(without)
-            if len(lists) + len(missing) == len(others) + 1:
+            if len(lists) + len(missing) == expected:
                 spread(self._context.loop, join(lists.values(), plan.limit), finish)
 
-        spread(self._context.loop, self._own(plan), lambda slices, error: gather({own: slices}, {}, error))
-        if others:
+        if self._context.is_worker:
+            spread(self._context.loop, self._own(plan), lambda slices, error: gather({own: slices}, {}, error))
+        if others or not expected:
             question = ("list", plan.spirals, plan.layers, plan.limit)
             self._context.peers.ask(others, question, gather, PATIENCE + plan.limit * PATIENCE_EACH)
 
@@ -96,11 +101,11 @@ class Connections(Deferred):
         plan = self._plan(request, snapshot)
         if isinstance(plan, tuple):
             return plan
-        return plan.answer(chain.from_iterable(join([self._own(plan)], plan.limit)), {})
+        own = [self._own(plan)] if self._context.is_worker else []
+        return plan.answer(chain.from_iterable(join(own, plan.limit)), {})
 
     def _own(self, plan: _Plan) -> Iterator[Any]:
-        number = self._context.entry.record
-        return rows(self._context.pools.index, number, plan.spirals, plan.layers, plan.limit)
+        return rows(self._context.pools.index, self._context.number, plan.spirals, plan.layers, plan.limit)
 
     def _plan(self, request: Request, snapshot: Snapshot) -> _Plan | Answer:
         """What is to be listed, or the answer where nothing is."""
@@ -126,6 +131,25 @@ class Connections(Deferred):
         return _Plan(snapshot, found, spirals, layers, limit)
 
 
+class ConnectionResource(Resource):
+    """The verbs of a connection: its list has a shape of its own."""
+
+    name = "connections"
+    noun = "connection"
+    listed = False
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.verbs = {"close": Verb(self._close)}
+
+    def _close(self, name: str, arguments: dict[str, Any], who: str) -> Outcome:  # noqa: ARG002 - every verb takes them
+        """Close it; one that is being served is closed after the answer."""
+        row = close_connection(self.context.pools.index, self.context.number, name.partition("-")[2])
+        if row is None:
+            raise no_such(self.noun, name)
+        return 200, row
+
+
 class _Plan:
     """What a listing is to contain, and what is known of it before anybody is asked."""
 
@@ -140,15 +164,8 @@ class _Plan:
 
     def answer(self, points: Iterable[bytes], missing: dict[int, str]) -> Answer:
         pids = {worker["worker"]: worker["pid"] for worker in self._snapshot.workers}
-        self._found["missing"] = [
-            {"worker": number, "pid": pids.get(number), "reason": reason} for number, reason in sorted(missing.items())
-        ]
+        self._found["missing"] = [{**row, "pid": pids.get(row["worker"])} for row in missing_rows(missing)]
         return listed(self._found, "points", points)
-
-
-def in_service(snapshot: Snapshot) -> list[int]:
-    """The workers that have connections."""
-    return [worker["worker"] for worker in snapshot.workers if worker["state"] in ("serving", "draining")]
 
 
 def _pool_counts(snapshot: Snapshot, spiral: int) -> dict[str, Any]:

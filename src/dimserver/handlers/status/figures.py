@@ -7,22 +7,49 @@ import time
 from dimserver.handlers.status.access import is_admin, refuse_reading
 from dimserver.handlers.status.json_answer import answer
 from dimserver.handlers.status.names import POOLS
-from dimserver.net.descriptors import allowed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from dimcore import Snapshot
+    from dimcore.stats.board import _Worker
     from dimserver.handlers.status.types import Answer, Context, Handler, Request
 
-__all__ = ["Figures", "look"]
+__all__ = ["Figures", "in_service", "look", "worker_row"]
 
 
 def look(context: Context) -> Snapshot:
-    """The figures of all workers, those of this one up to this moment."""
-    context.entry.publish()
+    """The figures of all workers, those of this process up to this moment."""
+    context.publish()
     return context.board.snapshot()
+
+
+def in_service(snapshot: Snapshot) -> list[int]:
+    """The workers that have connections."""
+    return [worker["worker"] for worker in snapshot.workers if worker["state"] in ("serving", "draining")]
+
+
+def worker_row(worker: _Worker, now: float) -> dict[str, Any]:
+    """A worker as the board shows it.
+
+    Args:
+        worker: an entry of `Snapshot.workers`.
+        now: on the monotonic clock.
+    """
+    return {
+        "worker": worker["worker"],
+        "pid": worker["pid"],
+        "state": worker["state"],
+        "age": round(now - worker["started"], 3),
+        # Of its loop: how long the round has taken that is not over.
+        "busy": 0.0 if worker["round_began"] is None else round(max(0.0, now - worker["round_began"]), 3),
+        "connections": worker["connections"],
+        "in_flight": worker["in_flight"],
+        "requests": worker["requests"],
+        "errors": worker["errors"],
+    }
 
 
 class Figures:
@@ -57,7 +84,7 @@ class Figures:
                 "workers": sum(worker["state"] == "serving" for worker in snapshot.workers),
                 "pools": list(POOLS),
                 "max_connections": self._context.settings.max_connections,  # of each worker, as what follows
-                "descriptors_allow": allowed(),
+                "descriptors_allow": self._context.descriptors_allow(),
                 "optimizations": {
                     "connection_lookup": "O(1)",
                     "request_routing": "O(1)",
@@ -73,21 +100,7 @@ class Figures:
             return refuse_reading()
         snapshot = look(self._context)
         now = time.monotonic()
-        workers = [
-            {
-                "worker": worker["worker"],
-                "pid": worker["pid"],
-                "state": worker["state"],
-                "age": round(now - worker["started"], 3),
-                # Of its loop: how long the round has taken that is not over.
-                "busy": 0.0 if worker["round_began"] is None else round(max(0.0, now - worker["round_began"]), 3),
-                "connections": worker["connections"],
-                "in_flight": worker["in_flight"],
-                "requests": worker["requests"],
-                "errors": worker["errors"],
-            }
-            for worker in snapshot.workers
-        ]
+        workers = [worker_row(worker, now) for worker in snapshot.workers]
         return answer(
             200,
             {

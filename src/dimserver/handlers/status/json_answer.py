@@ -8,7 +8,9 @@ if TYPE_CHECKING:
 
     from dimserver.handlers.status.types import Answer
 
-__all__ = ["answer", "forbidden", "listed", "text"]
+__all__ = ["FORBIDDEN", "answer", "forbidden", "listed", "text"]
+
+FORBIDDEN = "forbidden"
 
 HEADERS = {
     "Content-Type": "application/json",
@@ -44,4 +46,4 @@ def text(status: int, content: str) -> Answer:
 
 def forbidden(detail: str) -> Answer:
     """403, and who would be allowed."""
-    return answer(403, {"error": "forbidden", "detail": detail})
+    return answer(403, {"error": FORBIDDEN, "detail": detail})

@@ -67,6 +67,28 @@ class Query:
             raise BadParameter(name, value, f"a whole number from {low} to {high}")
         return int(value)
 
+    def text(self, name: str, most: int) -> str | None:
+        """Some text, or None where it is not given.
+
+        Raises:
+            BadParameter: it is longer than `most` characters.
+        """
+        value = self._values.get(name)
+        if value is not None and len(value) > most:
+            raise BadParameter(name, value, f"at most {most} characters")
+        return value
+
+    def choice(self, name: str, words: tuple[str, ...], default: str) -> str:
+        """One of some words, or `default` where it is not given.
+
+        Raises:
+            BadParameter: it is none of them.
+        """
+        value = self._values.get(name, default)
+        if value not in words:
+            raise BadParameter(name, value, ", ".join(words))
+        return value
+
     def number(self, name: str, default: float) -> float:
         """A finite number, or `default` where it is not given.
 

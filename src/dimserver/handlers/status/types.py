@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, Protocol
 
-    from dimcore import Board, Entry, Index, SegmentSet
+    from dimcore import Board, Index, SegmentSet
 
     class Headers(Protocol):
         """The part of a request's headers that is read here."""
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         @property
         def params(self) -> Mapping[str, str]: ...
         @property
+        def body(self) -> bytes: ...
+        @property
         def connection(self) -> Connection | None: ...
 
     class Pools(Protocol):
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
         def call_from_thread(self, call: Callable[[], object]) -> None: ...
 
     class Others(Protocol):
-        """The other workers; see `net.peers.Peers`."""
+        """The other processes; see `net.worker_rpc.Peers`."""
 
         def ask(
             self,
@@ -82,15 +84,41 @@ if TYPE_CHECKING:
             seconds: float = ...,
         ) -> None: ...
 
+    class Server(Protocol):
+        """What is known of the server as a whole, and can be done to it; by its supervisor, or by one that is alone.
+
+        What begins something is told who asks for it, and raises `resource.Refused` where that is not possible.
+        """
+
+        def servers(self) -> list[Row]: ...  # one
+        def workers(self) -> list[Row]: ...
+        def reloads(self) -> list[Row]: ...
+        def reload(self, who: str) -> None: ...
+        def drain(self) -> None: ...
+        def scale(self, workers: int) -> None: ...
+        def reopen_logs(self) -> None: ...
+        def restart(self, worker: int, who: str) -> None: ...
+
+    class Notes(Protocol):
+        """The log."""
+
+        def info(self, message: str) -> None: ...
+
     class TopicFigures(Protocol):
-        """The topics of a worker; see `run.topics.TopicService`."""
+        """The topics of a worker; see `worker.topic_links.TopicService`."""
 
         def figures(self) -> dict[str, int]: ...
         def counts(self) -> dict[str, int]: ...
 
     class Context(Protocol):
-        """The worker that the endpoints belong to, and through it all of them."""
+        """The process that the endpoints belong to, a worker or the supervisor, and through it all of them."""
 
+        @property
+        def number(self) -> int: ...  # a worker's record of the board, or `net.worker_rpc.SUPERVISOR`
+        @property
+        def is_worker(self) -> bool: ...
+        @property
+        def server(self) -> Server | None: ...  # None in a worker that has a supervisor
         @property
         def pools(self) -> Pools: ...
         @property
@@ -102,17 +130,19 @@ if TYPE_CHECKING:
         @property
         def board(self) -> Board: ...
         @property
-        def entry(self) -> Entry: ...  # this worker's record
-        @property
         def segments(self) -> SegmentSet: ...  # of shared memory
         @property
         def loop(self) -> Later: ...
         @property
         def peers(self) -> Others: ...
         @property
-        def topics(self) -> TopicFigures: ...
-        def drain_server(self) -> None: ...
+        def topics(self) -> TopicFigures | None: ...  # a worker's
+        @property
+        def log(self) -> Notes: ...
+        def publish(self) -> None: ...  # have the board show this moment
+        def descriptors_allow(self) -> int | None: ...  # connections of each worker
 
+    Row = dict[str, Any]
     Answer = tuple[int, dict[str, str], bytes]
     Handler = Callable[[Request], Answer]
 

@@ -51,6 +51,7 @@ class Request:
         self.http_version = "1.1"
         self.connection = connection
         self.params = params
+        self.body = b""
         each = [(name, [value] if isinstance(value, str) else value) for name, value in fields.items()]
         self.headers = Headers([(name.replace("_", "-"), value) for name, values in each for value in values])
 
@@ -107,8 +108,56 @@ class Options:
     max_connections = 100
 
 
+class Notes:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, message: str) -> None:
+        self.lines.append(message)
+
+
+class Server:
+    """The server as a whole; what it is told to do is kept."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, ...]] = []
+        self.refusal: Exception | None = None
+        self.listed = [{"id": "0", "worker": 0, "pid": 10, "state": "starting"},
+                       {"id": "1", "worker": 1, "pid": 11, "state": "serving"}]  # fmt: skip
+
+    def _do(self, *what: Any) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.done.append(what)
+
+    def servers(self) -> list[dict[str, Any]]:
+        return [{"id": "77", "done": len(self.done)}]
+
+    def workers(self) -> list[dict[str, Any]]:
+        return self.listed
+
+    def reloads(self) -> list[dict[str, Any]]:
+        return [{"id": str(number), "state": "done"} for number in range(1, 13)]
+
+    def reload(self, who: str) -> None:
+        self._do("reload", who)
+
+    def drain(self) -> None:
+        self._do("drain")
+
+    def scale(self, workers: int) -> None:
+        self._do("scale", workers)
+
+    def reopen_logs(self) -> None:
+        self._do("reopen")
+
+    def restart(self, worker: int, who: str) -> None:
+        self._do("restart", worker, who)
+
+
 class Context:
     version = "1.2.3"
+    is_worker = True
 
     def __init__(self) -> None:
         self.settings = Options()
@@ -121,13 +170,26 @@ class Context:
         self.board.allot(0)  # record 0 is of a worker that is starting: this one is 1
         self.entry = Entry(self.board, self.board.allot(1), self.core)
         self.entry.enter("serving")
+        self.number = self.entry.record
         self.loop = Loop()
         self.peers = Peers()
-        self.topics = TopicFigures()
-        self.drained = 0
+        self.topics: TopicFigures | None = TopicFigures()
+        self.log = Notes()
+        self.server: Server | None = None
 
-    def drain_server(self) -> None:
-        self.drained += 1
+    def publish(self) -> None:
+        self.entry.publish()
+
+    def descriptors_allow(self) -> int | None:
+        return 960
+
+    def lead(self) -> Server:
+        """Be the supervisor: no worker, and who knows of the server."""
+        self.number = -1
+        self.is_worker = False
+        self.topics = None
+        self.server = Server()
+        return self.server
 
     def another(self, connections: int = 0, state: str = "serving") -> Entry:
         """One more worker, with as many connections at (0, 1)."""

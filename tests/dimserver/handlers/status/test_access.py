@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dimserver.handlers.status.access import Access, is_admin, is_forwarded, refuse_acting, refuse_reading
+from dimserver.handlers.status.access import ACTING, Access, is_admin, is_forwarded, refuse_reading
 
 LOCAL = ("127.0.0.1", 40000)
 REMOTE = ("203.0.113.9", 40000)
@@ -135,7 +135,7 @@ def test_the_token_opens(ask: Any, stranger: Any, admin: Any, value: str) -> Non
     assert GUARDED.may_read(ask(authorization=value))
     assert GUARDED.may_read(ask(peer=admin, host="10.0.0.1", authorization=value))
     assert GUARDED.may_act(ask(peer=admin, host="10.0.0.1", authorization=value))
-    assert not GUARDED.may_act(ask(peer=stranger, authorization=value))
+    assert GUARDED.may_act(ask(peer=stranger, host="shop.example", authorization=value))
 
 
 @pytest.mark.parametrize(
@@ -182,12 +182,53 @@ def test_without_a_token_the_admin_listener_is_enough_to_act_unless_a_page_asks(
     for origin in ("https://evil.example", "null", ""):
         assert not OPEN.may_act(ask(peer=admin, origin=origin))
         assert not GUARDED.may_act(ask(peer=peer(None, 3), origin=origin))
-    assert GUARDED.may_act(ask(peer=admin, origin="https://console.example", authorization="Bearer " + TOKEN))
+
+
+SAME = {"host": "10.0.0.1:9000", "origin": "http://10.0.0.1:9000", "authorization": "Bearer " + TOKEN}
+
+
+@pytest.mark.parametrize(
+    ("fields", "may"),
+    [
+        (SAME, True),
+        ({**SAME, "sec_fetch_site": "same-origin"}, True),
+        ({**SAME, "sec_fetch_site": "none"}, False),
+        ({**SAME, "sec_fetch_site": "same-site"}, False),
+        ({**SAME, "sec_fetch_site": "cross-site"}, False),
+        ({**SAME, "sec_fetch_site": ["same-origin", "cross-site"]}, False),
+        ({**SAME, "host": "Shop.example", "origin": "https://shop.example:443"}, True),
+        ({**SAME, "host": "shop.example:80", "origin": "http://shop.example"}, True),
+        ({**SAME, "host": "shop.example:443", "origin": "http://shop.example"}, False),
+        ({**SAME, "origin": "http://10.0.0.1"}, False),
+        ({**SAME, "origin": "https://console.example"}, False),
+        ({**SAME, "origin": "null"}, False),
+        ({**SAME, "origin": ""}, False),
+        ({**SAME, "origin": "10.0.0.1:9000"}, False),
+        ({**SAME, "origin": "chrome-extension://10.0.0.1:9000"}, False),
+        ({**SAME, "origin": [SAME["origin"], SAME["origin"]]}, False),
+        ({"authorization": SAME["authorization"], "sec_fetch_site": "cross-site"}, False),
+        ({"authorization": SAME["authorization"], "sec_fetch_site": "none"}, True),
+    ],
+)
+def test_a_page_acts_with_the_token_and_from_here_alone(
+    ask: Any, admin: Any, peer: Any, fields: dict[str, Any], may: bool
+) -> None:
+    assert GUARDED.may_act(ask(peer=admin, **fields)) is may
+    assert GUARDED.may_act(ask(peer=peer(REMOTE), **fields)) is may
+    without = {name: value for name, value in fields.items() if name != "authorization"}
+    assert not GUARDED.may_act(ask(peer=admin, **without))
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin"])
+def test_without_a_token_no_page_acts(ask: Any, admin: Any, peer: Any, site: str) -> None:
+    for connection in (admin, peer(None, 3)):
+        assert not OPEN.may_act(ask(peer=connection, sec_fetch_site=site))
+        assert OPEN.may_act(ask(peer=connection, sec_fetch_site="none"))
 
 
 def test_a_refusal_says_who_may(read: Any) -> None:
-    for answer in (refuse_reading(), refuse_acting()):
-        found = read(answer, 403)
-        assert found["error"] == "forbidden"
-        assert "admin listener" in found["detail"]
-        assert "local-hosts" in found["detail"]
+    found = read(refuse_reading(), 403)
+    assert found["error"] == "forbidden"
+    for detail in (found["detail"], ACTING):
+        assert "admin listener" in detail
+        assert "local-hosts" in detail

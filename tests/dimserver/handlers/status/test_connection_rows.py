@@ -101,9 +101,11 @@ def test_closing() -> None:
     points = [Closable(f"c{number}") for number in range(3)]
     for point in points:
         index.add(point, 0, 3)
-    assert close_connection(index, "c1")
+    row = close_connection(index, 3, "c1")
+    assert row is not None
+    assert (row["id"], row["worker"], row["layer_name"]) == ("3-c1", 3, "active")
     assert [point.closed for point in points] == [False, True, False]
-    assert not close_connection(index, "ff")
+    assert close_connection(index, 3, "ff") is None
 
 
 def test_a_point_of_the_apps_own_has_no_traffic_and_cannot_be_closed(context: Any) -> None:
@@ -111,4 +113,4 @@ def test_a_point_of_the_apps_own_has_no_traffic_and_cannot_be_closed(context: An
     ((((_, _, text),)),) = rows(context.pools.index, 0, range(4), range(1, 8), 9)
     row = json.loads(text)
     assert (row["id"], row["client"], row["pool"], row["requests"]) == ("0-mine", "unix:/run/peer.sock", "api", 0)
-    assert not close_connection(context.pools.index, "mine")
+    assert close_connection(context.pools.index, 0, "mine") is None

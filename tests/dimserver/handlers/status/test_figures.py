@@ -9,7 +9,6 @@ import pytest
 
 from dimserver.handlers.status.access import Access
 from dimserver.handlers.status.figures import Figures
-from dimserver.net.descriptors import allowed
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def test_status_is_for_anybody(figures: Figures, context: Any, ask: Any, read: A
     assert (found["status"], found["version"], found["workers"]) == ("online", "1.2.3", 1)
     assert 0 <= found["uptime"] < 60
     assert found["max_connections"] == context.settings.max_connections
-    assert found["descriptors_allow"] == allowed()
+    assert found["descriptors_allow"] == 960
     context.another()
     assert read(figures.status(ask()))["workers"] == 2
     context.board.draining = True

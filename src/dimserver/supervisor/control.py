@@ -1,0 +1,169 @@
+"""What answers at the control socket: the supervisor itself, so that it does when no worker can.
+
+Until somebody connects that is a listening socket and nothing else.  Then there is a core of its own in the
+supervisor's loop, with small limits, and the operator's API in it.  Nothing of it waits: workers are asked as they
+ask each other, and who does not answer is named as missing.
+"""
+
+from __future__ import annotations
+
+from dimserver.net.control_socket import ControlSocket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from dimcore import Core, Site
+    from dimserver.net.listener import Listener
+    from dimserver.supervisor.operator_api import Operations
+    from dimserver.supervisor.state import Holdings
+
+__all__ = ["Control"]
+
+ADMIN_POOL = 3
+MOST_CLIENTS = 32
+MOST_BODY = 64 * 1024  # bytes
+BUDGET = 64 << 20  # bytes that all clients together may have it hold; a list of 10,000 connections takes 3 MB
+SLOWEST = 1024  # bytes a second, sent and received
+# Seconds; see `Core.configure`.
+LIMITS = {
+    "connect": 10, "handshake": 10, "head": 10, "idle": 60, "half_closed": 30,
+    "body_credit": 10, "send_credit": 30, "linger": 2, "linger_silence": 1,
+}  # fmt: skip
+
+
+class Control:
+    """See the module.
+
+    Args:
+        holdings: of the supervisor.
+        operations: what it answers.
+        trouble: told of what goes wrong in a request.
+
+    Thread-safety: the supervisor's thread.
+    """
+
+    def __init__(
+        self, holdings: Holdings, operations: Operations, trouble: Callable[[str, BaseException | None], object]
+    ) -> None:
+        self._loop = holdings.loop
+        self._holdings = holdings
+        self._operations = operations
+        self._trouble = trouble
+        self._socket = ControlSocket(holdings.directory)
+        self._site: Site | None = None
+        self._core: Core | None = None
+        self._listener: Listener | None = None
+        self._tick: Callable[[Core], object] | None = None
+        self._watch()
+
+    def _watch(self) -> None:
+        """Listen, and make what answers when somebody comes."""
+        self._operations.control = self._socket.path
+        sock = self._socket.sock
+        if sock is None:
+            return
+        if self._site is None:
+            self._loop.selector.register(sock.fileno(), 1, self._first)
+        else:
+            self._listen()
+
+    def _first(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
+        if self._socket.sock is not None:
+            self._loop.selector.unregister(self._socket.sock.fileno())
+            self._site = self._make_site()
+            self._listen()
+
+    def _listen(self) -> None:
+        from dimserver.net.listener import Listener
+
+        if self._socket.sock is not None and self._site is not None:
+            self._listener = Listener(self._socket.sock, self._site, self._loop, self._holdings.log, admin=True)
+
+    def _make_site(self) -> Site:
+        from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Router, Site, tick
+        from dimserver.worker.operator_api import offload
+
+        core = Core(ConnectionPoolManifold(), RequestSubstrate())
+        core.configure(
+            max_connections=1, admin_reserve=MOST_CLIENTS - 1, max_body=MOST_BODY, body_memory=MOST_BODY,
+            body_rate=SLOWEST, send_rate=SLOWEST, seconds=LIMITS, memory=BUDGET, disk=1,
+        )  # fmt: skip
+        selector = self._loop.selector
+        core.attach(
+            register=selector.register,
+            modify=selector.modify,
+            unregister=selector.unregister,
+            mute=selector.mute,
+            call_soon=self._loop.call_soon,
+            offload=offload(_refuse, _nothing),
+            report=self._report,
+        )
+        from dimserver.http.deferred import Deferred
+
+        router = Router()
+        for method, path, handler in self._operations.api.routes(admin=True):
+            router.add(method, path, handler, blocking=isinstance(handler, Deferred))
+        self._core = core
+        self._tick = tick
+        return Site(core, router, None, ADMIN_POOL, False)
+
+    def _report(self, message: str, request: Any, error: BaseException | None) -> None:  # noqa: ARG002 - the core's
+        self._trouble(f"control socket: {message}", error)
+
+    # --- in the loop ------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """At each round of the loop."""
+        if self._tick is not None and self._core is not None:
+            self._tick(self._core)
+
+    def is_quiet(self) -> bool:
+        """Whether no time limit of a client can pass."""
+        core = self._core
+        return core is None or (core.pools.index.total_connections() == 0 and core.turned_away == 0)
+
+    # --- its place --------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Listen anew, if somebody took the socket away."""
+        before = self._socket.sock
+        number = -1 if before is None else before.fileno()
+        if self._socket.is_there():
+            return
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        elif number >= 0:
+            self._loop.selector.unregister(number)
+        self._socket.restore()
+        self._watch()
+        if self._socket.path is not None:
+            self._holdings.log.warning(f"the control socket was removed: {self._socket.path} is new")
+
+    def forget(self) -> None:
+        """In a process forked from this one: neither the socket nor its clients are that one's."""
+        self._socket.forget()
+        if self._core is not None:
+            self._core.disown()
+        self._core = self._tick = None
+
+    def close(self) -> None:
+        """Answer nobody any more; again is fine."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        elif self._socket.sock is not None:
+            self._loop.selector.keys.pop(self._socket.sock.fileno(), None)
+        if self._core is not None:
+            self._core.drain()
+        self._socket.close()
+
+
+def _refuse(*given: object) -> None:  # noqa: ARG001 - in the place of what takes some
+    raise RuntimeError("a supervisor has no threads")
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,264 @@
+"""The supervisor's part in the operator's API: what it alone knows of the server, and can do to it."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+from dimserver.net.descriptors import allowed_to
+from dimserver.net.worker_rpc import SUPERVISOR, Peers
+from dimserver.supervisor.slots import State
+from dimserver.version import __version__
+from dimserver.worker.announce import served
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from dimcore import ConnectionPoolManifold, SegmentSet
+    from dimserver.config import Settings
+    from dimserver.handlers.status import StatusAPI
+    from dimserver.handlers.status.access import Access
+    from dimserver.log import Log
+    from dimserver.supervisor.processes import Crew
+    from dimserver.supervisor.rolling_restart import Renewal
+    from dimserver.supervisor.scaling import Scale
+    from dimserver.supervisor.slots import Process
+    from dimserver.supervisor.state import Holdings
+
+    Row = dict[str, Any]
+
+__all__ = ["Operations"]
+
+# As the board calls them.
+STATES = {
+    State.IMPORTING: "starting",
+    State.OPENING: "starting",
+    State.SERVING: "serving",
+    State.LEAVING: "draining",
+    State.ENDED: "ended",
+}
+
+
+class Operations:
+    """See the module; the context of the supervisor's `StatusAPI`, and the server that this shows and acts on.
+
+    Args:
+        holdings, crew, scale, renewal: of the supervisor.
+        stop: begins the end.
+        rescale: has another number of workers.
+        reopen: opens the log files again.
+        replace: replaces a worker, for a reason.
+        trouble: told of faults that nobody else is told of.
+
+    Attributes:
+        control: path of the control socket, or None.
+
+    Thread-safety: the supervisor's thread.
+    """
+
+    is_worker = False
+    number = SUPERVISOR
+    topics = None
+    version = __version__
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        crew: Crew,
+        scale: Scale,
+        renewal: Renewal,
+        *,
+        stop: Callable[[], object],
+        rescale: Callable[[int], object],
+        reopen: Callable[[], object],
+        replace: Callable[[Process, str], object],
+        trouble: Callable[[Exception], object],
+    ) -> None:
+        self._holdings = holdings
+        self._crew = crew
+        self._scale = scale
+        self._renewal = renewal
+        self._stop = stop
+        self._rescale = rescale
+        self._reopen = reopen
+        self._replace = replace
+        self._trouble = trouble
+        self.control: str | None = None
+        self.server = self
+        self.loop = holdings.loop
+        self.board = holdings.board
+        self._pools: ConnectionPoolManifold | None = None
+        self._access: Access | None = None
+        self._api: StatusAPI | None = None
+        self.peers = self._join()
+
+    def _join(self) -> Peers:
+        directory = self._holdings.directory.path
+        try:
+            return Peers(directory, SUPERVISOR, self.loop, self._asked, self._trouble)
+        except OSError as error:
+            self._holdings.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
+            return Peers(None, SUPERVISOR, self.loop, self._asked, self._trouble)
+
+    # --- the context ------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """Of the newest generation that serves."""
+        return self._holdings.settings
+
+    @property
+    def segments(self) -> SegmentSet:
+        """Shared memory of the newest generation that serves."""
+        return self._renewal.generation.segments
+
+    @property
+    def log(self) -> Log:
+        """The supervisor's, which a reload may replace."""
+        return self._holdings.log
+
+    @property
+    def pools(self) -> ConnectionPoolManifold:
+        """No connections: those of operators who ask the supervisor are in no figure."""
+        if self._pools is None:
+            from dimcore import ConnectionPoolManifold
+
+            self._pools = ConnectionPoolManifold()
+        return self._pools
+
+    @property
+    def access(self) -> Access:
+        """For the control socket, whose mode decides."""
+        if self._access is None:
+            from dimserver.handlers.status.access import Access
+
+            self._access = Access(local=False)
+        return self._access
+
+    @property
+    def api(self) -> StatusAPI:
+        """The built-in endpoints; made, and imported, when somebody asks."""
+        if self._api is None:
+            from dimserver.handlers.status import StatusAPI
+
+            context: Any = self  # typed otherwise there: an index may hold any point
+            self._api = StatusAPI(context)
+        return self._api
+
+    def publish(self) -> None:
+        """The supervisor has no figures on the board."""
+
+    def descriptors_allow(self) -> int | None:
+        """How many connections the limit of descriptors allows each worker; None: any number."""
+        return allowed_to(self.settings.max_connections + self.settings.admin_reserve)
+
+    def _asked(self, *question: Any) -> Any:
+        return self.api.question(*question)
+
+    # --- the server -------------------------------------------------------------------------------
+
+    def servers(self) -> list[Row]:
+        """This one."""
+        holdings = self._holdings
+        sockets = holdings.sockets
+        last = self._renewal.reloads.last
+        state = "draining" if holdings.stopping else "serving" if holdings.announced else "starting"
+        return [
+            {
+                "id": str(os.getpid()),
+                "pid": os.getpid(),
+                "state": state,
+                "version": self.version,
+                "serves": served(self._renewal.generation.target, holdings.settings),
+                "urls": [] if sockets is None else sockets.urls,
+                "control": self.control,
+                "uptime": round(monotonic() - self.board.snapshot().started, 3),
+                "workers": len(self._scale.slots),
+                "generation": self._renewal.generation.number,
+                "reload": None if last is None else last.row(),
+            }
+        ]
+
+    def workers(self) -> list[Row]:
+        """All processes, those that start and those that drain included."""
+        from dimserver.handlers.status.figures import worker_row
+
+        now = monotonic()
+        shown = {worker["worker"]: worker for worker in self.board.snapshot().workers}
+        rows = []
+        for process in sorted(self._crew.processes.values(), key=lambda process: process.record):
+            known = shown.get(process.record)
+            rows.append(
+                {
+                    "id": str(process.record),
+                    **({"worker": process.record} if known is None else worker_row(known, now)),
+                    "pid": process.pid,
+                    "state": STATES[process.state],
+                    "since": round(now - process.since, 3),
+                    "slot": process.slot.number,
+                    "generation": process.generation.number,
+                }
+            )
+        return rows
+
+    def reloads(self) -> list[Row]:
+        """The last ones, the oldest first."""
+        return self._renewal.reloads.rows()
+
+    def reload(self, who: str) -> None:
+        """Take up new code and configuration."""
+        if self._renewal.reload(who) is None:
+            self._refuse("the server is ending")
+
+    def drain(self) -> None:
+        """Finish what is in flight and end."""
+        self._stop()
+
+    def scale(self, workers: int) -> None:
+        """Have another number of workers, until the next reload."""
+        if self._holdings.stopping or not self._holdings.announced:
+            self._refuse("the server is ending" if self._holdings.stopping else "the server is starting")
+        self._rescale(workers)
+
+    def reopen_logs(self) -> None:
+        """Open the log files again, of workers as well."""
+        self._reopen()
+
+    def restart(self, worker: int, who: str) -> None:
+        """Replace a worker by a new one, which serves first."""
+        process = next((each for each in self._crew.processes.values() if each.record == worker), None)
+        if self._holdings.stopping:
+            self._refuse("the server is ending")
+        if process is None or process.state is not State.SERVING:
+            self._refuse(f"worker {worker} does not serve")
+        elif process.slot.coming is not None:
+            self._refuse(f"worker {worker} is being replaced already")
+        else:
+            self._replace(process, f"asked for by {who}")
+
+    def _refuse(self, reason: str) -> None:
+        from dimserver.handlers.status.resource import conflict
+
+        raise conflict(reason)
+
+    # --- its place --------------------------------------------------------------------------------
+
+    def move(self) -> None:
+        """Be found where the private directory is now, if it is not any more."""
+        directory = self._holdings.directory.path
+        if directory is None or self.peers.is_found:
+            return
+        try:
+            self.peers.move(directory)
+        except OSError as error:
+            self.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
+
+    def forget(self) -> None:
+        """In a process forked from this one: its sockets are not that one's."""
+        self.peers.forget()
+
+    def close(self) -> None:
+        """Answer workers no more; again is fine."""
+        self.peers.close()
