@@ -24,7 +24,7 @@ BEGIN, END = f"<!-- layers:begin, written by `{COMMAND}` -->", "<!-- layers:end 
 
 # Modules, and packages; a module may also import those of its own package, as long as that is no circle.
 CORE = (
-    ("limits", "errors", "forked", "clock"),
+    ("limits", "errors", "forked", "clock", "reports"),
     ("shared",),
     ("budget", "worker_record"),
     ("text",),

@@ -12,6 +12,7 @@ TESTS = ROOT / "tests"
 
 # Modules without tests of their own, each with the reason.
 UNTESTED = {
+    "dimcore/reports": "names and texts; conn/test_host looks at them",
     "dimcore/forked": "ends the process; dimserver/test_forks looks at how",
     "dimserver/net/forks": "what forked children give up; dimserver/test_forks looks at all of it",
     "dimserver/handlers/status/types": "types alone, which the type checker checks",

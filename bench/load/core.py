@@ -22,6 +22,7 @@ from dimcore import (
     ConnectionPoolManifold,
     Core,
     DimensionalConnectionIndex,
+    Host,
     RequestPoint,
     RequestSubstrate,
     Router,
@@ -121,9 +122,11 @@ def million_over_routes(wanted: int = MILLION) -> dict[str, float]:
     core = Core(ConnectionPoolManifold(), RequestSubstrate())
     served: list[Any] = []
     core.attach(
-        register=lambda fd, events, call: served.append(call),
-        modify=lambda fd, events, call: None,
-        unregister=lambda fd: None,
+        Host(
+            register=lambda fd, events, call: served.append(call),
+            modify=lambda fd, events, call: None,
+            unregister=lambda fd: None,
+        )
     )
     batch = b"".join(SMALL_GET.replace(b"route50", b"route%d" % number) for number in range(ROUTES))
     with socket.create_server(("127.0.0.1", 0)) as listener:

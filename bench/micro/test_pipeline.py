@@ -21,6 +21,7 @@ from dimcore import (
     Acceptor,
     ConnectionPoolManifold,
     Core,
+    Host,
     RequestPoint,
     RequestResponseManifold,
     RequestSubstrate,
@@ -70,9 +71,11 @@ def test_dimcore_pipelined(benchmark: BenchmarkFixture) -> None:
     router.add("GET", "/api/status", handler)
     served: list[Any] = []
     core.attach(
-        register=lambda fd, events, call: served.append(call),
-        modify=lambda fd, events, call: None,
-        unregister=lambda fd: None,
+        Host(
+            register=lambda fd, events, call: served.append(call),
+            modify=lambda fd, events, call: None,
+            unregister=lambda fd: None,
+        )
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)

@@ -42,7 +42,7 @@ def keep(request):
 router = Router()
 router.add("GET", "/api/status", keep)
 served = []
-core.attach(register=lambda fd, events, call: served.append(call), modify=None, unregister=lambda fd: None)
+core.attach(Host(register=lambda fd, events, call: served.append(call), modify=None, unregister=lambda fd: None))
 listener = socket.create_server(("127.0.0.1", 0))
 listener.setblocking(False)
 acceptor = Acceptor(Site(core, router), listener.fileno(), lambda: None)

@@ -13,6 +13,7 @@ from dimcore.conn.access_log import AccessLines
 from dimcore.conn.connection import Connection
 from dimcore.conn.core import Core, Site
 from dimcore.conn.deadlines import tick
+from dimcore.conn.host import Host
 from dimcore.conn.streamed_body import Outflow, Push, stream_source
 from dimcore.errors import (
     BadRequest,
@@ -47,6 +48,7 @@ from dimcore.net.process_title import set_process_title
 from dimcore.net.proxy_protocol import read_proxy_header
 from dimcore.net.socket_io import Composite, FileBody
 from dimcore.pubsub.topic import Topic, Topics
+from dimcore.reports import Report
 from dimcore.seed import (
     ConnectionPoolManifold,
     ConnectionSubstrate,
@@ -110,8 +112,10 @@ __all__ += [
     "Endpoint",
     "Entry",
     "HeadParser",
+    "Host",
     "Index",
     "MessageReader",
+    "Report",
     "Roll",
     "Router",
     "Runner",

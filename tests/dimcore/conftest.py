@@ -20,6 +20,7 @@ from dimcore import (
     AsgiEntry,
     ConnectionPoolManifold,
     Core,
+    Host,
     RequestPoint,
     RequestSubstrate,
     Router,
@@ -175,7 +176,7 @@ class Rig:
             "offload": lambda *job: self.jobs.append(job),
             "report": lambda *what: self.reports.append(what),
         }
-        self.core.attach(**(options | core_options))
+        self.core.attach(Host(**(options | core_options)))
         self.core.configure(**limits)
         self.listener = self.listen(Site(self.core, self.router))
 

@@ -87,9 +87,9 @@ def test_a_client_that_gets_past_the_proxy(child: Start, shop: pathlib.Path) -> 
         assert wire.ended()
     code, _, err = server.end()
     assert code == 0
-    lines = [line for line in err.splitlines() if "without a word of a trusted proxy" in line]
+    lines = [line for line in err.splitlines() if "that no trusted proxy introduced" in line]
     assert len(lines) == 1
-    assert lines[0].endswith("closed: 127.0.0.1 is no trusted proxy")
+    assert lines[0].endswith("introduced: 127.0.0.1 is no trusted proxy")
 
 
 def test_through_a_unix_socket(child: Start, shop: pathlib.Path, haproxy: Callable[..., int]) -> None:

@@ -520,7 +520,7 @@ def test_too_many_bytes(run: Any, threads: int, pieces: Any, kind: Any) -> None:
     wire = server.connect()
     for _ in range(2):
         assert wire.get().answer()[2] == b"tool"
-    until(lambda: server.entries().count("the app gave more than the 4 bytes its Content-Length says") == 2)
+    until(lambda: server.entries().count("a WSGI app gave more bytes than its Content-Length says") == 2)
 
 
 @both

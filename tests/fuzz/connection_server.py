@@ -22,6 +22,7 @@ from dimcore import (
     Core,
     Endpoint,
     FileBody,
+    Host,
     Push,
     RequestSubstrate,
     Router,
@@ -163,14 +164,16 @@ class Server:
         """Attach the core to the loop, with an access log."""
         self.access_log = log
         self.core.attach(
-            register=self.selector.register,
-            modify=self.selector.modify,
-            unregister=self.selector.unregister,
-            mute=self.selector.mute,
-            offload=self._offload,
-            open_stream=self._open_sink,
-            report=lambda message, request, error: self.reports.append(f"{message}: {error!r}"),
-            access_log=log,
+            Host(
+                register=self.selector.register,
+                modify=self.selector.modify,
+                unregister=self.selector.unregister,
+                mute=self.selector.mute,
+                offload=self._offload,
+                open_stream=self._open_sink,
+                report=lambda message, request, error: self.reports.append(f"{message}: {error!r}"),
+                access_log=log,
+            )
         )
 
     def log_in(self, c: bool) -> None:

@@ -358,7 +358,7 @@ def forget_input():
 
 def remember_input(Site site):
     """Before the memory is given back."""
-    dim_unpoison(site.core.inbuf, 65536)
+    dim_unpoison(site.core.scratch.inbuf, 65536)
 
 
 # --- the client ---------------------------------------------------------------------------------

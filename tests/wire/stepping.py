@@ -10,7 +10,7 @@ import socket
 from types import TracebackType
 from typing import Any, Self
 
-from dimcore import Acceptor, ConnectionPoolManifold, Core, RequestResponseManifold, Site
+from dimcore import Acceptor, ConnectionPoolManifold, Core, Host, RequestResponseManifold, Site
 
 
 class SteppedServer:
@@ -25,10 +25,12 @@ class SteppedServer:
         self._selector = selectors.DefaultSelector()
         core = Core(ConnectionPoolManifold(), manifold.requests)
         core.attach(
-            register=self._selector.register,
-            modify=self._selector.modify,
-            unregister=self._selector.unregister,
-            report=lambda message, request, error: self.reports.append((message, error)),
+            Host(
+                register=self._selector.register,
+                modify=self._selector.modify,
+                unregister=self._selector.unregister,
+                report=lambda message, request, error: self.reports.append((message, error)),
+            )
         )
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._listener.setblocking(False)

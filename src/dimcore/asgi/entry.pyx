@@ -27,6 +27,7 @@ from dimcore.http.asked cimport Asked
 from dimcore.http1.head cimport EXPECT_CONTINUE, UPGRADE
 
 from dimcore.errors import ClientLeft, UsageError
+from dimcore.reports import Report
 
 cdef extern from "Python.h":
     object PyContext_Copy(object context)
@@ -198,7 +199,7 @@ cdef class AsgiHttp(AsgiAnswer):
 
     cdef int start(self, object connection) except -1:
         cdef Exchange at = <Exchange> connection
-        cdef Runner runner = at.site.core.runner
+        cdef Runner runner = at.site.core.host.runner
         cdef AsgiReceive receive = self.receive
         cdef Errand errand = None
         cdef dict scope
@@ -209,7 +210,7 @@ cdef class AsgiHttp(AsgiAnswer):
             raise UsageError(NO_LOOP)
         self.number = self.request.number
         self.scope = scope = self.scope_of(at)
-        if at.site.core.forwarded is not None:
+        if at.site.core.host.forwarded is not None:
             self.name = self.request.request_id          # a proxy may have given it
         if self.intake is not None:
             (<BodyTaker> self.intake.owner).owner = self
@@ -365,7 +366,7 @@ cdef class AsgiHttp(AsgiAnswer):
             if intake is not None and intake.error and self.state != COMPLETE and self.state != SWALLOWS:
                 return 0     # what comes of a body that was refused, or whose client left, is no fault of the app's
             if not isinstance(error, ClientLeft):
-                self.core.tell("an ASGI app failed after its answer", self.asked(), error)
+                self.core.tell(Report.ASGI_FAILED_LATE, self.asked(), error)
             return 0
         given.answer = <void *> self
         given.error = <void *> error

@@ -116,7 +116,7 @@ cdef class ScopeMaker:
                                                           request.info.query_length)
         client = <object> ends.client
         scope["server"] = <object> ends.server
-        if connection.site.core.forwarded is not None:
+        if connection.site.core.host.forwarded is not None:
             origin = request.origin()
             if origin[1] is not None:
                 scope["scheme"] = origin[1]

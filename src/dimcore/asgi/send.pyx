@@ -175,7 +175,7 @@ cdef class AsgiAnswer(Awaited):
 
     cdef bytes lines_of(self, list pairs, object what):
         """Fields as they are written."""
-        cdef Writer writer = self.core.writer
+        cdef Writer writer = self.core.scratch.writer
         cdef size_t size = writer.size
         cdef uint32_t given = 0
         try:
@@ -323,7 +323,7 @@ cdef class AsgiAnswer(Awaited):
 
     cdef int call_turn(self) except -1:
         self.flow.due = True
-        (<Runner> self.core.runner).loop.call_soon(self.flow.turn_over)
+        (<Runner> self.core.host.runner).loop.call_soon(self.flow.turn_over)
         return 0
 
     cdef int turn_over(self) except -1:

@@ -43,7 +43,7 @@ cdef class AsgiFlow(Push):
 
     cdef int put(self, Exchange at, bytes piece, bint last) except -1:
         """Send what was gathered and a piece more, and the end if that is the last; what is small is only written."""
-        cdef Writer writer = at.site.core.writer
+        cdef Writer writer = at.site.core.scratch.writer
         cdef Py_ssize_t size = PyBytes_GET_SIZE(piece), total = self.held_bytes + size
         cdef list pieces = self.held
         self.held = None

@@ -16,6 +16,7 @@ from dimcore.aio.waiters cimport DONE, set_am_send
 from dimcore.conn.phase cimport GONE, WORKING
 
 from dimcore.errors import UsageError
+from dimcore.reports import Report
 
 cdef extern from "Python.h":
     void Py_DECREF(PyObject *value)
@@ -26,7 +27,7 @@ cdef class Awaited(Conversation):
 
     cdef bint must_wait(self) noexcept:
         """Whether the scratch memory is lent to another connection: its handler called this one."""
-        return self.connection.site.core.serving and not self.connection.state & WORKING
+        return self.connection.site.core.scratch.serving and not self.connection.state & WORKING
 
     cdef bint lags(self) noexcept:
         return False
@@ -53,7 +54,7 @@ cdef class Awaited(Conversation):
         try:
             self.wake()
         except BaseException as error:
-            self.core.tell("an ASGI app could not be woken", None, error)
+            self.core.tell(Report.ASGI_NOT_WOKEN, None, error)
 
 
 @cython.final
@@ -177,7 +178,7 @@ cdef class AsgiWait:
         cdef Awaited owner = self.owner
         if owner.waits is None:
             owner.waits = Waits.__new__(Waits)
-        self.future = owner.waits.one((<Runner> owner.connection.site.core.runner).loop)
+        self.future = owner.waits.one((<Runner> owner.connection.site.core.host.runner).loop)
         Py_INCREF(self.future)
         value[0] = <PyObject *> self.future
         return 1
@@ -201,9 +202,9 @@ async def _await_over_there(loop, awaitable):
 
 cdef object on_loop(Core core, object awaitable):
     """A coroutine for another thread's loop: it has the server's loop await something."""
-    if core.runner is None:
+    if core.host.runner is None:
         raise UsageError("this worker runs no asyncio loop: set loop to asyncio or uvloop")
-    return _await_over_there(core.runner.loop, awaitable)
+    return _await_over_there(core.host.runner.loop, awaitable)
 
 
 cdef AsgiWait make_wait(Awaited owner, int kind):

@@ -26,6 +26,7 @@ from dimcore.ws.async_queue cimport SocketQueue, make_reception
 from dimcore.ws.websocket cimport Endpoint, WebSocket
 
 from dimcore.errors import ClientLeft, ResponseError, UsageError
+from dimcore.reports import Report
 
 cdef enum Phase:
     ASKED
@@ -86,7 +87,7 @@ cdef class AsgiUpgrade(AsgiHttp):
         ]
         scope["extensions"] = {"websocket.http.response": {}}
         del scope["method"]
-        self.queue.loop = (<Runner> at.site.core.runner).loop
+        self.queue.loop = (<Runner> at.site.core.host.runner).loop
         self.queue.bell = make_bell(self.queue.loop)
         return scope
 
@@ -113,7 +114,7 @@ cdef class AsgiUpgrade(AsgiHttp):
         try:
             self.close_early()
         except BaseException as error:
-            self.core.tell("an ASGI app could not be woken", self.asked(), error)
+            self.core.tell(Report.ASGI_NOT_WOKEN, self.asked(), error)
 
     cdef int close_early(self) except -1:
         """There will be no socket."""
@@ -220,7 +221,7 @@ cdef class AsgiUpgrade(AsgiHttp):
         if error is None and result is not None:
             error = RuntimeError(f"ASGI callable should return None, but returned {result!r:.100}.")
         if error is not None and not (self.queue.over and tells_of_leaving(error)):
-            self.core.tell("an ASGI app's WebSocket failed", self.asked(), error)
+            self.core.tell(Report.ASGI_WEBSOCKET_FAILED, self.asked(), error)
             return self.queue.stop(CODE_INTERNAL)
         return self.queue.stop(CODE_NORMAL)
 

@@ -15,7 +15,7 @@ connection is dropped, whichever way that comes.
 cimport cython
 from libc.stdint cimport uint8_t
 
-from dimcore.conn.admission cimport NOT_INTRODUCED, TOO_MANY, turn_away
+from dimcore.conn.admission cimport TOO_MANY, turn_away
 from dimcore.conn.connection cimport Connection, open_connection
 from dimcore.conn.core cimport Core, Site, points_before
 from dimcore.conn.exchange cimport COUNTED, READABLE, become
@@ -25,6 +25,7 @@ from dimcore.limits cimport IDLE, POOL_ADMIN, POOL_WEBSOCKET
 from dimcore.net.socket_io cimport STREAM_EXHAUSTED, Peer, peer_address
 
 from dimcore.errors import PeerError, UsageError
+from dimcore.reports import Report
 
 cdef enum:
     BATCH = 8                # connections a call, which is a round of the loop
@@ -103,8 +104,8 @@ cdef class Acceptor:
                 become(connection, GREETING)
                 connection.move(HANDSHAKE_BEGUN)
                 return connection.watch(READABLE)
-            if core.max_per_address and spiral != POOL_ADMIN:
-                if not core.addresses.enter(peer, core.max_per_address):
+            if core.limits.max_per_address and spiral != POOL_ADMIN:
+                if not core.addresses.enter(peer, core.limits.max_per_address):
                     core.pools.totals[spiral].refused += 1
                     core.turned_away("max-per-address", peer)
                     return turn_away(connection, TOO_MANY)
@@ -128,9 +129,10 @@ cdef class Acceptor:
             if self.site.trusts(address):
                 return True
         except Exception as error:
-            core.tell("who is a proxy could not be told", None, error)
+            core.tell(Report.PROXY_UNDECIDED, None, error)
         core.pools.totals[self.site.spiral].refused += 1
-        core.tell(NOT_INTRODUCED, None, PeerError(f"{address[0] if address else 'a Unix socket'} is no trusted proxy"))
+        name = address[0] if address else "a Unix socket"
+        core.tell(Report.NOT_INTRODUCED, None, PeerError(f"{name} is no trusted proxy"))
         return False
 
     cdef int evict(self) except -1:

@@ -3,7 +3,6 @@ from dimcore.net.socket_io cimport Peer
 
 
 cdef bytes TOO_MANY              # what a client is told whose address has as many connections as it may
-cdef str NOT_INTRODUCED          # what is reported of a connection without a word of a trusted proxy
 cdef dict RETRY                  # headers of an answer that says so
 
 cdef int take_introduction(Carrier carrier, const char *data, size_t size) except -1

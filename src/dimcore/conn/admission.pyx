@@ -13,12 +13,12 @@ from dimcore.limits cimport CLOSING, POOL_ADMIN, RECEIVE_BYTES
 from dimcore.net.proxy_protocol cimport PROXY_PARTIAL, ProxyHead, proxy_fault_text, proxy_parse
 
 from dimcore.errors import PeerError
+from dimcore.reports import Report
 
 cdef enum:
     AT_DOOR_MOST = 256           # told 503 and waited for, at a time; further ones are told and closed
 
 cdef bytes TOO_MANY = b"too many connections from this address"
-cdef str NOT_INTRODUCED = "a connection without a word of a trusted proxy was closed"
 cdef dict RETRY = {"Retry-After": "1"}
 
 
@@ -42,7 +42,7 @@ cdef int take_introduction(Carrier carrier, const char *data, size_t size) excep
     if length < 0:
         core.pools.totals[carrier.spiral].refused += 1
         client = carrier.client_address()
-        core.tell(NOT_INTRODUCED, None, PeerError(
+        core.tell(Report.NOT_INTRODUCED, None, PeerError(
             f"of the PROXY header from {client[0] if client else 'a Unix socket'}: "
             + proxy_fault_text(head.fault).decode()
         ))
@@ -66,8 +66,8 @@ cdef int be_introduced(Carrier carrier, const Peer *client) except -1:
         carrier.origin |= UNNAMED
         return 0
     carrier.peer = client[0]
-    if core.max_per_address and carrier.spiral != POOL_ADMIN:
-        if not core.addresses.enter(&carrier.peer, core.max_per_address):
+    if core.limits.max_per_address and carrier.spiral != POOL_ADMIN:
+        if not core.addresses.enter(&carrier.peer, core.limits.max_per_address):
             core.pools.totals[carrier.spiral].refused += 1
             core.turned_away("max-per-address", &carrier.peer)
             return write_refusal(carrier, 503, TOO_MANY, RETRY, False)
@@ -81,7 +81,7 @@ cdef int turn_away(Carrier carrier, bytes why) except -1:
     write_refusal(carrier, 503, why, RETRY, False)
     if core.draining or core.doorway.total >= AT_DOOR_MOST:
         # No time to linger.  With its request read, closing does not destroy the answer, as a rule.
-        carrier.site.transport.read(carrier.fd, core.inbuf, RECEIVE_BYTES)
+        carrier.site.transport.read(carrier.fd, core.scratch.inbuf, RECEIVE_BYTES)
         unnote(carrier, LINGER)
     else:
         core.doorway.link(carrier, 0, CLOSING, core.now_ns)

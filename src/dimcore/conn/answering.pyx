@@ -21,7 +21,7 @@ from dimcore.conn.handler cimport CompiledHandler, Conversation
 from dimcore.conn.phase cimport (
     BUSY, CLOSE, FILTERED, GONE, HALTED, HAS_ANSWER, LINGER, PEER_DONE, READING, STREAMING, UPGRADED,
 )
-from dimcore.conn.result cimport claim, discard
+from dimcore.conn.result cimport Answer, claim, discard
 from dimcore.conn.streamed_body cimport AsyncSource, Outflow, Push
 from dimcore.http.request cimport RequestPoint
 from dimcore.http.router cimport Route
@@ -36,6 +36,7 @@ from dimcore.worker_record cimport count_answer, set_line
 
 from dimcore.conn.result import pieces_of
 from dimcore.errors import PeerError, UsageError
+from dimcore.reports import Report
 
 cdef str NO_LOOP = "this worker runs no asyncio loop: register an async function, or set loop to asyncio"
 
@@ -101,7 +102,7 @@ cdef int dispatch(Exchange exchange) except -1:
         if route.blocking:
             request.own()
             become(exchange, BUSY)
-            core.offload(exchange, request, route.handler)
+            core.host.offload(exchange, request, route.handler)
             return 0
         # Should this process not survive the handler, its supervisor finds here what it was.
         set_line(core.running, request.base + request.info.method_at,
@@ -118,10 +119,10 @@ cdef int dispatch(Exchange exchange) except -1:
         return answer_failure(exchange, error)
     core.clock()
     give_answer(exchange, result, None)
-    if core.afterwards is not None:
+    if core.scratch.afterwards is not None:
         return conclude(exchange)
     if core.now_ns - request.routed_ns >= FROM_NS:
-        core.put_off = core.gathering.pace(core.now_ns - request.routed_ns)
+        core.scratch.put_off = core.gathering.pace(core.now_ns - request.routed_ns)
     return 0
 
 
@@ -171,7 +172,7 @@ cdef int conclude(Exchange exchange) except -1:
     to be little and the answer waits for those of others (`Gathering`)."""
     cdef Core core = exchange.site.core
     cdef int64_t began_ns = exchange.current.routed_ns
-    afterwards, core.afterwards = core.afterwards, None
+    afterwards, core.scratch.afterwards = core.scratch.afterwards, None
     if core.gathering.unproven:
         exchange.flush()
     try:
@@ -179,8 +180,8 @@ cdef int conclude(Exchange exchange) except -1:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        core.tell("a handler failed after its answer", exchange.current, error)
-    core.put_off = core.gathering.pace(core.clock() - began_ns)
+        core.tell(Report.HANDLER_FAILED_LATE, exchange.current, error)
+    core.scratch.put_off = core.gathering.pace(core.clock() - began_ns)
     return 0
 
 
@@ -197,7 +198,7 @@ cdef object begin_waiting(Exchange exchange, object awaitable):
 
 cdef object first_step(Exchange exchange, object awaitable):
     """What the coroutine of an async handler returns, or *busy*: it waits, and `complete` is called in the end."""
-    cdef Runner runner = exchange.site.core.runner
+    cdef Runner runner = exchange.site.core.host.runner
     cdef Errand errand
     if runner is None:
         close = getattr(awaitable, "close", None)
@@ -227,7 +228,8 @@ cdef int wait_for(Exchange exchange, Errand errand) except -1:
 cdef object first_piece(Exchange exchange, AsyncSource source):
     """Let a body be made by a coroutine: *busy* while that waits for the first piece, else the answer to give."""
     cdef Core core = exchange.site.core
-    cdef Runner runner = core.runner
+    cdef Answer answer = core.scratch.answer
+    cdef Runner runner = core.host.runner
     cdef Errand errand
     if runner is None:
         raise UsageError(NO_LOOP)
@@ -236,8 +238,7 @@ cdef object first_piece(Exchange exchange, AsyncSource source):
         context = (<Errand> context).context
     errand = runner.begin(
         exchange, exchange.current,
-        core.open_flow(exchange, exchange.current, core.answer.status, core.answer.headers, source.pieces),
-        context)
+        core.host.open_flow(exchange, exchange.current, answer.status, answer.headers, source.pieces), context)
     if errand is not None:
         wait_for(exchange, errand)
         return None
@@ -261,10 +262,11 @@ cdef bint reads_on(Exchange exchange, object result):
 cdef int give_answer(Exchange exchange, object result, object error) except -1:
     """Answer `current`: with what the handler returned, or what its exception means."""
     cdef Core core = exchange.site.core
+    cdef Answer answer = core.scratch.answer
     cdef object body = None
     if exchange.state & (GONE | UPGRADED):   # the handler closed its own connection, or it is answered with 101
         if error is not None:
-            core.tell("a handler failed", exchange.current, error)
+            core.tell(Report.HANDLER_FAILED, exchange.current, error)
         return 0
     if exchange.current.reader is not None:      # answered before its body was read: the framing ends here
         note(exchange, CLOSE | LINGER)
@@ -275,17 +277,17 @@ cdef int give_answer(Exchange exchange, object result, object error) except -1:
         return answer_error(exchange, error)
     try:
         # Up to here nothing of the answer is written, so any fault of it becomes another answer.
-        core.answer.take(result)
-        claim(core.answer.body)      # one that another answer is sending is not this one's to discard
-        body = core.answer.body
+        answer.take(result)
+        claim(answer.body)      # one that another answer is sending is not this one's to discard
+        body = answer.body
         if type(body) is AsyncSource:
             result = first_piece(exchange, <AsyncSource> body)
             if exchange.state & (BUSY | GONE):
                 return 0
-            core.answer.take(result)
-            claim(core.answer.body)
-            body = core.answer.body
-        body = compose(exchange, core.answer.headers, body, core.answer.status, core.answer.content_type)
+            answer.take(result)
+            claim(answer.body)
+            body = answer.body
+        body = compose(exchange, answer.headers, body, answer.status, answer.content_type)
     except BaseException as problem:
         if isinstance(problem, KeyboardInterrupt):
             raise
@@ -294,7 +296,7 @@ cdef int give_answer(Exchange exchange, object result, object error) except -1:
             exchange.forgo_body()
         return answer_error(exchange, problem)
     finally:
-        core.answer.clear()
+        answer.clear()
     send_body(exchange, body)
     if exchange.current.reader is not None and exchange.state & (STREAMING | GONE) == 0:
         exchange.forgo_body()            # nothing is made: to HEAD, or with 204
@@ -314,7 +316,7 @@ cdef int answer_error(Exchange exchange, object error) except -1:
             status = 0
     if 400 <= status <= 599:
         return answer_with(exchange, status, PLAIN, text)
-    exchange.site.core.tell("a handler failed", exchange.current, error)
+    exchange.site.core.tell(Report.HANDLER_FAILED, exchange.current, error)
     return answer_with(exchange, 500, PLAIN, b"Internal Server Error\n")
 
 
@@ -328,7 +330,7 @@ cdef int answer_with(Exchange exchange, int status, object headers, bytes body) 
         # A filter failed, and had its chance: the answer goes out as it is.
         if filters_of(exchange) is None or isinstance(error, KeyboardInterrupt):
             raise
-        exchange.site.core.tell("a filter failed", exchange.current, error)
+        exchange.site.core.tell(Report.FILTER_FAILED, exchange.current, error)
         write_head(exchange, headers, body, status, NULL, 0)
     return send_body(exchange, filtered)
 
@@ -355,7 +357,7 @@ cdef object compose_filtered(
     cdef AnswerHead head = AnswerHead.__new__(AnswerHead)
     cdef Transform transform
     cdef list transforms = []
-    cdef Writer writer = exchange.site.core.writer
+    cdef Writer writer = exchange.site.core.scratch.writer
     head.status = status
     head.headers = headers
     head.content_type = kind if kind != NULL else None
@@ -434,7 +436,7 @@ cdef int write_head(
             note(exchange, LINGER)       # the peer does not expect it, and may be sending the next request
     core.requests.step(request, ANSWER_COMPOSED, core.now_ns)
     note(exchange, HAS_ANSWER)
-    request.credit_ns = core.stage_credit_ns[<int> RESPONSE_READY]
+    request.credit_ns = core.limits.stage_credit_ns[<int> RESPONSE_READY]
     request.finished_ns = core.now_ns
     request.status = status
     request.body_sent = 0 if flags & HEAD_ONLY or has_no_body(status) else length
@@ -444,7 +446,7 @@ cdef int write_head(
 
 cdef int send_body(Exchange exchange, object body) except -1:
     """Write a small body behind its head; a large one is sent from where it lies, a file by the kernel."""
-    cdef Writer writer = exchange.site.core.writer
+    cdef Writer writer = exchange.site.core.scratch.writer
     cdef Outflow flow
     if exchange.current.body_sent == 0:
         discard(body)
@@ -474,7 +476,7 @@ cdef int refuse(Exchange exchange, int status, bytes text, object headers) excep
     core.requests.totals.errors += 1
     core.requests.step(request, REFUSED, core.now_ns)
     note(exchange, HAS_ANSWER)
-    request.credit_ns = core.stage_credit_ns[<int> RESPONSE_READY]
+    request.credit_ns = core.limits.stage_credit_ns[<int> RESPONSE_READY]
     request.finished_ns = core.now_ns
     request.status = status
     request.body_sent = 0 if head_only else PyBytes_GET_SIZE(text) + 1
@@ -482,7 +484,7 @@ cdef int refuse(Exchange exchange, int status, bytes text, object headers) excep
 
 
 cdef int write_refusal(Exchange exchange, int status, bytes text, object headers, bint head_only) except -1:
-    cdef Writer writer = exchange.site.core.writer
+    cdef Writer writer = exchange.site.core.scratch.writer
     note(exchange, CLOSE | LINGER)
     exchange.put_head(status, headers, PyBytes_GET_SIZE(text) + 1, CLOSE_AFTER, b"text/plain; charset=utf-8")
     if not head_only:
@@ -530,11 +532,11 @@ cdef int release_request(Exchange exchange) except -1:
     if request.on_peer_done is not None:
         request.on_peer_done = None
     core.requests.leave(request)     # sent and logged at once: nobody could look in between
-    if core.access_log is not None or exchange.state & FILTERED:
+    if core.host.access_log is not None or exchange.state & FILTERED:
         tell_finished(exchange, request, True)
     if (<PyObject *> request).ob_refcnt == 1:
         request.forget()
-        core.spare = request
+        core.scratch.spare = request
     else:
         detach_request(request)
     return 0
@@ -544,8 +546,8 @@ cdef void tell_finished(Exchange exchange, RequestPoint request, bint answered) 
     """The access log hears of every answer, filters of every request that they have seen."""
     cdef Core core = exchange.site.core
     cdef tuple filters
-    if answered and core.access_log is not None:
-        core.finished(core.access_log, request, &exchange.peer)
+    if answered and core.host.access_log is not None:
+        core.finished(core.host.access_log, request, &exchange.peer)
     if exchange.state & FILTERED:
         unnote(exchange, FILTERED)
         filters = exchange.site.filters if request.route is None else request.route.filters

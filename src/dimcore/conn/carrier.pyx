@@ -75,31 +75,31 @@ cdef class Carrier(Exchange):
             return 0
         if events == 0:
             self.events = 0
-            core.unregister(self.fd)
+            core.host.unregister(self.fd)
             return 0
         if self.state & GONE:
             return 0
         if events == HANGUP:
-            if core.mute is None:        # what is to be told will be when something is sent
+            if core.host.mute is None:        # what is to be told will be when something is sent
                 self.events = 0
                 if before:
-                    core.unregister(self.fd)
+                    core.host.unregister(self.fd)
                 return 0
             if before == 0:
-                core.register(self.fd, READABLE, self.on_ready)
+                core.host.register(self.fd, READABLE, self.on_ready)
                 self.events = READABLE
-            core.mute(self.fd)
+            core.host.mute(self.fd)
         elif before == 0:
-            core.register(self.fd, events, self.on_ready)
+            core.host.register(self.fd, events, self.on_ready)
         else:
-            core.modify(self.fd, events, self.on_ready)
+            core.host.modify(self.fd, events, self.on_ready)
         self.events = events
         return 0
 
     # --- bytes that go out ----------------------------------------------------------------------
 
     cdef int flush(self) except -1:
-        cdef Writer writer = self.site.core.writer
+        cdef Writer writer = self.site.core.scratch.writer
         cdef size_t size = writer.size
         cdef Py_ssize_t sent
         if size == 0:
@@ -126,16 +126,16 @@ cdef class Carrier(Exchange):
     cdef int put_off(self) except -1:
         """Let the answer that is written wait for those of others, see `Gathering`; it is in the outbox until then."""
         cdef Core core = self.site.core
-        cdef size_t size = core.writer.size
-        core.put_off = False
+        cdef size_t size = core.scratch.writer.size
+        core.scratch.put_off = False
         if not 0 < size <= APART_BYTES or self.state & APART_STATE or not self.state & HAS_ANSWER or (
             self.outbox is not None
         ):
             return self.flush()
         self.current.own()
         self.outbox = Outbox.__new__(Outbox)
-        self.outbox.put(PyBytes_FromStringAndSize(core.writer.data, size))
-        core.writer.size = 0
+        self.outbox.put(PyBytes_FromStringAndSize(core.scratch.writer.data, size))
+        core.scratch.writer.size = 0
         return core.gathering.hold(self, core.now_ns)
 
     cdef int hold(self) except -1:
@@ -165,7 +165,7 @@ cdef class Carrier(Exchange):
 
     cdef int send_pieces(self, list pieces, Py_ssize_t total, bytes tail) except -1:
         # One call: two bytes in a segment of their own cost as much as the rest of a chunk.
-        cdef Writer writer = self.site.core.writer
+        cdef Writer writer = self.site.core.scratch.writer
         cdef Py_ssize_t size = writer.size
         cdef Py_ssize_t sent, left, length
         cdef iovec parts[PIECES_MOST + 2]
@@ -206,7 +206,7 @@ cdef class Carrier(Exchange):
         return self.hold()
 
     cdef int send_apart(self, object body) except -1:
-        cdef Writer writer = self.site.core.writer
+        cdef Writer writer = self.site.core.scratch.writer
         cdef size_t size = writer.size
         cdef int64_t moved
         cdef Outbox outbox = self.outbox

@@ -28,6 +28,8 @@ from dimcore.http.spool cimport Spool
 from dimcore.http1.head cimport Head
 from dimcore.limits cimport KIB, RECEIVE_BYTES
 
+from dimcore.reports import Report
+
 cdef enum:
     SMALLEST = 2 * KIB       # what is held below that is not counted, but for WebSockets
     CODE_POLICY = 1008       # of RFC 6455, which gives the protocols their codes
@@ -80,11 +82,11 @@ cdef void charge(Carrier carrier) noexcept:
         note(carrier, WORKING)
         try:
             if tries == 0 and can_spill(carrier):
-                carrier.current.reader.spill(Spool(carrier.site.core.open_spool()))
+                carrier.current.reader.spill(Spool(carrier.site.core.host.open_spool()))
             else:
                 give_up(carrier)
         except OSError as error:
-            carrier.site.core.tell("a request body could not be kept", carrier.current, error)
+            carrier.site.core.tell(Report.BODY_NOT_KEPT, carrier.current, error)
         except BaseException as error:
             carrier.fail(error)
         if not working:
@@ -173,7 +175,7 @@ cdef bint lags(Carrier carrier, Holding *holding, int64_t now_ns) noexcept:
     if carrier.state & (GONE | WORKING) == GONE:
         return False
     side = owes(carrier, &moved)
-    credit_ns = core.read_credit_ns if side == OWES_READING else core.credit_ns
+    credit_ns = core.limits.read_credit_ns if side == OWES_READING else core.limits.credit_ns
     if side == OWES_NOTHING or side != holding.side:
         holding.side = <uint8_t> side
         holding.moved = moved
@@ -181,7 +183,7 @@ cdef bint lags(Carrier carrier, Holding *holding, int64_t now_ns) noexcept:
         return False
     if moved < holding.moved:        # of the next message
         holding.moved = 0
-    pay(holding, moved, core.body_rate if side == OWES_SENDING else core.send_rate, credit_ns, now_ns)
+    pay(holding, moved, core.limits.body_rate if side == OWES_SENDING else core.limits.send_rate, credit_ns, now_ns)
     return now_ns > holding.kept_until_ns
 
 
@@ -241,7 +243,7 @@ cdef void review(Carrier carrier, int64_t now_ns) noexcept:
     """Now and then: what its handler or its peer has taken counts no more, and a message has a time limit."""
     if carrier.state & (GONE | WORKING):
         return
-    if carrier.state & UPGRADED and carrier.site.core.message_limit_ns and (
+    if carrier.state & UPGRADED and carrier.site.core.limits.message_limit_ns and (
         (<Protocol> carrier.named).is_overdue(now_ns)
     ):
         intervene(carrier, _end_message, NULL)

@@ -66,11 +66,11 @@ cdef class Connection(Carrier):
     # --- what an Exchange leaves to it ----------------------------------------------------------
 
     cdef int put_head(self, int status, object headers, int64_t length, uint32_t flags, const char *kind) except -1:
-        return self.site.core.writer.head(status, headers, length, flags, kind)
+        return self.site.core.scratch.writer.head(status, headers, length, flags, kind)
 
     cdef int put_interim(self, int status, bytes fields) except -1:
         cdef bytes line = CONTINUE if status == 100 else EARLY_HINTS
-        cdef Writer writer = self.site.core.writer
+        cdef Writer writer = self.site.core.scratch.writer
         writer.append(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
         writer.append(PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields))
         return writer.append(b"\r\n", 2)
@@ -83,13 +83,13 @@ cdef class Connection(Carrier):
         return 0
 
     cdef int put_piece(self, Outflow flow, bytes piece) except -1:
-        cdef Writer writer = self.site.core.writer
+        cdef Writer writer = self.site.core.scratch.writer
         flow.open_chunk(writer, PyBytes_GET_SIZE(piece))
         writer.append(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
         return flow.close_chunk(writer)
 
     cdef int write_pieces(self, Outflow flow, list pieces, Py_ssize_t total, bint last) except -1:
-        flow.open_chunk(self.site.core.writer, total)
+        flow.open_chunk(self.site.core.scratch.writer, total)
         return self.send_pieces(pieces, total, b"" if not flow.chunked else LAST_END if last else LINE_END)
 
     cdef int answer(self, object result, object error) except -1:
@@ -156,9 +156,9 @@ cdef class Connection(Carrier):
             return
         core = self.site.core
         if core.is_foreign():
-            if core.from_thread is None:
+            if core.host.from_thread is None:
                 core.check_thread()
-            core.from_thread(self.close)
+            core.host.from_thread(self.close)
             return
         if self.state & UPGRADED and (<Protocol> self.named).depart():
             return
@@ -196,7 +196,7 @@ cdef class Connection(Carrier):
             raise UsageError("connections are made by accepting them")
         core = self.site.core
         core.check_thread()
-        written = core.writer.size
+        written = core.scratch.writer.size
         if (
             self.current is not request or request.reader is not None
             or self.state & (BUSY | GONE | HAS_ANSWER | UPGRADED | WORKING) != WORKING
@@ -205,10 +205,10 @@ cdef class Connection(Carrier):
         if core.draining:
             return False
         if not endpoint.answers:
-            core.writer.switch(headers)
+            core.scratch.writer.switch(headers)
         core.clock()
         if not core.pools.transfer(self, POOL_WEBSOCKET, core.now_ns):
-            core.writer.size = written
+            core.scratch.writer.size = written
             core.turned_away("max-websocket", &self.peer)
             return False
         self.named = endpoint.open(self, handler, request, protocol, codec)

@@ -1,10 +1,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Self, final
 
-from dimcore.aio.task_runner import Runner
 from dimcore.budget import Budget
-from dimcore.conn.filter import Filter
-from dimcore.http.request import RequestPoint
+from dimcore.conn.host import Host
 from dimcore.http.request_table import RequestSubstrate
 from dimcore.http.router import Router
 from dimcore.index.pools import ConnectionPoolManifold
@@ -23,26 +21,7 @@ class Core:
     def draining(self) -> bool: ...
     @property
     def turned_away(self) -> int: ...
-    def attach(
-        self,
-        *,
-        register: Callable[[int, int, Callable[[int], None]], object],
-        modify: Callable[[int, int, Callable[[int], None]], object],
-        unregister: Callable[[int], object],
-        offload: Callable[[Any, RequestPoint, Callable[[RequestPoint], Any]], object]
-        | None = None,  # (Connection, ...)
-        open_spool: Callable[[], int] | None = None,
-        open_stream: Callable[[Any], Any] | None = None,  # (Connection)
-        report: Callable[[str, RequestPoint | None, BaseException | None], object] | None = None,
-        access_log: Filter | Callable[[RequestPoint, int, int, int], object] | None = None,
-        forwarded: Callable[[Any, Any], tuple[str | None, str | None, str | None, str | None]] | None = None,
-        runner: Runner | None = None,
-        open_flow: Callable[..., Any] | None = None,
-        open_body: Callable[[Any], Any] | None = None,  # (Connection)
-        mute: Callable[[int], object] | None = None,
-        from_thread: Callable[[Callable[[], object]], object] | None = None,
-        call_soon: Callable[[Callable[[], object]], object] | None = None,
-    ) -> None: ...
+    def attach(self, host: Host) -> None: ...
     def configure(
         self,
         *,

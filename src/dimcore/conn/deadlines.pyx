@@ -27,6 +27,8 @@ from dimcore.limits cimport (
     ACTIVE, CLOSING, LAYERS, METHODS, PARSED, POOLS, POOL_WEBSOCKET, RESPONSE_READY, ROUTED, SPIRALS,
 )
 
+from dimcore.reports import Report
+
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
@@ -47,13 +49,13 @@ def tick(Core core not None):
         UsageError: called from within a handler, or while another thread serves.
     """
     cdef int64_t now
-    if core.serving:
+    if core.scratch.serving:
         core.check_thread()
     now = core.clock()
     core.round_ns[0] = now
     core.inflated = 0
     core.thread = PyThread_get_thread_ident()
-    core.writer.set_time(time(NULL))
+    core.scratch.writer.set_time(time(NULL))
     if core.overdrawn:
         core.relieve()
     if now >= core.sweep_at_ns:
@@ -81,7 +83,7 @@ def held_up(Core core not None, int64_t limit_ns):
     cdef int spiral, layer
     cdef PyObject *at
     # Nothing below lets go of the GIL before what was found is held, so the cells cannot change meanwhile.
-    if not core.serving or monotonic_ns() - core.now_ns < limit_ns:
+    if not core.scratch.serving or monotonic_ns() - core.now_ns < limit_ns:
         return None
     # A walk of all connections, which nothing on the way of a request has to pay for: the loop stands still anyway.
     for spiral in range(index.spirals):
@@ -104,14 +106,16 @@ cdef int sweep(Core core, int64_t now_ns) except -1:
         for spiral in range(core.connection_index.spirals):
             if POOLS <= spiral < SPIRALS:    # points of other kinds: their owners have their limits
                 continue
-            limit = core.socket_limit_ns[layer] if spiral == POOL_WEBSOCKET else core.layer_limit_ns[layer]
+            limit = core.limits.layer_limit_ns[layer]
+            if spiral == POOL_WEBSOCKET:
+                limit = core.limits.socket_limit_ns[layer]
             if limit:
                 seen += _sweep_connections(core.connection_index, spiral, layer, now_ns, limit)
-        if core.stage_limit_ns[layer]:
+        if core.limits.stage_limit_ns[layer]:
             for spiral in range(METHODS):
-                seen += _sweep_requests(core, spiral, layer, now_ns - core.stage_limit_ns[layer])
-    if core.layer_limit_ns[<int> CLOSING]:
-        seen += _sweep_connections(core.doorway, 0, CLOSING, now_ns, core.layer_limit_ns[<int> CLOSING])
+                seen += _sweep_requests(core, spiral, layer, now_ns - core.limits.stage_limit_ns[layer])
+    if core.limits.layer_limit_ns[<int> CLOSING]:
+        seen += _sweep_connections(core.doorway, 0, CLOSING, now_ns, core.limits.layer_limit_ns[<int> CLOSING])
     if core.memory.holders or core.disk.holders:
         _review_holders(core, now_ns)
     return seen
@@ -178,7 +182,7 @@ cdef int _sweep_requests(Core core, int spiral, int stage, int64_t before_ns) ex
                 core.request_index.relink(request, spiral, stage, core.now_ns)
                 continue
         elif stage == ROUTED:
-            core.tell("a handler takes long", request, None)
+            core.tell(Report.HANDLER_RUNS_LONG, request, None)
             core.request_index.relink(request, spiral, stage, core.now_ns)
             continue
         connection.timed_out()

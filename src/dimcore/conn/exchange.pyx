@@ -28,6 +28,7 @@ from dimcore.limits cimport KIB, PARSED, RESPONSE_READY
 from dimcore.net.socket_io cimport peer_address
 
 from dimcore.errors import UsageError
+from dimcore.reports import Report
 
 cdef enum:
     TURN_BYTES = 1024 * KIB      # of a body that is pulled, before the other connections get their turn
@@ -166,7 +167,7 @@ cdef class Exchange(ConnectionPoint):
 
     cdef object forwarding(self):
         # Not for one whom the proxy did not name: `peer` is the proxy then, and its word is not in the headers.
-        return _told_by_nobody if self.origin & UNNAMED else self.site.core.forwarded
+        return _told_by_nobody if self.origin & UNNAMED else self.site.core.host.forwarded
 
     cdef void tallies(self, int64_t *requests, int64_t *bytes_in, int64_t *bytes_out) noexcept:
         requests[0] = self.requests
@@ -400,7 +401,7 @@ cdef class Exchange(ConnectionPoint):
             last = flow.change(b"", True)
             if PyBytes_GET_SIZE(last):
                 self.put_piece(flow, last)
-        return flow.finish(self.site.core.writer)
+        return flow.finish(self.site.core.scratch.writer)
 
     cdef int write_piece(self, Outflow flow, bytes piece) except -1:
         if PyBytes_GET_SIZE(piece) >= APART_BYTES:
@@ -435,7 +436,7 @@ cdef class Exchange(ConnectionPoint):
             self.current.body_sent = flow.bytes_out()
             self.drop()
         if error is not None:            # else nobody is at fault
-            self.site.core.tell("a streamed body failed", self.current, error)
+            self.site.core.tell(Report.BODY_FAILED, self.current, error)
         return 0
 
     cdef bint waits_for_source(self) noexcept:
@@ -464,13 +465,13 @@ cdef class Exchange(ConnectionPoint):
         """
         cdef Core core = self.site.core
         cdef RequestPoint request = self.current
-        cdef int64_t most = core.stage_credit_ns[request.layer]
-        cdef int64_t rate = core.body_rate, gained
+        cdef int64_t most = core.limits.stage_credit_ns[request.layer]
+        cdef int64_t rate = core.limits.body_rate, gained
         cdef double credit
         moved[0] = request.reader.body.total if request.reader is not None else 0
         if request.layer != PARSED:
             if not self.waits_for_source():
-                rate = core.send_rate
+                rate = core.limits.send_rate
             moved[0] += self.delivered()
         credit = <double> (request.credit_ns - (now_ns - request.entered_ns))
         gained = moved[0] - request.marked_bytes
@@ -483,7 +484,7 @@ cdef class Exchange(ConnectionPoint):
         cdef Core core = self.site.core
         cdef RequestPoint request = self.current
         cdef int64_t moved = 0
-        if request is None or request.layer != RESPONSE_READY or core.stage_credit_ns[<int> RESPONSE_READY] == 0:
+        if request is None or request.layer != RESPONSE_READY or core.limits.stage_credit_ns[<int> RESPONSE_READY] == 0:
             return 0
         request.credit_ns = self.credit_left(core.clock(), &moved)
         request.marked_bytes = moved
@@ -539,7 +540,7 @@ cdef void intervene(Exchange exchange, Act act, void *given) noexcept:
 
 
 cdef void tell_bad_phase(Exchange exchange, int phase) noexcept:
-    exchange.site.core.tell("a connection took a step that its table does not have", exchange.current, AssertionError(
+    exchange.site.core.tell(Report.BAD_PHASE, exchange.current, AssertionError(
         f"from {phase_name(exchange.state & PHASES)} to {phase_name(phase)}"))
 
 

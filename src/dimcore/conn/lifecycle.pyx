@@ -28,6 +28,8 @@ from dimcore.http1.head cimport FAULT_TIMEOUT, fault_status, fault_text
 from dimcore.index.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, MOVED_BYTES
 from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, RECEIVE_BYTES
 
+from dimcore.reports import Report
+
 cdef double SECOND_NS = 1e9
 
 
@@ -71,9 +73,9 @@ cdef int linger_on(Carrier carrier, Py_ssize_t size) except -1:
     cdef Core core = carrier.site.core
     if type(carrier.named) is not int or carrier.origin & AT_DOOR or core.draining:
         return 0
-    if core.now_ns - <int64_t> carrier.named + core.layer_limit_ns[<int> CLOSING] > core.linger_ns:
+    if core.now_ns - <int64_t> carrier.named + core.limits.layer_limit_ns[<int> CLOSING] > core.limits.linger_ns:
         return 0
-    if <double> size * SECOND_NS >= <double> core.body_rate * <double> (core.now_ns - carrier.entered_ns):
+    if <double> size * SECOND_NS >= <double> core.limits.body_rate * <double> (core.now_ns - carrier.entered_ns):
         carrier.move(MOVED_BYTES)
     return 0
 
@@ -84,7 +86,7 @@ cdef bint has_more(Carrier carrier) noexcept:
         return True
     if not carrier.state & UNREAD:
         return False
-    return carrier.site.transport.read(carrier.fd, carrier.site.core.inbuf, RECEIVE_BYTES) > 0
+    return carrier.site.transport.read(carrier.fd, carrier.site.core.scratch.inbuf, RECEIVE_BYTES) > 0
 
 
 # --- by a fault, or at a time limit -------------------------------------------------------------
@@ -113,10 +115,10 @@ cdef int refuse_body_of(Carrier carrier, int fault) except -1:
 cdef void fail_carrier(Carrier carrier, object error) noexcept:
     cdef RequestPoint request = carrier.current
     cdef Core core = carrier.site.core
-    core.writer.size = 0
+    core.scratch.writer.size = 0
     carrier.drop()
     if not isinstance(error, KeyboardInterrupt):
-        core.tell("a connection failed", request, error)
+        core.tell(Report.CONNECTION_FAILED, request, error)
 
 
 cdef void end_in_time(Carrier carrier) noexcept:
@@ -164,7 +166,7 @@ cdef int tell_peer_done(Exchange exchange) except -1:
         try:
             tell()
         except Exception as error:
-            exchange.site.core.tell("what was to be told that a peer is done failed", request, error)
+            exchange.site.core.tell(Report.HOOK_FAILED, request, error)
     return 0
 
 
@@ -179,7 +181,7 @@ cdef void drop_carrier(Carrier carrier) noexcept:
     try:
         carrier.watch(0)
     except BaseException as error:
-        core.tell("the loop lost a connection", None, error)
+        core.tell(Report.LOOP_FAILED, None, error)
     become(carrier, GONE)
     if carrier.state & UNFRAMED and carrier.outbox is not None:
         carrier.abort()              # what was sent would else look like all of it
@@ -219,13 +221,13 @@ cdef void bury_request(Exchange exchange) noexcept:
             exchange.end_body(b"the client left before the request was complete")
             tell_peer_done(exchange)
         except BaseException as error:
-            core.tell("the stream of a request body failed", request, error)
+            core.tell(Report.BODY_SINK_FAILED, request, error)
         request.reader = None
         exchange.current = None
         release_handler(request)
         core.requests.leave(request)
         detach_request(request)      # it may be kept, and its bytes may lie in the inbox
-        if exchange.state & HAS_ANSWER and (core.access_log is not None or exchange.state & FILTERED):
+        if exchange.state & HAS_ANSWER and (core.host.access_log is not None or exchange.state & FILTERED):
             if exchange.outbox is not None:
                 if exchange.outbox.flow is not None:
                     request.body_sent = (<Outflow> exchange.outbox.flow).bytes_out()

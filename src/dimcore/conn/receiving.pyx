@@ -51,23 +51,23 @@ cdef int readable(Carrier carrier) except -1:
         if inbox_size(carrier.inbox) >= READ_AHEAD or not core.memory.has_room(READ_AHEAD, True):
             return carrier.watch(HANGUP)
         room = READ_AHEAD - inbox_size(carrier.inbox)
-    size = carrier.site.transport.read(carrier.fd, core.inbuf, room)
+    size = carrier.site.transport.read(carrier.fd, core.scratch.inbuf, room)
     if size > 0:
         carrier.bytes_in += size
         if waiting or carrier.state & (LINGERING | CLOSE | UPGRADED | GREETING):
             if carrier.state & LINGERING:
                 return linger_on(carrier, size)
             if carrier.state & (LINGERING | CLOSE | GREETING) == GREETING:
-                return greet(carrier, core.inbuf, size)
+                return greet(carrier, core.scratch.inbuf, size)
             if carrier.state & (LINGERING | CLOSE | UPGRADED) == UPGRADED:
-                (<Protocol> carrier.named).take(core.inbuf, size)
+                (<Protocol> carrier.named).take(core.scratch.inbuf, size)
                 return carrier.settle()
             if waiting and not carrier.state & (CLOSE | GONE):
-                carrier.keep_input(core.inbuf, size)
+                carrier.keep_input(core.scratch.inbuf, size)
             return 0
         if carrier.inbox == NULL:
-            return run(carrier, core.inbuf, size)
-        carrier.keep_input(core.inbuf, size)
+            return run(carrier, core.scratch.inbuf, size)
+        carrier.keep_input(core.scratch.inbuf, size)
         return run_inbox(carrier)
     if size == 0:
         return end_of_stream(carrier)
@@ -95,7 +95,7 @@ cdef int read_body(Carrier carrier) except -1:
     cdef size_t used
     cdef Py_ssize_t size
     for _ in range(BODY_TURN):
-        size = carrier.site.transport.read(carrier.fd, core.inbuf, RECEIVE_BYTES)
+        size = carrier.site.transport.read(carrier.fd, core.scratch.inbuf, RECEIVE_BYTES)
         if size == 0:
             return end_of_stream(carrier)
         if size < 0:
@@ -103,9 +103,9 @@ cdef int read_body(Carrier carrier) except -1:
                 carrier.drop()
             return 0
         carrier.bytes_in += size
-        used = take_body(carrier, core.inbuf, size)
+        used = take_body(carrier, core.scratch.inbuf, size)
         if used < <size_t> size and not carrier.state & (CLOSE | GONE):
-            carrier.keep_input(core.inbuf + used, size - used)
+            carrier.keep_input(core.scratch.inbuf + used, size - used)
         if size < RECEIVE_BYTES or carrier.state & (HALTED | GONE) or not carrier.state & (BUSY | STREAMING):
             return 0
         if carrier.current is None or carrier.current.reader is None:
@@ -143,7 +143,7 @@ cdef int end_of_stream(Carrier carrier) except -1:
 cdef int run(Carrier carrier, const char *data, size_t size) except -1:
     """Work through bytes that lie outside the inbox; keep what is left."""
     cdef size_t at = step(carrier, data, size)
-    if carrier.site.core.put_off and at == size:
+    if carrier.site.core.scratch.put_off and at == size:
         carrier.put_off()
     else:
         carrier.flush()
@@ -182,12 +182,12 @@ cdef size_t step(Carrier carrier, const char *data, size_t size) except? 0:
         if carrier.inbox != NULL and carrier.inbox.head != NULL:
             head = carrier.inbox.head
         else:
-            head = core.head
+            head = core.scratch.head
             head_reset(head)
-        length = head_parse(head, data + at, size - at, &core.head_limits)
+        length = head_parse(head, data + at, size - at, &core.limits.head)
         if length < 0:
             if length == HEAD_PARTIAL:
-                if carrier.requests and head_is_blank(head) and head == core.head:
+                if carrier.requests and head_is_blank(head) and head == core.scratch.head:
                     at = size        # an empty line behind a request: neither a request nor a sign of life
                 else:
                     half_head(carrier, head)
@@ -199,12 +199,12 @@ cdef size_t step(Carrier carrier, const char *data, size_t size) except? 0:
             refuse(carrier, fault_status(head.fault), fault_text(head.fault), None)
             at = size
             break
-        if head != core.head:
-            core.head[0] = head[0]
+        if head != core.scratch.head:
+            core.scratch.head[0] = head[0]
             PyMem_Free(carrier.inbox.head)
             carrier.inbox.head = NULL
         at += begin(carrier, data + at, size - at, length)
-        if core.writer.size >= OUTPUT_BYTES:
+        if core.scratch.writer.size >= OUTPUT_BYTES:
             carrier.flush()
     if carrier.state & UPGRADED or carrier.state & GONE and isinstance(carrier.named, Protocol):
         open_protocol(carrier, data + at, size - at)

@@ -31,6 +31,8 @@ from dimcore.http1.head cimport (
 from dimcore.index.states cimport HANDLER_FOUND, REQUEST_BEGUN
 from dimcore.limits cimport ACTIVE, PARSED, POOL_API
 
+from dimcore.reports import Report
+
 cdef enum:
     STREAM_LARGE = 2         # `Route.streaming`: at once unless the body is known to be small
 
@@ -56,7 +58,7 @@ cdef int half_head(Carrier carrier, Head *head) except -1:
 cdef int64_t most_body(Carrier carrier) noexcept:
     """Most bytes the body of the current request may have: its route's limit, else the server's."""
     cdef Route route = carrier.current.route
-    return carrier.site.core.max_body if route is None or route.max_body < 0 else route.max_body
+    return carrier.site.core.limits.max_body if route is None or route.max_body < 0 else route.max_body
 
 
 cdef int start_body(Carrier carrier, bint chunked) except -1:
@@ -69,7 +71,7 @@ cdef int start_body(Carrier carrier, bint chunked) except -1:
     else:
         body_start_length(&request.reader.body, request.info.content_length)
     request.marked_bytes = 0
-    request.credit_ns = carrier.site.core.stage_credit_ns[<int> PARSED]
+    request.credit_ns = carrier.site.core.limits.stage_credit_ns[<int> PARSED]
     return 0
 
 
@@ -83,14 +85,14 @@ cdef bint wants_at_once(Carrier carrier) noexcept:
         return request.route.streaming != 0
     return (
         request.info.content_length < 0 or request.info.flags & EXPECT_CONTINUE != 0
-        or request.info.content_length > <int64_t> carrier.site.core.body_memory
+        or request.info.content_length > <int64_t> carrier.site.core.limits.body_memory
     )
 
 
 cdef size_t begin(Carrier carrier, const char *data, size_t size, int length) except? 0:
     """Serve the request whose parsed head is in `Core.head`; returns the bytes used."""
     cdef Core core = carrier.site.core
-    cdef Head *head = core.head
+    cdef Head *head = core.scratch.head
     cdef RequestPoint request
     cdef const char *path
     cdef Py_ssize_t path_size = 0
@@ -114,7 +116,7 @@ cdef size_t begin(Carrier carrier, const char *data, size_t size, int length) ex
         core.requests.classify(request, head.info.method, now)
         request.head_us = <uint32_t> min((now - request.started_ns) // 1000, <int64_t> 0xffffffff)
         request.adopt(head, data)
-    core.head = &core.heads[head == &core.heads[0]]
+    core.scratch.head = &core.scratch.heads[head == &core.scratch.heads[0]]
     request.started_ns = now
     request.routed_ns = request.body_size = 0
     path = request.path_bytes(&path_size)
@@ -192,10 +194,10 @@ cdef size_t take_body(Carrier carrier, const char *data, size_t size) except? 0:
     try:
         result = reader.take(data, size, &used)
         carrier.current.body_size = <Py_ssize_t> reader.body.total
-        if result == BODY_MORE and (reader.size > carrier.site.core.body_memory or wants_at_once(carrier)):
+        if result == BODY_MORE and (reader.size > carrier.site.core.limits.body_memory or wants_at_once(carrier)):
             divert(carrier, reader)
     except OSError as error:         # the disk is full, as a rule
-        carrier.site.core.tell("a request body could not be kept", carrier.current, error)
+        carrier.site.core.tell(Report.BODY_NOT_KEPT, carrier.current, error)
         refuse(carrier, 503, b"there is no room for the request body", RETRY)
         return size
     if result == BODY_FAILED:
@@ -223,16 +225,16 @@ cdef int divert(Carrier carrier, BodyReader reader) except -1:
     cdef Core core = carrier.site.core
     if reader.sink is not None or reader.spool is not None:
         return 0
-    if not carrier.current.route.streaming or not carrier.current.route.blocking and core.runner is None:
+    if not carrier.current.route.streaming or not carrier.current.route.blocking and core.host.runner is None:
         carrier.call_for_body()
-        return reader.spill(Spool(core.open_spool()))
+        return reader.spill(Spool(core.host.open_spool()))
     if carrier.current.info.flags & EXPECT_CONTINUE:
         carrier.pause_body()            # until the handler wants it: whether it does, only it can tell
     handler = carrier.current.route.handler
     if isinstance(handler, Conversant):
         sink = (<Conversant> handler).open_body(carrier)
     else:
-        sink = core.open_stream(carrier) if carrier.current.route.blocking else core.open_body(carrier)
+        sink = core.host.open_stream(carrier) if carrier.current.route.blocking else core.host.open_body(carrier)
     carrier.current.take_body(sink)
     reader.pour(sink)
     return dispatch(carrier)

@@ -99,9 +99,9 @@ cdef class SocketQueue(Listener):
         """
         cdef Core core = ws.connection.site.core
         self.socket = ws
-        if core.runner is None:
+        if core.host.runner is None:
             raise UsageError("this worker runs no asyncio loop: set loop to asyncio or uvloop")
-        self.loop = core.runner.loop
+        self.loop = core.host.runner.loop
         self.bell = make_bell(self.loop)
         return 0
 

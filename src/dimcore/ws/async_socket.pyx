@@ -16,6 +16,7 @@ from dimcore.ws.async_queue cimport SocketQueue, make_reception
 from dimcore.ws.websocket cimport WebSocket
 
 from dimcore.errors import ConnectionClosed
+from dimcore.reports import Report
 
 cdef enum:
     CODE_NORMAL = 1000
@@ -134,7 +135,7 @@ cdef class AsyncSocket(SocketQueue):
         return 0
 
     cdef int begin(self) except -1:
-        cdef Runner runner = <Runner> self.socket.connection.site.core.runner
+        cdef Runner runner = <Runner> self.socket.connection.site.core.host.runner
         if runner.begin(self, None, self.function(self), None) is None:
             runner.take_result()
             runner.take_context()
@@ -145,7 +146,7 @@ cdef class AsyncSocket(SocketQueue):
         """The coroutine ended; its Runner's call."""
         cdef WebSocket ws = self.socket
         if error is not None and not _is_closed(error):
-            ws.connection.site.core.tell("a WebSocket's handler failed", self.asked, error)
+            ws.connection.site.core.tell(Report.WEBSOCKET_FAILED, self.asked, error)
             self.stop(CODE_INTERNAL)
         else:
             self.stop(CODE_NORMAL)

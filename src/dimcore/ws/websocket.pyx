@@ -37,6 +37,7 @@ from dimcore.ws.messages cimport EVENT_BINARY, EVENT_CLOSE, EVENT_NONE, EVENT_PI
 from functools import partial as _partial
 
 from dimcore.errors import UsageError, WebSocketError
+from dimcore.reports import Report
 from dimcore.ws.messages import close_payload as _close_payload
 
 cdef extern from "Python.h":
@@ -268,7 +269,7 @@ cdef class WebSocket(MessageReader):
         Raises:
             UsageError: the core was attached without a way to do so.
         """
-        cdef object from_thread = self.connection.site.core.from_thread
+        cdef object from_thread = self.connection.site.core.host.from_thread
         if from_thread is None:
             raise UsageError("no way to the loop's thread: the core was attached without `from_thread`")
         from_thread(_partial(call, *args) if args else call)
@@ -309,7 +310,7 @@ cdef class WebSocket(MessageReader):
         if self.endpoint.hooks & TO_LISTENER:        # which says whose it is by itself
             return 0
         self.number = request.number
-        if self.connection.site.core.forwarded is not None:      # a proxy may have said who asks
+        if self.connection.site.core.host.forwarded is not None:      # a proxy may have said who asks
             self.asked = Asked(
                 request.request_id, request.method, request.raw_target[:TARGET_MOST], request.client_ip)
             return 0
@@ -407,7 +408,7 @@ cdef class WebSocket(MessageReader):
             self.flags &= ~<uint8_t> PAUSED
             return connection.watch(self.wanted())
         self.flags |= WAKING
-        connection.site.core.runner.loop.call_soon(connection.read_on)
+        connection.site.core.host.runner.loop.call_soon(connection.read_on)
         return 0
 
     cdef int take_unread(self) except -1:
@@ -511,9 +512,9 @@ cdef class WebSocket(MessageReader):
         passed = now_ns - self.partial.since_ns
         moved = <int64_t> (self.partial.taken - self.partial.marked)
         if self.partial.since_ns and self.owes_message():
-            if passed < core.message_limit_ns:
+            if passed < core.limits.message_limit_ns:
                 return False
-            if moved == 0 or <double> moved < <double> core.body_rate * (<double> passed / SECOND_NS):
+            if moved == 0 or <double> moved < <double> core.limits.body_rate * (<double> passed / SECOND_NS):
                 return True
         self.partial.since_ns = now_ns
         self.partial.marked = self.partial.taken
@@ -539,7 +540,7 @@ cdef class WebSocket(MessageReader):
             self.leave_topics()
             self.tell_close(CODE_LOST, "")
         except BaseException as error:
-            self.connection.site.core.tell("a WebSocket's handler failed", self.whose(), error)
+            self.connection.site.core.tell(Report.WEBSOCKET_FAILED, self.whose(), error)
         self.handler = None
         self.asked = None
         self.inflater = None
@@ -581,7 +582,7 @@ cdef class WebSocket(MessageReader):
     cdef int handler_failed(self, object error) except -1:
         if isinstance(error, KeyboardInterrupt):         # somebody wants the whole program to stop
             raise error
-        self.connection.site.core.tell("a WebSocket's handler failed", self.whose(), error)
+        self.connection.site.core.tell(Report.WEBSOCKET_FAILED, self.whose(), error)
         return self.goodbye(CODE_INTERNAL, "")
 
     cdef int tell_close(self, int code, str reason) except -1:
@@ -634,7 +635,7 @@ cdef class WebSocket(MessageReader):
     cdef int put(self, int opcode, const char *data, size_t size, object held) except -1:
         """Write a frame.  `held`: the `bytes` that `data` lies in, or anything else."""
         cdef Exchange connection = self.connection
-        cdef Writer writer = connection.site.core.writer
+        cdef Writer writer = connection.site.core.scratch.writer
         cdef char head[HEAD_MOST]
         cdef int head_size = frame_write_head(
             head, opcode & ~COMPRESSED, True, opcode & COMPRESSED != 0, size, NULL)

@@ -46,7 +46,7 @@ cdef class Call:
     cdef object body_for(self, bytes body)
     cdef void abandon(self) noexcept
     cdef void close_iterable(self) noexcept
-    cdef void tell(self, str message, object error) noexcept
+    cdef void tell(self, object report, object error) noexcept
     cdef void over(self) noexcept
 
 

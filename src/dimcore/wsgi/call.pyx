@@ -25,6 +25,7 @@ from dimcore.text.scan cimport scan_name_is, scan_setup, scan_value
 from dimcore.wsgi.environ cimport EnvironMaker
 
 from dimcore.errors import ResponseError, UsageError
+from dimcore.reports import Report
 
 cdef extern from "Python.h":
     void *PyUnicode_DATA(object text)
@@ -132,7 +133,7 @@ cdef class Caller(CompiledHandler):
             call.over()
         elif type((<tuple> answer)[2]) is not Pieces:
             if isinstance(request.connection, Exchange):
-                (<Exchange> request.connection).site.core.afterwards = call.conclude
+                (<Exchange> request.connection).site.core.scratch.afterwards = call.conclude
             else:
                 call.conclude()
         return answer
@@ -200,7 +201,7 @@ cdef class Caller(CompiledHandler):
         """The app has taken the socket, or was refused it: what it returned or raised goes nowhere."""
         # How apps say that they have answered: as gunicorn has it, or by a connection that is over.
         if error is not None and upgrade.taken and not isinstance(error, (StopIteration, ConnectionError)):
-            call.tell("a WSGI app failed after it had taken its socket", error)
+            call.tell(Report.WSGI_FAILED_ON_SOCKET, error)
         call.abandon()
         return upgrade.end()
 
@@ -430,9 +431,7 @@ cdef class Call:
             return body
         if not self.excess and self.request.info.method != HEAD and not has_no_body(self.status):
             self.excess = True
-            self.tell(
-                f"the app gave more than the {self.block.declared} bytes its Content-Length says: the rest is dropped",
-                None)
+            self.tell(Report.WSGI_TOO_LONG, None)
         size = <Py_ssize_t> self.left
         self.left = 0
         return PyBytes_FromStringAndSize(PyBytes_AS_STRING(body), size)
@@ -446,7 +445,7 @@ cdef class Call:
             if self.iterator is not None and self.left == 0:
                 self.next_piece()
         except Exception as error:
-            self.tell("a WSGI app failed after its answer", error)
+            self.tell(Report.WSGI_FAILED_LATE, error)
         self.close_iterable()
         self.over()
 
@@ -465,11 +464,11 @@ cdef class Call:
             if close is not None:
                 close()
         except Exception as error:
-            self.tell("a WSGI app failed in close", error)
+            self.tell(Report.WSGI_FAILED_IN_CLOSE, error)
 
-    cdef void tell(self, str message, object error) noexcept:
+    cdef void tell(self, object report, object error) noexcept:
         if self.caller.report is not None:
-            self.caller.report(message, self.request, error)
+            self.caller.report(report, self.request, error)
 
     cdef void over(self) noexcept:
         """Serve again, unless the app still has what it could call."""

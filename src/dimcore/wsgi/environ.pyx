@@ -242,7 +242,7 @@ cdef class EnvironMaker:
             PyDict_SetItem(environ, REMOTE_ADDR, request.client_ip or "")
             return 0
         exchange = <Exchange> request.connection
-        if exchange.site.core.forwarded is not None:
+        if exchange.site.core.host.forwarded is not None:
             origin = request.origin()
             PyDict_SetItem(environ, REMOTE_ADDR, origin[0] or "")
             if origin[1] is not None:

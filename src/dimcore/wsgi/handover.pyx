@@ -50,7 +50,7 @@ cdef class HandedOver(Protocol):
         if self.exchange is None:
             raise UsageError("hand_over makes these")
         self.over = True
-        self.exchange.site.core.from_thread(self.exchange.read_on)
+        self.exchange.site.core.host.from_thread(self.exchange.read_on)
 
     # --- the connection -------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from dimcore import Core, Site
+    from dimcore import Core, Report, Site
     from dimserver.net.listener import Listener
     from dimserver.supervisor.operator_api import Operations
     from dimserver.supervisor.state import Holdings
@@ -82,7 +82,7 @@ class Control:
             self._listener = Listener(self._socket.sock, self._site, self._loop, self._holdings.log, admin=True)
 
     def _make_site(self) -> Site:
-        from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Router, Site, tick
+        from dimcore import ConnectionPoolManifold, Core, Host, RequestSubstrate, Router, Site, tick
         from dimserver.worker.operator_api import offload
 
         core = Core(ConnectionPoolManifold(), RequestSubstrate())
@@ -91,7 +91,7 @@ class Control:
             body_rate=SLOWEST, send_rate=SLOWEST, seconds=LIMITS, memory=BUDGET, disk=1,
         )  # fmt: skip
         selector = self._loop.selector
-        core.attach(
+        host = Host(
             register=selector.register,
             modify=selector.modify,
             unregister=selector.unregister,
@@ -100,6 +100,7 @@ class Control:
             offload=offload(_refuse, _nothing),
             report=self._report,
         )
+        core.attach(host)
         from dimserver.http.deferred import Deferred
 
         router = Router()
@@ -109,8 +110,8 @@ class Control:
         self._tick = tick
         return Site(core, router, None, ADMIN_POOL, False)
 
-    def _report(self, message: str, request: Any, error: BaseException | None) -> None:  # noqa: ARG002 - the core's
-        self._trouble(f"control socket: {message}", error)
+    def _report(self, report: Report, request: Any, error: BaseException | None) -> None:  # noqa: ARG002 - the core's
+        self._trouble(f"control socket: {report}", error)
 
     # --- in the loop ------------------------------------------------------------------------------
 

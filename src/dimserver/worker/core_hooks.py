@@ -1,29 +1,28 @@
-"""What the core needs from its worker, as the callables it is given (`Core.attach`)."""
+"""What a worker does for its core (`dimcore.Host`)."""
 
 from __future__ import annotations
 
 import os
 from functools import partial
 
+from dimcore import Host
 from dimcore.errors import ClientRefused
 from dimcore.http.spool import open_unnamed
+from dimcore.reports import Report
 from dimserver.net.throttled_log import Episode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from dimcore import Connection, RequestPoint
+    from dimcore.conn.filter import Filter
     from dimserver.config import Settings
     from dimserver.log import Log
     from dimserver.net.loop import Loop
 
 __all__ = ["Needs"]
-
-# As the core says it.
-NO_ROOM_FOR_BODY = "a request body could not be kept"
-REFUSED = "clients are refused"
-NOT_INTRODUCED = "a connection without a word of a trusted proxy was closed"
 
 
 class Needs:
@@ -43,21 +42,29 @@ class Needs:
         self._strangers = Episode(log.warning)
         self._refused: dict[str, Episode] = {}  # by the setting that is reached
 
-    def callables(self) -> dict[str, Any]:
-        """As `Core.attach` takes them; without those of the access log and of the thread pool."""
+    def host(self, offload: Any, access_log: Filter | Callable[..., object] | None) -> Host:
+        """All of it.
+
+        Args:
+            offload: hands a blocking handler to a thread.
+            access_log: told of every answer, or None.
+        """
         selector = self._loop.selector
-        return {
-            "register": selector.register,
-            "modify": selector.modify,
-            "unregister": selector.unregister,
-            "mute": selector.mute,
-            "call_soon": self._loop.call_soon,
-            "open_spool": partial(open_unnamed, self._settings.spool_dir),
-            "open_stream": self._open_stream,
-            "report": self._report,
-            "forwarded": self._forwarding(),
+        return Host(
+            register=selector.register,
+            modify=selector.modify,
+            unregister=selector.unregister,
+            mute=selector.mute,
+            call_soon=self._loop.call_soon,
+            from_thread=self._loop.call_from_thread,
+            offload=offload,
+            open_spool=partial(open_unnamed, self._settings.spool_dir),
+            open_stream=self._open_stream,
+            report=self._report,
+            access_log=access_log,
+            forwarded=self._forwarding(),
             **self._coroutines(),
-        }
+        )
 
     def _open_stream(self, connection: Connection) -> Any:
         from dimserver.http.body_stream import BodyStream
@@ -90,16 +97,16 @@ class Needs:
 
         return {"runner": loop.runner, "open_flow": partial(send_stream, loop.asyncio), "open_body": open_body}
 
-    def _report(self, message: str, request: RequestPoint | None, error: BaseException | None) -> None:
-        if message == NO_ROOM_FOR_BODY and isinstance(error, OSError):
+    def _report(self, report: Report, request: RequestPoint | None, error: BaseException | None) -> None:
+        if report is Report.BODY_NOT_KEPT and isinstance(error, OSError):
             where = "" if request is None else f": {request.method} {request.raw_target}"
-            self._full.tell(f"{message}{where}: {os.strerror(error.errno or 0)}; answered 503 until there is room")
+            self._full.tell(f"{report}{where}: {os.strerror(error.errno or 0)}; answered 503 until there is room")
         elif isinstance(error, ClientRefused):
             self._refuse(error.setting, error.client)
-        elif message == NOT_INTRODUCED:
-            self._strangers.tell(f"{message}: {error}")
+        elif report is Report.NOT_INTRODUCED:
+            self._strangers.tell(f"{report}: {error}")
         else:
-            self._log.error(message, error, request)
+            self._log.error(report, error, request)
 
     def _refuse(self, setting: str, client: str) -> None:
         episode = self._refused.get(setting)
@@ -107,4 +114,4 @@ class Needs:
             episode = self._refused[setting] = Episode(self._log.warning, self._loop.call_later)
         most = getattr(self._settings, setting.replace("-", "_"), None)
         limit = setting if most is None else f"{setting} ({most})"
-        episode.tell(f"{REFUSED} with 503: {limit} is reached, last by {client}")
+        episode.tell(f"{Report.CLIENTS_REFUSED} with 503: {limit} is reached, last by {client}")

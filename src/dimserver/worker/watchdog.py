@@ -113,5 +113,5 @@ class Watchdog:
             return  # and the stack is another's
         where = "on the loop, which serves nobody meanwhile" if thread == self._loop_thread else "on a thread"
         what = "a connection" if request is None else f"{request.method} {request.raw_target}"
-        self._log.warning(f"a handler takes long: {what}, {age / SECOND_NS:.3g} s so far, {where}", stack)
+        self._log.warning(f"handler still running after {age / SECOND_NS:.3g} s: {what}, {where}", stack)
         self._next_ns[thread, since] = 2 * max(age, self._limit_ns)

@@ -182,12 +182,9 @@ class Worker:
         self._access_log = open_access_log(
             self.settings, self.pools, self.log.warning, place.record, self.log.error if place.again else None
         )
-        self._core.attach(
-            offload=self.operations.offload(self._threads.submit),
-            access_log=self._on_answer if self._access_log is None else self._access_log.lines,
-            from_thread=self.loop.call_from_thread,
-            **Needs(self.settings, self.loop, self.log).callables(),
-        )
+        offload = self.operations.offload(self._threads.submit)
+        access_log = self._on_answer if self._access_log is None else self._access_log.lines
+        self._core.attach(Needs(self.settings, self.loop, self.log).host(offload, access_log))
 
     # --- serving --------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import dimcore
-from dimcore import Acceptor, Site, UsageError
+from dimcore import Acceptor, Report, Site, UsageError
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 SOURCES = Path(dimcore.__file__).parents[1]
@@ -243,7 +243,7 @@ def test_a_loop_that_is_full(serve: Serve) -> None:
     with socket.create_connection(rig.listener.getsockname()) as sock:
         rig.turn(0.1)
         assert sock.recv(1) == b""
-    assert [(what, str(error)) for what, _, error in rig.reports] == [("a connection failed", "no space left")]
+    assert [(what, str(error)) for what, _, error in rig.reports] == [(Report.CONNECTION_FAILED, "no space left")]
 
 
 def test_arguments(serve: Serve) -> None:
@@ -264,7 +264,7 @@ router.add("GET", "/", lambda request: "x")
 listener = socket.create_server(("127.0.0.1", 0), backlog=512)
 listener.setblocking(False)
 selector = selectors.DefaultSelector()
-core.attach(register=selector.register, modify=selector.modify, unregister=selector.unregister)
+core.attach(Host(register=selector.register, modify=selector.modify, unregister=selector.unregister))
 told = []
 acceptor = Acceptor(Site(core, router), listener.fileno(), lambda: told.append(1))
 selector.register(listener, 1, acceptor.on_ready)
@@ -483,7 +483,7 @@ def test_strangers_are_closed_without_a_word(serve: Serve) -> None:
     assert client.left == b""
     assert asked == [client.sock.getsockname()]
     ((message, request, error),) = rig.reports
-    assert (message, request) == ("a connection without a word of a trusted proxy was closed", None)
+    assert (message, request) == (Report.NOT_INTRODUCED, None)
     assert str(error) == "127.0.0.1 is no trusted proxy"
     assert rig.core.pools.get_stats()["spiral_0"]["total_refused"] == 1
     assert rig.cells() == {}
@@ -495,8 +495,8 @@ def test_who_cannot_be_judged_is_a_stranger(serve: Serve) -> None:
     client = rig.connect(proxied(rig, lambda address: address / 2))
     client.wait_for_end()
     assert [message for message, _, _ in rig.reports] == [
-        "who is a proxy could not be told",
-        "a connection without a word of a trusted proxy was closed",
+        Report.PROXY_UNDECIDED,
+        Report.NOT_INTRODUCED,
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dimcore import Site
+from dimcore import Host, Report, Site
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: test\r\n"
@@ -53,10 +53,13 @@ def test_a_proxy_that_names_nobody(serve: Serve, header: bytes) -> None:
     client = rig.connect(listener)
     ours = client.sock.getsockname()
     asked: list[Any] = []
-    rig.core.attach(
-        register=rig.selector.register, modify=rig.selector.modify, unregister=rig.selector.unregister,
+    host = Host(
+        register=rig.selector.register,
+        modify=rig.selector.modify,
+        unregister=rig.selector.unregister,
         forwarded=lambda *given: asked.append(given) or ("6.6.6.6", None, None, None),
-    )  # fmt: skip
+    )
+    rig.core.attach(host)
     assert client.ask(header + GET).body == f"{ours} True {ours} 127.0.0.1".encode()
     assert asked == []
     other = rig.connect(listener)
@@ -113,7 +116,7 @@ def test_without_a_right_header_it_is_closed_without_an_answer(serve: Serve, dat
     client.wait_for_end()
     assert client.left == b""
     ((message, _, error),) = rig.reports
-    assert message == "a connection without a word of a trusted proxy was closed"
+    assert message == Report.NOT_INTRODUCED
     assert str(error) == f"of the PROXY header from 127.0.0.1: {why}"
     assert rig.core.pools.get_stats()["spiral_0"]["total_refused"] == 1
     assert rig.cells() == {}

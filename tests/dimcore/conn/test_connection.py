@@ -16,7 +16,7 @@ import pytest
 from tests.dimcore.requests_sent import echo_body, echo_path, get
 
 import dimcore
-from dimcore import Connection, Endpoint, FileBody, Push, RequestPoint, UsageError
+from dimcore import Connection, Endpoint, FileBody, Push, Report, RequestPoint, UsageError
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: test\r\n"
@@ -145,7 +145,7 @@ def test_a_loop_that_refuses(serve: Serve) -> None:
     client = rig.connect(receive_buffer=4096)
     client.send(GET)
     assert rig.cells() == {}
-    assert rig.reports[0][0] == "a connection failed"
+    assert rig.reports[0][0] == Report.CONNECTION_FAILED
     rig.connect().is_open()
 
 
@@ -243,9 +243,9 @@ listener = socket.create_server(("127.0.0.1", 0))
 listener.setblocking(False)
 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 selector = selectors.DefaultSelector()
-core.attach(
+core.attach(Host(
     register=selector.register, modify=selector.modify, unregister=selector.unregister, report=lambda *what: None
-)
+))
 acceptor = Acceptor(Site(core, router), listener.fileno(), lambda: None)
 selector.register(listener, 1, acceptor.on_ready)
 def turn():

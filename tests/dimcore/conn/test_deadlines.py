@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dimcore import ConnectionPoint, RequestPoint, UsageError, tick
+from dimcore import ConnectionPoint, Report, RequestPoint, UsageError, tick
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n"
@@ -230,7 +230,7 @@ def test_a_slow_handler_is_told_of_and_goes_on(serve: Serve) -> None:
     rig.turn_for(0.5)
     assert len(rig.reports) >= 2
     message, request, error = rig.reports[0]
-    assert (message, request.path, error) == ("a handler takes long", "/", None)
+    assert (message, request.path, error) == (Report.HANDLER_RUNS_LONG, "/", None)
     rig.run_job()
     assert client.answer().body == b"late"
 

@@ -65,10 +65,10 @@ cdef class ToyStream(Exchange):
 
     cdef int say(self, str line) except -1:
         cdef bytes text = f"{self.number} {line}\n".encode()
-        return self.site.core.writer.append(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+        return self.site.core.scratch.writer.append(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
     cdef int put_head(self, int status, object headers, int64_t length, uint32_t flags, const char *kind) except -1:
-        self.site.core.writer.declared = -1
+        self.site.core.scratch.writer.declared = -1
         self.say(f"head {status} {length}")
         if length > 0:
             self.say(f"data {length}")
@@ -76,7 +76,7 @@ cdef class ToyStream(Exchange):
 
     cdef int put_piece(self, Outflow flow, bytes piece) except -1:
         self.say(f"data {len(piece)}")
-        return self.site.core.writer.append(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+        return self.site.core.scratch.writer.append(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
 
     cdef int write_pieces(self, Outflow flow, list pieces, Py_ssize_t total, bint last) except -1:
         self.say(f"data {total}")
@@ -105,7 +105,7 @@ cdef class ToyStream(Exchange):
         return 0
 
     cdef void fail(self, object error) noexcept:
-        self.site.core.writer.size = 0
+        self.site.core.scratch.writer.size = 0
         self.drop()
         self.site.core.tell("a stream failed", self.current, error)
 

@@ -478,7 +478,7 @@ def test_too_many_bytes(serve: Serve, body: Any, expected: bytes) -> None:
     for _ in range(2):
         assert client.ask(GET).body == expected
     assert client.is_open()
-    assert told(rig) == ["the app gave more than the 4 bytes its Content-Length says: the rest is dropped"] * 2
+    assert told(rig) == ["a WSGI app gave more bytes than its Content-Length says: the rest is dropped"] * 2
 
 
 @pytest.mark.parametrize("body", [[b"sho", b"rt"], [], Source, lambda: Source(b"")])

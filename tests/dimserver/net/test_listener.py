@@ -16,7 +16,7 @@ import pytest
 from tests.rights import ordinary
 from tests.support.processes import descriptors
 
-from dimcore import ConnectionPoolManifold, Core, RequestSubstrate, Router, Site
+from dimcore import ConnectionPoolManifold, Core, Host, RequestSubstrate, Router, Site
 from dimserver.errors import StartError
 from dimserver.net import listener as module
 from dimserver.net.listener import (
@@ -325,7 +325,7 @@ class Served:
         router = Router()
         router.add("GET", "/", lambda request: "index")
         selector = self.loop.selector
-        self.core.attach(register=selector.register, modify=selector.modify, unregister=selector.unregister)
+        self.core.attach(Host(register=selector.register, modify=selector.modify, unregister=selector.unregister))
         self.listener = Listener(sock, Site(self.core, router), self.loop, self.told)
 
     def turn(self, seconds: float = 0.0) -> None:

@@ -8,18 +8,18 @@ import pathlib
 
 import pytest
 
-from dimcore import PeerError
+from dimcore import PeerError, Report
 from dimcore.errors import ClientRefused
 from dimserver.config import Settings
 from dimserver.log import Log
 from dimserver.net.loop import Loop
-from dimserver.worker.core_hooks import NO_ROOM_FOR_BODY, NOT_INTRODUCED, REFUSED, Needs
+from dimserver.worker.core_hooks import Needs
 
 
 def test_files_for_bodies_have_no_name(tmp_path: pathlib.Path) -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    needs = Needs(Settings(spool_dir=str(tmp_path)), loop, log).callables()
-    descriptor = needs["open_spool"]()
+    needs = Needs(Settings(spool_dir=str(tmp_path)), loop, log).host(None, None)
+    descriptor = needs.open_spool()
     assert os.fstat(descriptor).st_nlink == 0
     assert list(tmp_path.iterdir()) == []
     os.close(descriptor)
@@ -29,40 +29,40 @@ def test_files_for_bodies_have_no_name(tmp_path: pathlib.Path) -> None:
 
 def test_answers_may_wait_for_the_end_of_a_round_where_the_loop_says_when_that_is() -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    assert Needs(Settings(), loop, log).callables()["call_soon"] == loop.call_soon
+    assert Needs(Settings(), loop, log).host(None, None).call_soon == loop.call_soon
     loop.close()
     log.close()
 
 
 def test_only_who_trusts_proxies_pays_for_them() -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    assert Needs(Settings(), loop, log).callables()["forwarded"] is None
-    assert Needs(Settings(trusted_proxies="10.0.0.0/8"), loop, log).callables()["forwarded"] is not None
+    assert Needs(Settings(), loop, log).host(None, None).forwarded is None
+    assert Needs(Settings(trusted_proxies="10.0.0.0/8"), loop, log).host(None, None).forwarded is not None
     loop.close()
     log.close()
 
 
 def test_what_may_come_a_thousand_times_a_second_is_told_of_once(capfd: pytest.CaptureFixture[str]) -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    report = Needs(Settings(), loop, log).callables()["report"]
+    report = Needs(Settings(), loop, log).host(None, None).report
     for _ in range(3):
-        report(NO_ROOM_FOR_BODY, None, OSError(errno.ENOSPC, "whatever"))
-        report(NOT_INTRODUCED, None, PeerError("192.0.2.7 is no trusted proxy"))
-    report("something else", None, None)
+        report(Report.BODY_NOT_KEPT, None, OSError(errno.ENOSPC, "whatever"))
+        report(Report.NOT_INTRODUCED, None, PeerError("192.0.2.7 is no trusted proxy"))
+    report(Report.HANDLER_FAILED, None, None)
     loop.close()
     log.close()
     err = capfd.readouterr().err
     assert err.count("a request body could not be kept: No space left on device; answered 503 until there is room") == 1
-    assert err.count("warning: a connection without a word of a trusted proxy was closed: 192.0.2.7 is no trusted") == 1
-    assert err.count("something else") == 1
+    assert err.count("warning: closed a connection that no trusted proxy introduced: 192.0.2.7 is no trusted") == 1
+    assert err.count("a handler failed") == 1
 
 
 def test_clients_without_a_place_are_told_of_by_limit(capfd: pytest.CaptureFixture[str]) -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    report = Needs(Settings(max_http=7), loop, log).callables()["report"]
+    report = Needs(Settings(max_http=7), loop, log).host(None, None).report
     for number in range(3):
-        report(REFUSED, None, ClientRefused("max-http", f"192.0.2.{number}"))
-    report(REFUSED, None, ClientRefused("max-per-address", "192.0.2.9"))
+        report(Report.CLIENTS_REFUSED, None, ClientRefused("max-http", f"192.0.2.{number}"))
+    report(Report.CLIENTS_REFUSED, None, ClientRefused("max-per-address", "192.0.2.9"))
     loop.close()
     log.close()
     first, second = capfd.readouterr().err.splitlines()
