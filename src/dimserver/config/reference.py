@@ -5,11 +5,12 @@ python -m dimserver.config.reference > docs/settings.md
 
 from __future__ import annotations
 
+from dimserver.config.entries import MOST_NAME
 from dimserver.config.references import MAX_VALUE
 from dimserver.config.setting import Setting
 from dimserver.config.settings import SETTINGS
 from dimserver.config.sources import APP, CONFIG
-from dimserver.config.tables import MOST_NAME, ListOf, TableKind
+from dimserver.config.tables import ListOf, TableKind
 from dimserver.config.toml_file import MAX_FILE, types_of
 from dimserver.config.types import Flag, KiB
 

@@ -4,24 +4,17 @@
     [database.main]            a named set: tables of the same rows, each under its own name
 
 The rows of a table are settings like those of the top level: with a kind, a
-default and a reason.  On a command line and in a variable a table is one line of
-words, an *entry*:
-
-    entry = first *( SP word )
-    first = the value of the first row, or in a named set the name of the table
-    word  = KEY "=" VALUE  |  KEY  |  "no-" KEY         the last two turn a flag on and off
-
-Words are split and quoted as a shell does it: `title="a b"` is one word.
+default and a reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dimserver.config.entries import NAME_ALLOWED, entry_form, is_name, join_words, split_entry, split_words
 from dimserver.config.foreign import near
 from dimserver.config.spelling import Spelling
 from dimserver.config.types.base import Kind, Types
-from dimserver.config.types.text import Flag
 from dimserver.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -33,11 +26,6 @@ if TYPE_CHECKING:
     from dimserver.config.setting import Setting
 
 __all__ = ["ListOf", "NamedSet", "NamedTables", "Table", "TableKind"]
-
-MOST_NAME = 40  # characters of the name of a table
-LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
-NAME_CHARACTERS = LETTERS | frozenset("0123456789-")
-NAME_ALLOWED = f"a name of 1 to {MOST_NAME} small letters, digits and hyphens that begins with a letter"
 
 
 class Table:
@@ -173,7 +161,7 @@ class Reader:
         if isinstance(value, Mapping):
             keys = {self._spelling.key(row): row for row in kind.rows}
             return self._rows(kind, value, keys, item, lambda row: self._spelling.row(self._setting, item, row))
-        self.complain(f"{self.at(item)}: {value!r:.80} is no table; allowed: {kind.allowed_table()}")
+        self.complain(f"{self.at(item)}: {self._setting.quote(value)} is no table; allowed: {kind.allowed_table()}")
         return None
 
     def _entry(self, kind: TableKind, text: str, item: int | str) -> Table | None:
@@ -253,48 +241,12 @@ class TableKind(Kind):
         raise NotImplementedError
 
     def split(self, text: str) -> dict[str, object]:
-        """The values of an entry, by the names of their rows.
-
-        Raises:
-            ConfigError: it cannot be read; the message does not say where it stands.
-        """
-        words = split_words(text)
-        rows = {row.name: row for row in self.rows}
-        values: dict[str, object] = {}
-        for place, word in enumerate(words):
-            key, equals, value = word.partition("=")
-            if place == 0 and self.first is not None and not (equals and key in rows):
-                key, given = self.first, word
-            elif equals:
-                given = value
-            else:
-                key, given = self._flag(word, rows)
-            if key in values:
-                raise ConfigError(f"'{key:.80}' is there twice")
-            values[key] = given
-        return values
-
-    def _flag(self, word: str, rows: Mapping[str, Setting]) -> tuple[str, str]:
-        for key, value in ((word, "true"), (word.removeprefix("no-"), "false")):
-            row = rows.get(key)
-            if row is not None:
-                if not isinstance(row.kind, Flag):
-                    raise ConfigError(f"'{word}' has no value; it is written {key}={row.kind.metavar}")
-                return key, value
-        meant = near(word, rows)
-        hint = f"did you mean '{meant}'?" if meant else f"allowed: {self.entry()}"
-        raise ConfigError(f"'{word:.80}' is no key; {hint}")
+        """The values of an entry, by the names of their rows; see `split_entry`."""
+        return split_entry(text, self.rows, self.first, self.entry())
 
     def entry(self) -> str:
         """How an entry is written."""
-        rows = {row.name: row for row in self.rows}
-        words = [rows[self.first].kind.metavar] if self.first is not None else []
-        words.extend(
-            f"[{row.name}]" if isinstance(row.kind, Flag) else f"[{row.name}={row.kind.metavar}]"
-            for row in self.rows
-            if row.name != self.first
-        )
-        return " ".join(words)
+        return entry_form(self.rows, self.first)
 
     def allowed_table(self) -> str:
         """What one table may be."""
@@ -302,6 +254,13 @@ class TableKind(Kind):
 
     def show(self, value: Any) -> str:
         return f"{len(value)} tables" if value else "none"
+
+    def secret(self, value: object) -> bool:
+        # A table hides what is secret by itself; of what is none nobody knows which part would be.
+        if isinstance(value, (tuple, NamedTables)):
+            return False
+        text = value if isinstance(value, str) else repr(value)
+        return any(row.kind.secret(text) for row in self.rows)
 
 
 class ListOf(TableKind):
@@ -380,7 +339,7 @@ class NamedSet(TableKind):
                 except ValueError as error:
                     reader.complain(f"{reader.at(number)}: {error}")
                 else:
-                    pairs.append((first, " ".join(map(_quote, words)) if words else {}))
+                    pairs.append((first, join_words(words) if words else {}))
         else:
             reader.refuse(value)
         if len(pairs) > self.most:
@@ -431,28 +390,6 @@ class NamedSet(TableKind):
         return f"at most {self.most} named tables with {', '.join(row.name for row in self.rows)}"
 
 
-def split_words(text: str) -> list[str]:
-    """The words of an entry, split and quoted as a shell does it; at least one.
-
-    Raises:
-        ConfigError: a quotation has no end, or there is nothing.
-    """
-    from shlex import split  # by those who have entries; it brings re
-
-    try:
-        words = split(text)
-    except ValueError:
-        raise ConfigError(f"{text!r:.80} has a quotation without an end") from None
-    if not words:
-        raise ConfigError("an entry is empty")
-    return words
-
-
-def is_name(text: str) -> bool:
-    """Whether a table of a named set may be called so: what it is called in the environment is one name as well."""
-    return text[:1] in LETTERS and text != "" and len(text) <= MOST_NAME and NAME_CHARACTERS.issuperset(text)
-
-
 def _over(weaker: Table, stronger: Table) -> Table:
     return type(weaker)({**weaker.given, **stronger.given})
 
@@ -460,9 +397,3 @@ def _over(weaker: Table, stronger: Table) -> Table:
 def _resolve(table: Table, directory: str) -> Table:
     kinds = {row.attribute: row.kind for row in table.rows}
     return type(table)({name: kinds[name].resolve(value, directory) for name, value in table.given.items()})
-
-
-def _quote(word: str) -> str:
-    from shlex import quote
-
-    return quote(word)

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from dimserver.config import Settings
 from dimserver.worker import main as child
 from dimserver.worker.channel import Channel
 
@@ -102,6 +103,18 @@ def test_settings_of_the_app_can_be_sent(value: object) -> None:
     assert ours.wait() == ("loaded", value if not isinstance(value, pathlib.Path) else "/a/b")
     ours.close()
     theirs.close()
+
+
+def test_tables_of_the_app_can_be_sent() -> None:
+    tables = Settings(route=["/a limit-body=1k stream", "/b"]).route
+    for given in (tables, list(tables), [{"pattern": "/a", "limit_body": 1024, "stream": True}, {"pattern": "/b"}]):
+        ours, theirs = Channel.pair()
+        theirs.send("loaded", child._plain({"route": given, "admin": ("::1", 0)}))
+        message = ours.wait()
+        assert message is not None
+        assert Settings(**message[1]) == Settings(route=tables, admin=("::1", 0))  # type: ignore[arg-type]
+        ours.close()
+        theirs.close()
 
 
 def test_a_supervisor_that_is_gone_before_the_worker_is_ready() -> None:
