@@ -546,6 +546,7 @@ def test_a_stop_with_more_sockets_than_threads(run: Any) -> None:
         with contextlib.suppress(ConnectionResetError, EOFError):
             while True:
                 wire.more()
+    until(lambda: not any(thread.name.startswith("dimserver-") for thread in threading.enumerate()))
 
 
 @pytest.mark.parametrize("what", ["reads nothing", "sends nothing", "heeds nothing"])

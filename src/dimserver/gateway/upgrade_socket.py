@@ -125,11 +125,13 @@ class UpgradeSocket:
         return self._socket
 
     def _wait_for_loop(self) -> None:
+        if self._hand.is_ending():
+            return
         done = allocate_lock()
         done.acquire()
         self._hand.call_on_loop(partial(self._hand_over, done))
         while not done.acquire(timeout=LOOK):
-            if self._hand.ending:
+            if self._hand.is_ending():
                 return
 
     def _hand_over(self, done: Any) -> None:
@@ -140,7 +142,9 @@ class UpgradeSocket:
             sock = TakenSocket(fileno=os.dup(self._connection.fileno))
             self._handed = hand_over(self._connection, self._request, sock)
             if self._handed is None:
-                self._refusal = ConnectionAbortedError(ECONNABORTED, "no room for another WebSocket")
+                self._refusal = ConnectionAbortedError(
+                    ECONNABORTED, "no room for another WebSocket, or the server stops"
+                )
                 sock.close()
             else:
                 sock.begin(self._handed.take_received())

@@ -82,7 +82,7 @@ class Hand:
         return stream
 
     def call_on_loop(self, call: Callable[[], object]) -> None:
-        """Have `call` made on the loop's thread, soon; never once `ending`.  Any thread."""
+        """Have `call` made on the loop's thread, soon; never once `is_ending`.  Any thread."""
         self._pool._loop.call_from_thread(call)
 
     def unwatch(self, thread: int) -> None:
@@ -90,8 +90,7 @@ class Hand:
         if self._pool._running is not None:
             self._pool._running.pop(thread, None)
 
-    @property
-    def ending(self) -> bool:
+    def is_ending(self) -> bool:
         """Whether the loop may have ended."""
         return self._pool._ending
 
@@ -331,7 +330,7 @@ class ThreadPool:
     # --- the end --------------------------------------------------------------------------------
 
     def close(self, timeout: float) -> int:
-        """Let the threads end.
+        """Let the threads end; jobs that none of them has begun are dropped, since nobody is there to be answered.
 
         Args:
             timeout: seconds to wait for them; handlers that still run are left to themselves after it.
@@ -342,6 +341,7 @@ class ThreadPool:
         if not self._threads:
             return 0
         self._ending = True
+        self._jobs.clear()
         while self._asleep:
             self._asleep.pop().release()
         end = monotonic() + timeout

@@ -8,6 +8,7 @@ import select
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,9 @@ class Closed:
         self.calls += 1
         if not self.ending:
             call()
+
+    def is_ending(self) -> bool:
+        return self.ending
 
     def unwatch(self, thread: int) -> None:  # noqa: ARG002 - the signature is a hand's
         raise AssertionError("nothing was taken")
@@ -96,8 +100,17 @@ def test_a_client_that_has_left() -> None:
 def test_a_server_that_has_stopped() -> None:
     hand: Any = Closed(ending=True)
     sock = UpgradeSocket(request_of("Upgrade: websocket"), hand)
+    began = time.monotonic()
     with pytest.raises(ConnectionAbortedError, match="the server has stopped"), sock:
         pass
+    assert (hand.calls, time.monotonic() - began < 0.5) == (0, True)  # nothing to wait for
+
+
+def test_a_server_that_stops_meanwhile() -> None:
+    hand: Any = Closed(ending=False)
+    hand.call_on_loop = lambda call: setattr(hand, "ending", True)  # and never makes it
+    with pytest.raises(ConnectionAbortedError, match="the server has stopped"):
+        UpgradeSocket(request_of("Upgrade: websocket"), hand).recv(1)
 
 
 def test_too_late() -> None:

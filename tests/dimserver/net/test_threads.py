@@ -296,3 +296,24 @@ def test_a_thread_that_falls_asleep_as_a_job_comes(loop: Loop) -> None:
     assert [answer[0] for answer in connection.answers[:1]] == [0]
     assert sorted(answer[0] for answer in connection.answers) == list(range(2000))  # type: ignore[type-var]
     assert pool.close(5) == 0
+
+
+def test_jobs_that_wait_at_the_end_are_for_nobody(loop: Loop) -> None:
+    pool: Any = ThreadPool(1, loop)
+    connection = Connection()
+    began, go_on = threading.Event(), threading.Event()
+    ran: list[object] = []
+
+    def handler(request: object) -> None:
+        began.set()
+        go_on.wait(10)
+        ran.append(request)
+
+    pool.submit(connection, "first", handler)
+    assert began.wait(10)
+    for number in range(3):
+        pool.submit(connection, number, handler)
+    assert pool.close(0) == 1  # the handler that runs is left to itself
+    go_on.set()
+    assert pool.close(5) == 0
+    assert ran == ["first"]
