@@ -19,7 +19,8 @@ from bench.load.process import REQUEST, ServerError, free_port, serving
 HINT = "valgrind is not on PATH: its callgrind counts the instructions (Debian and Ubuntu: apt-get install valgrind)"
 PROGRAM = "import sys; from native import app; app.run(port=int(sys.argv[1]), max_connections=12000)"
 FEW, MANY = 1, 9  # thousands of requests, about
-PATIENCE = 60.0  # seconds; a program runs some fifty times slower under callgrind
+SLOWNESS = 20.0  # a program runs up to fifty times slower under callgrind, and takes 3 s to start instead of 0.1 s
+PATIENCE = 60.0  # seconds until an answer
 TOTALS = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 
 
@@ -59,7 +60,7 @@ def _counted(python: str, python_path: str, connections: int, pipeline: int, rou
         words += [f"--callgrind-out-file={directory}/{name}.%p", python, "-c", PROGRAM, str(port)]
         for old in directory.glob(f"{name}.*"):
             old.unlink()
-        with serving(words, port, None, Path(place) / "log", python_path):
+        with serving(words, port, None, Path(place) / "log", python_path, slowness=SLOWNESS):
             try:
                 rounds_of_requests(port, connections, pipeline, rounds)
             except OSError as error:

@@ -153,6 +153,7 @@ def serving(
     log: Path,
     python_path: str = "",
     up: Callable[[int], bool] = is_up,
+    slowness: float = 1.0,
 ) -> Iterator[Running]:
     """Start a server, wait for its first answer, and stop it at the end.
 
@@ -162,6 +163,7 @@ def serving(
         log: file that takes what it prints.
         python_path: appended to the directory of the applications.
         up: asked with the port whether it answers now.
+        slowness: how many times longer than others it may take to start and to end.
 
     Raises:
         ServerError: it exited, or did not answer in time.
@@ -174,19 +176,24 @@ def serving(
             command, cwd=APPS, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        yield Running(process.pid, port, _first_answer(process, port, log, began, up))
+        yield Running(process.pid, port, _first_answer(process, port, log, began, up, START_SECONDS * slowness))
     finally:
-        _stop(process)
+        _stop(process, STOP_SECONDS * slowness)
 
 
 def _first_answer(
-    process: subprocess.Popen[bytes], port: int, log: Path, began: float, up: Callable[[int], bool]
+    process: subprocess.Popen[bytes],
+    port: int,
+    log: Path,
+    began: float,
+    up: Callable[[int], bool],
+    patience: float,
 ) -> float:
     while not up(port):
         if process.poll() is not None:
             raise ServerError(f"exited with status {process.returncode}: {_tail(log)}")
-        if time.perf_counter() - began > START_SECONDS:
-            raise ServerError(f"no answer within {START_SECONDS:.0f} s: {_tail(log)}")
+        if time.perf_counter() - began > patience:
+            raise ServerError(f"no answer within {patience:.0f} s: {_tail(log)}")
         time.sleep(POLL_SECONDS)
     return time.perf_counter() - began
 
@@ -195,7 +202,7 @@ def _tail(log: Path) -> str:
     return " / ".join(log.read_text(errors="replace").strip().splitlines()[-3:]) or "it printed nothing"
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
     """End the session this process leads: workers that outlive their master would disturb the next run."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
@@ -203,7 +210,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except ProcessLookupError:
             break
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(patience)
         except subprocess.TimeoutExpired:
             continue
     process.wait()
