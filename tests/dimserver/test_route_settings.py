@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pathlib
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.waiting import until
 
 Start = Callable[..., Any]
-PATIENCE = 20.0  # seconds, for what takes a moment
 
 NATIVE = """
 from dimserver import App
@@ -97,10 +96,7 @@ def test_a_wsgi_app_without_a_line_of_code(child: Start, site: pathlib.Path) -> 
     assert passes(server, "/up", 2000)
     (site / "most").write_text("2KiB\n")  # seen at a reload
     server.hint(signal.SIGHUP)
-    end = time.monotonic() + PATIENCE
-    while not passes(server, "/up/a", 1025):
-        assert time.monotonic() < end, "no new limit"
-        time.sleep(0.02)
+    until(lambda: passes(server, "/up/a", 1025), "no new limit")
     assert limit(server, "/up/a", 2048)
     assert server.end()[0] == 0
 

@@ -436,7 +436,7 @@ def test_its_place_among_the_others(run: Any) -> None:
     assert wire.left == ECHOED
     wire.close()
     until(lambda: server.worker.pools.index.total_connections() == 0)
-    echo_on(server)
+    echo_on(server).close()
 
 
 # --- what a client does with it ---------------------------------------------------------------------

@@ -17,7 +17,6 @@ from tests.support.waiting import PATIENCE
 from dimcore import MessageReader, encode_frame
 
 Start = Callable[..., Any]
-SILENT = 10_000
 TALKING = 100
 PINGS = 2  # that each has to be asked, and to answer
 KEY = b"\1\2\3\4"
@@ -86,15 +85,18 @@ def serve(selector: selectors.BaseSelector, until: Callable[[], bool], seconds: 
             key.data.receive()
 
 
-def test_pings_for_everybody(child: Start, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "ping"), [(1000, "600ms"), pytest.param(10_000, "3s", marks=pytest.mark.slow)], ids=["1000", "10000"]
+)
+def test_pings_for_everybody(child: Start, tmp_path: pathlib.Path, number: int, ping: str) -> None:
     (tmp_path / "crowd.py").write_text(APP)
-    with descriptors(SILENT + TALKING + 200), contextlib.ExitStack() as stack:
+    with descriptors(number + TALKING + 200), contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
-        server = child("run", "crowd", "--port", "0", "--max-connections", str(SILENT + TALKING + 10),
-                       "--ws-ping", "3s", "--ws-timeout", "60s", cwd=tmp_path)  # fmt: skip
+        server = child("run", "crowd", "--port", "0", "--max-connections", str(number + TALKING + 10),
+                       "--ws-ping", ping, "--ws-timeout", "60s", cwd=tmp_path)  # fmt: skip
         host, _, port = server.urls[0].removeprefix("http://").rpartition(":")
         clients = []
-        for _ in range(SILENT + TALKING):
+        for _ in range(number + TALKING):
             clients.append(Client((host, int(port)), stack))
             selector.register(clients[-1].sock, selectors.EVENT_READ, clients[-1])
         serve(selector, lambda: all(client.reader for client in clients), 60)
@@ -112,7 +114,7 @@ def test_pings_for_everybody(child: Start, tmp_path: pathlib.Path) -> None:
             serve(selector, lambda heard=heard: all(len(client.messages) == heard for client in talking), 30)
         assert rounds > 10
         for client in talking:
-            assert client.messages == [f"{number}" for number in range(1, rounds + 1)]
+            assert client.messages == [f"{turn}" for turn in range(1, rounds + 1)]
             assert client.pings <= rounds // 10  # only where the machine held it up
         # All of them are still there, and are told when the server stops.
         silent[-1].sock.sendall(encode_frame(1, "still here", mask=KEY))

@@ -35,6 +35,7 @@ def test_a_ratio_is_of_medians_and_none_without_the_peer() -> None:
     assert "| 0.80 | yes |" in stand.page(files.BENCH, results)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk makes the load")
 def test_a_look_at_it(tmp_path: Path) -> None:
     look = ["--rounds", "1", "--seconds", "1", "--scale", "0.01", "--servers", OURS, "--out", str(tmp_path)]

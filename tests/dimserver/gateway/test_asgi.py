@@ -314,7 +314,7 @@ def test_a_stop_lets_answers_finish_and_cancels_the_rest(start: Serve) -> None:
             ends.append("cancelled")
             raise
 
-    server = start(app, drain=1.0)
+    server = start(app, drain=0.7)
     server.connect().get("/behind").answer()
     slow = server.connect().get("/slow")
     time.sleep(0.05)
