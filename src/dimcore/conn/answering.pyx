@@ -287,7 +287,10 @@ cdef int give_answer(Exchange exchange, object result, object error) except -1:
             answer.take(result)
             claim(answer.body)
             body = answer.body
-        body = compose(exchange, answer.headers, body, answer.status, answer.content_type)
+        if exchange.current.route is not None and exchange.current.route.filters is None:
+            write_head(exchange, answer.headers, body, answer.status, answer.content_type, 0)
+        else:
+            body = compose(exchange, answer.headers, body, answer.status, answer.content_type)
     except BaseException as problem:
         if isinstance(problem, KeyboardInterrupt):
             raise
@@ -414,7 +417,9 @@ cdef int write_head(
     cdef Core core = exchange.site.core
     cdef RequestPoint request = exchange.current
     cdef int64_t length
-    if flags & LENGTH_CHANGES and type(body) is not bytes and request.info.method == HEAD:
+    if type(body) is bytes:
+        length = PyBytes_GET_SIZE(body)
+    elif flags & LENGTH_CHANGES and request.info.method == HEAD:
         length = UNKNOWN_LENGTH
     elif isinstance(body, Outflow):
         length = UNKNOWN_LENGTH
