@@ -164,7 +164,7 @@ class Log:
         if self._lost:
             notes.append(f"{self._lost} messages were lost here")
         if self._elsewhere:
-            notes.append(f"{self._elsewhere} messages are on standard error, for this file could not be written")
+            notes.append(f"{self._elsewhere} messages are on standard error, because this file could not be written")
         return "".join(self._format("warning", note) for note in notes)
 
     def _put(self, text: str) -> bool:

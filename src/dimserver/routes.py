@@ -67,7 +67,7 @@ OPTIONS = ("exact", "blocking", "stream", "limit_body")  # of `RouteOptions`
 def _check_pattern(pattern: object, decorator: str) -> None:
     if not isinstance(pattern, str):
         shown = getattr(pattern, "__qualname__", repr(pattern))
-        raise HandlerError(f'{shown:.80} is no path: it is written @app.{decorator}("/path")')
+        raise HandlerError(f'{shown:.80} is not a path; write @app.{decorator}("/path")')
 
 
 def _check_options(options: Iterable[str], decorator: str) -> None:
@@ -81,7 +81,7 @@ def _check_options(options: Iterable[str], decorator: str) -> None:
 def _check_arguments(handler: object, what: str, gets: str) -> None:
     """A handler that can be given nothing would fail with every request; any other mistake is too rare to look for."""
     if isinstance(handler, FUNCTION) and not (handler.__code__.co_argcount or handler.__code__.co_flags & CO_VARARGS):
-        raise HandlerError(f"{what}: {handler.__qualname__} takes no argument; a handler is given the {gets}")
+        raise HandlerError(f"{what}: {handler.__qualname__} takes no argument; a handler gets the {gets}")
 
 
 class Routes:
@@ -250,19 +250,19 @@ class Routes:
         from dimserver.ws.route import WebSocketRoute
 
         if on_request is not None and is_async(on_request):
-            raise HandlerError(f"WebSocket {pattern}: on_request is async; it has to answer at once")
+            raise HandlerError(f"WebSocket {pattern}: on_request is async; it must respond at once")
         asynchronous = not isinstance(handler, type) and is_async(handler)
         _check_arguments(handler, f"WebSocket {pattern}", "socket")
         if not asynchronous and isinstance(handler, FUNCTION):
             raise HandlerError(
-                f"WebSocket {pattern}: {handler.__qualname__} is a plain function; an async one is called with the "
-                "socket, and a class has on_message and the like"
+                f"WebSocket {pattern}: {handler.__qualname__} is a plain function; use an async function, or "
+                "a class with on_message and similar methods"
             )
         for name in ("on_request", "on_open", "on_message", "on_close", "on_drain"):
             method = getattr(handler, name, None)
             if method is not None and is_async(method):
                 raise HandlerError(
-                    f"WebSocket {pattern}: {name} is async; the methods of a WebSocket's handler are not"
+                    f"WebSocket {pattern}: {name} is async; the methods of a WebSocket handler must not be"
                 )
         route = WebSocketRoute(handler, origins, subprotocols, asynchronous=asynchronous, on_request=on_request)
         self.register("GET", pattern, route, exact=exact)
@@ -307,7 +307,7 @@ class Routes:
         if waits and blocking:
             raise HandlerError(f"{method} {pattern}: an async handler runs on the loop; it cannot be blocking as well")
         if stream and not waits and not blocking:
-            raise HandlerError(f"{method} {pattern}: stream is for handlers that can wait, async or blocking ones")
+            raise HandlerError(f"{method} {pattern}: stream needs a handler that can wait, async or blocking")
         most: Any = None if limit_body is None else LIMIT_BODY.read(limit_body, f"{method} {pattern}: limit_body")
         route = self.request_manifold.register_route(method, pattern, handler, exact, blocking=blocking)
         route.streaming = stream

@@ -114,7 +114,7 @@ def test_the_socket_of_a_server_that_was_killed_is_taken_over(child: Start, site
 def test_a_file_in_the_way_of_a_socket_stays(child: Start, site: pathlib.Path) -> None:
     code, _, err = child("run", "shop", "--uds", "./shop.py", cwd=site, announced=False).end(0)
     assert code == 1
-    assert err == f"dimserver: cannot listen on unix:{site}/shop.py: something that is no socket is there\n"
+    assert err == f"dimserver: cannot listen on unix:{site}/shop.py: the path exists and is not a socket\n"
     assert (site / "shop.py").read_text() == APP
     with socket.socket(socket.AF_UNIX) as client:
         assert client.connect_ex(str(site / "shop.py")) != 0

@@ -468,7 +468,7 @@ def test_a_port_in_use(child: Start, shop: pathlib.Path) -> None:
         (["--host", "192.0.2.1", "--port", "0"], 1, "cannot listen on 192.0.2.1:0: "),
         (["--fd", "97"], 1, "cannot listen on descriptor 97: "),
         (["--fd", "0"], 1, "cannot listen on descriptor 0: "),
-        (["--uds", "shop.py"], 1, "cannot listen on unix:{shop}/shop.py: something that is no socket is there"),
+        (["--uds", "shop.py"], 1, "cannot listen on unix:{shop}/shop.py: the path exists and is not a socket"),
         (["--uds", "nothere/s.sock"], 1, "cannot listen on unix:{shop}/nothere/s.sock: No such file or directory"),
     ],
 )  # fmt: skip
@@ -642,7 +642,7 @@ def test_a_reader_of_the_access_log_that_does_not_read(child: Start, shop: pathl
     assert code == 0
     lines = [json.loads(line) for line in out.splitlines() if line.endswith("}")]
     dropped = sum(line.get("dropped", 0) for line in lines)
-    assert "warning: whatever takes the access log does not keep up; lines are dropped" in err
+    assert "warning: the reader of the access log is too slow; lines are dropped" in err
     assert 0 < sum("status" in line for line in lines) < asked
     assert dropped or len(lines) < asked
 

@@ -355,7 +355,7 @@ def test_what_a_full_disk_does_not_take_goes_to_standard_error(
     log.error("fourth")
     log.close()
     text = (tmp_path / "log").read_text()
-    assert text.count("2 messages are on standard error, for this file could not be written") == 1
+    assert text.count("2 messages are on standard error, because this file could not be written") == 1
     assert text.count("third") == text.count("fourth") == 1
     assert capfd.readouterr().err == ""
 

@@ -159,10 +159,13 @@ def test_the_command_line_serves_them(child: Start, site: pathlib.Path) -> None:
     ("words", "message"),
     [
         (("site_of_mine:app",), "module 'site_of_mine' has no attribute 'app'; apps there: application, lives"),
-        (("site_of_mine:make",), "'site_of_mine:make': the function site_of_mine.make can be called without"),
+        (
+            ("site_of_mine:make",),
+            "'site_of_mine:make': the function site_of_mine.make takes no arguments; if it returns",
+        ),
         (
             ("site_of_mine:Lives",),
-            "'site_of_mine:Lives': the class site_of_mine.Lives is no app; name an instance",
+            "'site_of_mine:Lives': the class site_of_mine.Lives is not an app; name an instance",
         ),
         (
             ("site_of_mine:lives", "--interface", "wsgi"),
@@ -170,9 +173,9 @@ def test_the_command_line_serves_them(child: Start, site: pathlib.Path) -> None:
         ),
         (
             ("site_of_mine:lives", "--factory"),
-            "'site_of_mine:lives' is a Lives, which makes no app: it",
+            "'site_of_mine:lives' is a Lives, which is not a factory: it",
         ),
-        (("site_of_mine:os",), "'site_of_mine:os': a module is no app; name what is in it, module:attribute"),
+        (("site_of_mine:os",), "'site_of_mine:os': a module is not an app; name an object in it, as module:attribute"),
     ],
 )
 def test_a_mistake_is_one_line(child: Start, site: pathlib.Path, words: tuple[str, ...], message: str) -> None:

@@ -125,5 +125,5 @@ def test_nobody_to_trust_is_a_mistake(child: Start, shop: pathlib.Path) -> None:
     code, out, err = child("run", "shop", "--port", "0", "--proxy-protocol", cwd=shop, announced=False).end(0)
     assert (code, out) == (2, "")
     assert err == (
-        "dimserver: --proxy-protocol needs --trusted-proxies: they alone may say whom a connection is from\n"
+        "dimserver: --proxy-protocol needs --trusted-proxies: only they may name the client of a connection\n"
     )

@@ -109,9 +109,9 @@ def test_a_marked_handler_is_async() -> None:
 @pytest.mark.parametrize("name", ["get", "post", "head", "route", "websocket"])
 def test_a_decorator_without_its_path(name: str) -> None:
     app = App()
-    with pytest.raises(HandlerError, match=rf'^handler is no path: it is written @app\.{name}\("/path"\)$'):
+    with pytest.raises(HandlerError, match=rf'^handler is not a path; write @app\.{name}\("/path"\)$'):
         getattr(app, name)(handler)
-    with pytest.raises(HandlerError, match=r"^5 is no path"):
+    with pytest.raises(HandlerError, match=r"^5 is not a path"):
         getattr(app, name)(5)
 
 
@@ -144,11 +144,11 @@ def test_a_handler_that_takes_nothing() -> None:
 
     app = App()
     for function in (bare, later):
-        with pytest.raises(HandlerError, match=r"^GET /a: \S+ takes no argument; a handler is given the request$"):
+        with pytest.raises(HandlerError, match=r"^GET /a: \S+ takes no argument; a handler gets the request$"):
             app.get("/a")(function)  # type: ignore[type-var]
     with pytest.raises(HandlerError, match="takes no argument"):
         app.route("/a", bare, methods=["PUT"])  # type: ignore[arg-type]
-    with pytest.raises(HandlerError, match=r"^WebSocket /a: \S+ takes no argument; a handler is given the socket$"):
+    with pytest.raises(HandlerError, match=r"^WebSocket /a: \S+ takes no argument; a handler gets the socket$"):
         app.websocket("/a")(later)
     assert list(app.routes()) == []
     app.get("/a")(lambda *request: "any")
@@ -157,7 +157,7 @@ def test_a_handler_that_takes_nothing() -> None:
 
 def test_streaming_is_for_who_can_wait() -> None:
     app = App()
-    with pytest.raises(HandlerError, match=r"^POST /a: stream is for handlers that can wait"):
+    with pytest.raises(HandlerError, match=r"^POST /a: stream needs a handler that can wait"):
         app.post("/a", stream=True)(handler)
     app.post("/a", stream=True)(coroutine)
     app.post("/b", stream=True, blocking=True)(handler)

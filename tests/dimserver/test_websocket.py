@@ -194,7 +194,7 @@ def test_async_methods_are_refused() -> None:
 
 
 def test_a_plain_function_is_refused() -> None:
-    with pytest.raises(HandlerError, match=r"^WebSocket /: \S*echo is a plain function; an async one is"):
+    with pytest.raises(HandlerError, match=r"^WebSocket /: \S*echo is a plain function; use an async function"):
 
         @App().websocket("/")
         def echo(ws: Any) -> None:

@@ -51,4 +51,4 @@ def run() -> Iterator[Run]:
 
 def unexpected(err: str) -> str:
     """What is left of standard error without the exceptions that the apps raise on purpose."""
-    return "" if "Warning" not in err and "a fault of the server" not in err else err
+    return "" if "Warning" not in err and "internal error" not in err else err

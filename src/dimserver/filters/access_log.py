@@ -97,7 +97,7 @@ class AccessLog:
         elif pending > PLENTY:
             self._nudge()
             if self.lines.dropped and not self._told:
-                self._tell("whatever takes the access log does not keep up; lines are dropped")
+                self._tell("the reader of the access log is too slow; lines are dropped")
 
     def reopen(self) -> None:
         """Open the path again, after another program has renamed the file; lines from now on go to the new one."""

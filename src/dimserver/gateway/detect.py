@@ -28,7 +28,9 @@ __all__ = ["Shape", "check_interface", "describe", "detect", "is_a", "looks_writ
 ENVIRON = ("environ", "env")
 SCOPE = "scope"
 WANTS = {"native": (1, "(request)"), "wsgi": (2, "(environ, start_response)"), "asgi": (3, "(scope, receive, send)")}
-ASGI_2 = "an app of ASGI 2, which is not spoken; asgiref.compatibility.guarantee_single_callable(app) makes it one of 3"
+ASGI_2 = (
+    "an ASGI 2 app, which is not supported; asgiref.compatibility.guarantee_single_callable(app) converts it to ASGI 3"
+)
 
 
 class Shape:
@@ -104,7 +106,7 @@ def detect(app: Any) -> str:
 
 def _not_to_be_looked_at(app: object, error: Exception) -> str:
     what = str(error).strip().partition("\n")[0]
-    return f"{describe(app)} is no app: to look at it raises {type(error).__name__}{what and f' ({what:.80})'}"
+    return f"{describe(app)} is not an app: inspecting it raises {type(error).__name__}{what and f' ({what:.80})'}"
 
 
 def _detect(app: Any) -> str:
@@ -112,11 +114,13 @@ def _detect(app: Any) -> str:
         return "native"
     what = describe(app)
     if not callable(app):
-        raise HandlerError(f"{what} is no app{_why_not(app)}")
+        raise HandlerError(f"{what} is not an app{_why_not(app)}")
     try:
         shape = Shape(app)
     except (TypeError, ValueError) as error:
-        raise HandlerError(f"what {what} takes cannot be told ({error}); give the interface, wsgi or asgi") from None
+        raise HandlerError(
+            f"cannot determine the arguments of {what} ({error}); set the interface to wsgi or asgi"
+        ) from None
     if isinstance(app, type):
         return _of_class(app, shape, what)
     return _of_callable(app, shape, what)
@@ -124,9 +128,9 @@ def _detect(app: Any) -> str:
 
 def _why_not(app: object) -> str:
     if hasattr(app, "cr_await"):
-        return ": it was made by an async function, which has to be awaited first"
+        return ": it is a coroutine; await it to get the app"
     if isinstance(app, type(__builtins__)) or hasattr(app, "__spec__"):
-        return "; name what is in it, module:attribute"
+        return "; name an object in it, as module:attribute"
     return ": it cannot be called"
 
 
@@ -135,7 +139,7 @@ def _of_callable(app: Any, shape: Shape, what: str) -> str:
     if shape.only_star:
         if waits:
             return "asgi"
-        raise HandlerError(f"{what} takes any arguments, so its interface cannot be told; give it, wsgi or asgi")
+        raise HandlerError(f"{what} takes any arguments, so its interface is unknown; set it to wsgi or asgi")
     if shape.required == 3 or (shape.first == SCOPE and shape.most >= 3):
         return "asgi"
     if shape.required == 2 or (shape.first in ENVIRON and shape.most >= 2):
@@ -149,11 +153,11 @@ def _of_callable(app: Any, shape: Shape, what: str) -> str:
         if shape.first == SCOPE:
             raise HandlerError(f"{what} takes scope alone: it is {ASGI_2}")
         raise HandlerError(
-            f"{what} takes one argument: neither WSGI nor ASGI; a handler of this server's own is said to be one "
-            "(--interface native)"
+            f"{what} takes one argument: it is neither a WSGI nor an ASGI app; "
+            "for a native handler use --interface native"
         )
     if shape.required == 0:
-        raise HandlerError(f"{what} can be called without arguments: if it makes the app, say so (--factory)")
+        raise HandlerError(f"{what} takes no arguments; if it returns the app, use --factory")
     raise HandlerError(
         f"{what} takes {shape.required} arguments; a WSGI app takes two, (environ, start_response), "
         "an ASGI app three, (scope, receive, send)"
@@ -167,8 +171,8 @@ def _of_class(app: type, shape: Shape, what: str) -> str:
         return "asgi"
     if shape.required == 1 and shape.first == SCOPE:
         raise HandlerError(f"{what} takes scope alone: it is {ASGI_2}")
-    also = ", or say that calling it makes the app (--factory)" if shape.required == 0 else ""
-    raise HandlerError(f"{what} is no app; name an instance of it{also}")
+    also = ", or use --factory if calling it returns the app" if shape.required == 0 else ""
+    raise HandlerError(f"{what} is not an app; name an instance of it{also}")
 
 
 def looks_written_for(app: Any) -> bool:
@@ -202,7 +206,7 @@ def _check_shape(app: Any, interface: str) -> None:
             raise HandlerError(f"{what} is native, not {interface}")
         return
     if not callable(app):
-        raise HandlerError(f"{what} is no app{_why_not(app)}")
+        raise HandlerError(f"{what} is not an app{_why_not(app)}")
     try:
         shape = Shape(app)
     except (TypeError, ValueError):

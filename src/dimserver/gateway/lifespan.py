@@ -118,10 +118,10 @@ class Lifespan:
         if future is None:
             raise RuntimeError(f"Unexpected ASGI message {kind!r}: a lifespan sends startup or shutdown messages.")
         if future.done() or not before:
-            raise RuntimeError(f"Unexpected ASGI message {kind!r}: it was sent already, or is not due yet.")
+            raise RuntimeError(f"Unexpected ASGI message {kind!r}: it was already sent, or is not expected yet.")
         if kind.endswith(".failed"):
             phase = "start" if kind == "lifespan.startup.failed" else "stop"
-            why = message.get("message") or "it does not say why"
+            why = message.get("message") or "it gives no reason"
             future.set_result(f"the ASGI app failed to {phase}: {why}")
         else:
             future.set_result(None)

@@ -29,7 +29,7 @@ def make_gateway(app: Any, interface: str = "auto", prefix: str = "") -> Any:
     else:
         check_interface(app, interface)
     if isinstance(app, Routes):
-        raise HandlerError("an App of this server's own is not mounted: register its handlers where they are to be")
+        raise HandlerError("a dimserver App cannot be mounted; register its handlers on the app itself")
     if interface == "native":
         return app
     if interface == "wsgi":
@@ -44,7 +44,7 @@ def make_gateway(app: Any, interface: str = "auto", prefix: str = "") -> Any:
 def mount(routes: Routes, prefix: str, app: Any, interface: str = "auto") -> None:
     """Hand everything below a path to an app; see `dimserver.App.mount` for the arguments and errors."""
     if "{" in prefix:
-        raise HandlerError(f"mount {prefix}: the path of a mount has no parameters")
+        raise HandlerError(f"mount {prefix}: the path of a mount cannot have parameters")
     bare = prefix.rstrip("/")
     try:
         handler = make_gateway(app, interface, bare)

@@ -78,15 +78,15 @@ class AsyncBody:
             BadRequest: as for iterating.
         """
         if self._begun:
-            raise UsageError("the body was taken in pieces: what is left of it is not the whole")
+            raise UsageError("part of the body has been read: the rest is not the whole body")
         if not self._ended:
-            raise UsageError("the body is still arriving: take it with `async for piece in request.stream()`")
+            raise UsageError("the body is still arriving: read it with `async for piece in request.stream()`")
         if self._error:
             raise BadRequest(self._error, 400)
         return b"".join(self._chunks)
 
     def __iter__(self) -> Never:
-        raise UsageError("the body is still arriving: take it with `async for`, not with `for`")
+        raise UsageError("the body is still arriving: read it with `async for`, not with `for`")
 
     def __aiter__(self) -> AsyncBody:
         return self
@@ -105,7 +105,7 @@ class AsyncBody:
         self._begun = True
         while not self._chunks and not self._ended:
             if self._arrival is not None:
-                raise UsageError("two coroutines take the same body")
+                raise UsageError("two coroutines read the same body")
             self._arrival = self._loop.create_future()
             try:
                 await self._arrival

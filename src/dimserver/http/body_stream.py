@@ -74,7 +74,7 @@ class BodyStream:
             UsageError: a part of it was taken already.
         """
         if self._begun:
-            raise UsageError("the body was taken in pieces: what is left of it is not the whole")
+            raise UsageError("part of the body has been read: the rest is not the whole body")
         return b"".join(self)
 
     def __iter__(self) -> BodyStream:

@@ -217,7 +217,7 @@ class AsyncLoop(Loop):
     def _uncaught(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002 - asyncio's call
         error = context.get("exception")
         if not isinstance(error, KeyboardInterrupt):  # it ended the loop, as it should
-            self._report(str(context.get("message") or "a fault in asyncio"), error)
+            self._report(str(context.get("message") or "an error in asyncio"), error)
 
     def complete(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine to its end, and nothing of the server's own; outside of `run`.
@@ -282,7 +282,7 @@ def _nothing() -> None:
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
     if asyncio._get_running_loop() is not None:
-        raise StartError("this thread runs an asyncio loop already: start the server on a thread of its own")
+        raise StartError("this thread already runs an asyncio loop; start the server on another thread")
     if kind != "asyncio":
         try:
             import uvloop

@@ -38,7 +38,7 @@ __all__ = [
 # have the option too, but give everything to one of the sockets.
 GROUPS = sys.platform == "linux" and hasattr(socket, "SO_REUSEPORT")
 
-PRIVILEGED = " (ports below 1024 are for root and for programs with CAP_NET_BIND_SERVICE)"
+PRIVILEGED = " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
 PAUSE = 0.25  # seconds without accepting when the process is out of descriptors
 MOST_ROUNDS = 2048  # batches of an acceptor at a stop (16,384 clients): new ones may come as fast as they are accepted
 # Most the kernel takes of an answer before it can send it.  Without this bound it copies 4 MB for a client that reads
@@ -202,7 +202,7 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EEXIST, "something that is no socket is there")
+        raise OSError(errno.EEXIST, "the path exists and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -232,7 +232,7 @@ def open_descriptor(fd: int, backlog: int) -> socket.socket:
         raise StartError(f"cannot listen on descriptor {fd}: {_reason(error)}") from None
     try:
         if sock.type != socket.SOCK_STREAM or sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-            raise OSError(errno.EINVAL, "it is no stream socket")
+            raise OSError(errno.EINVAL, "it is not a stream socket")
         name = sock.getsockname()
         if not name or (isinstance(name, tuple) and name[1] == 0):
             # The kernel would make up an address to listen on, which nobody knows.

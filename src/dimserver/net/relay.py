@@ -163,7 +163,7 @@ class Relay:
     def lost(self, messages: int) -> None:
         """So many messages did not get to a worker."""
         self.dropped += messages
-        self._episode.tell("a worker does not read what the others publish to topics: messages are lost for it")
+        self._episode.tell("a worker does not read topic messages from the others, and loses messages")
 
     # --- who is there ---------------------------------------------------------------------------
 

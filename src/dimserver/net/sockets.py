@@ -130,7 +130,7 @@ class Sockets:
             try:
                 self._slots[number] = open_beside(first, self._backlog)
             except OSError as error:
-                raise StartError(f"cannot listen on {describe(first)} once more: {error.strerror or error}") from None
+                raise StartError(f"cannot listen on {describe(first)} again: {error.strerror or error}") from None
         if self._fed:
             self._steer()
         return [Door(self._slots[slot]), *self._shared]

@@ -138,7 +138,7 @@ class Peers:
         data = marshal.dumps(question)
         for number in numbers:
             if self._directory is None:
-                asking.lose(number, "it is not to be asked")
+                asking.lose(number, "it has no private socket")
             else:
                 asking.add(number, self._path(number), data)
         self._loop.call_later(0, asking.begun)
@@ -295,7 +295,7 @@ class _Coming:
         while len(self._data) >= FRAME.size:
             kind, size = FRAME.unpack_from(self._data)
             if kind not in (WHOLE, SLICE, LAST):
-                raise ValueError("no answer begins so")
+                raise ValueError("malformed answer")
             if len(self._data) < FRAME.size + size:
                 break
             if kind == LAST:

@@ -201,7 +201,7 @@ class PubSub:
             except (ValkeyError, OSError) as error:
                 lost(error)
             except Exception as error:  # a thread that ends would end the exchange for good
-                self._log.error("a fault of pub/sub; it goes on", error=error)
+                self._log.error("internal error in pub/sub (it continues)", error=error)
             failures = 0 if self._progress > began else failures + 1
             self._closing.wait(PAUSES[min(failures, len(PAUSES) - 1)])
 
@@ -277,7 +277,7 @@ class PubSub:
         from valkey.exceptions import ResponseError
 
         if isinstance(error, ResponseError):
-            self._refused.tell(f"pubsub: {shown_url(self._url)} does not take messages: {error}")
+            self._refused.tell(f"pubsub: {shown_url(self._url)} rejects messages: {error}")
 
     def _lost(self, error: Exception) -> None:
         with self._lock:
@@ -299,10 +299,11 @@ class PubSub:
         self._drop(waiting)
         if not told:
             self._log.error(
-                f"pubsub: {shown_url(self._url)} is away ({why}); messages stay within this server until it is back"
+                f"pubsub: {shown_url(self._url)} is unavailable ({why}); "
+                "messages stay within this server until it returns"
             )
         elif again:
-            self._log.error(f"pubsub: {shown_url(self._url)} cannot be reached yet, and by now the reason is {why}")
+            self._log.error(f"pubsub: {shown_url(self._url)} is still unavailable; the reason is now {why}")
 
     def _restored(self) -> None:
         with self._lock:

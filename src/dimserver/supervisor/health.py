@@ -56,7 +56,7 @@ class Health:
                 process.pinged = now
                 process.channel.send("ping")
             elif now - process.pinged >= limit:
-                process.killed = f"was killed: its loop was held up for more than {limit:g} s (worker-timeout)"
+                process.killed = f"was killed: its loop was blocked for more than {limit:g} s (worker-timeout)"
                 self._crew.kill(process, signal.SIGABRT)  # which has it write every thread's stack
                 loop.call_later(AT_ONCE, partial(self._crew.end, process, process.killed))
         # An idle worker is woken once in a quarter of the limit, which is also how exactly it is kept.

@@ -39,7 +39,7 @@ class PidFile:
                 pass
         except BlockingIOError:
             other = _content(self._path)
-            raise StartError(f"--pidfile: '{self._path}' is held by a server that runs (pid {other})") from None
+            raise StartError(f"--pidfile: '{self._path}' is in use by a running server (pid {other})") from None
         except OSError as error:
             raise StartError(f"--pidfile: cannot write '{self._path}': {error.strerror}") from None
 
@@ -51,7 +51,7 @@ class PidFile:
             _take_lock(fd)
             ours = os.fstat(fd)
             if not stat.S_ISREG(ours.st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file")
+                raise OSError(errno.EINVAL, "it is not a regular file")
             try:
                 named = os.stat(self._path, follow_symlinks=False)
             except FileNotFoundError:
@@ -113,9 +113,9 @@ def read_pid(path: str) -> int:
         raise StartError(f"cannot read the pid file '{path}': {error.strerror}") from None
     pid = int(text) if text.isascii() and text.isdigit() else 0
     if pid == 0:
-        raise StartError(f"'{path}' holds no process id: '{text}'")
+        raise StartError(f"'{path}' contains no process id: '{text}'")
     if not is_alive(pid):
-        raise StartError(f"'{path}' names process {pid}, which does not run")
+        raise StartError(f"'{path}' names process {pid}, which is not running")
     return pid
 
 
@@ -132,13 +132,13 @@ def hang_up(pid: int) -> None:
     except OSError:
         caught = "1"  # no /proc here, or no such process
     if not int(caught, 16) & 1 << (signal.SIGHUP - 1):
-        raise StartError(f"process {pid} is no dimserver: it does not wait for SIGHUP")
+        raise StartError(f"process {pid} is not a dimserver: it does not handle SIGHUP")
     try:
         os.kill(pid, signal.SIGHUP)
     except ProcessLookupError:
-        raise StartError(f"process {pid} does not run") from None
+        raise StartError(f"process {pid} is not running") from None
     except PermissionError:
-        raise StartError(f"process {pid} is another user's") from None
+        raise StartError(f"process {pid} belongs to another user") from None
 
 
 def is_alive(pid: int) -> bool:

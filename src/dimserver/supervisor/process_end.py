@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["explain", "last_words"]
 
 MEANINGS = {
-    signal.SIGKILL: "somebody's kill -9, or the kernel was out of memory",
-    signal.SIGSEGV: "a fault in compiled code",
-    signal.SIGBUS: "a fault in compiled code, or a mapped file became shorter",
-    signal.SIGABRT: "compiled code gave up",
-    signal.SIGXCPU: "its limit of CPU time",
+    signal.SIGKILL: "kill -9, or the kernel ran out of memory",
+    signal.SIGSEGV: "a crash in compiled code",
+    signal.SIGBUS: "a crash in compiled code, or a mapped file was truncated",
+    signal.SIGABRT: "compiled code aborted",
+    signal.SIGXCPU: "its CPU time limit",
 }
 
 
@@ -28,7 +28,7 @@ def explain(status: int, out_of_memory: bool = False) -> str:
         out_of_memory: whether the kernel has killed a process of this control group meanwhile.
 
     Returns:
-        For example ``ended with exit code 3`` or ``was killed by SIGSEGV (a fault in compiled code)``.
+        For example ``ended with exit code 3`` or ``was killed by SIGSEGV (a crash in compiled code)``.
     """
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
@@ -39,7 +39,7 @@ def explain(status: int, out_of_memory: bool = False) -> str:
         return f"was killed by signal {-code}"
     meaning = MEANINGS.get(number)
     if number is signal.SIGKILL and out_of_memory:
-        meaning = "the kernel was out of memory for its control group"
+        meaning = "its control group ran out of memory"
     return f"was killed by {number.name}" + (f" ({meaning})" if meaning else "")
 
 

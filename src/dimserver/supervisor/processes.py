@@ -102,7 +102,7 @@ class Crew:
         before = directory.path
         gone = directory.restore()
         if gone and directory.path is None:
-            self._holdings.log.error(f"{before} is gone, and there is no other place: workers have no private sockets")
+            self._holdings.log.error(f"{before} is gone and cannot be replaced: workers have no private sockets")
         elif gone:
             self._holdings.log.warning(f"the directory of private sockets was removed: {directory.path} is new")
         for process in self.processes.values():
@@ -167,7 +167,7 @@ class Crew:
         holdings = self._holdings
         process.channel.send("drain", LAST_REQUEST if holdings.stopping else LINGER, last)
         limit = (process.generation.settings or holdings.settings).drain + OVERTIME
-        holdings.loop.call_later(limit, partial(self.end, process, "the drain limit is over"))
+        holdings.loop.call_later(limit, partial(self.end, process, "the drain limit has passed"))
 
     def end(self, process: Process, reason: str) -> None:
         """Kill a worker, unless it has ended."""

@@ -1,7 +1,7 @@
 """New workers in the place of old ones: at the start, at a reload, and when one was lost.
 
 The first worker of a generation is started alone.  When it serves, the others
-follow, some at a time; when it does not, everything stays as it was.
+follow, some at a time; when it does not, nothing changes.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Renewal:
             return None
         if not holdings.announced or self.leader is not None or any(slot.coming for slot in self._scale.slots):
             if self._next is None:
-                holdings.log.info("reload: asked for again; it follows once the workers that are coming serve")
+                holdings.log.info("reload: requested again; it follows when the starting workers serve")
                 self._next = self.reloads.ask(who)
             return self._next
         entry, self._next = self._next or self.reloads.ask(who), None
@@ -113,9 +113,9 @@ class Renewal:
         except DimserverError as error:
             self._over()
             self._end(Outcome.FAILED, str(error))
-            holdings.log.error(f"reload: {error}; everything stays as it was")
+            holdings.log.error(f"reload: {error}; nothing changes")
             return
-        holdings.log.info("reload: a worker with the new configuration and code is started")
+        holdings.log.info("reload: starting a worker with the new configuration and code")
         fresh = Generation(self.generation.number + 1, target, values, segments)
         self.leader = self._crew.start(self._scale.slots[0], fresh)
         if self.leader is None:

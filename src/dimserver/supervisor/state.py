@@ -94,7 +94,7 @@ class Holdings:
 
     def trouble(self, error: Exception) -> None:
         """A fault of the supervisor."""
-        self.report("a fault of the supervisor; it goes on", error)
+        self.report("internal error in the supervisor (it continues)", error)
 
     def report(self, message: str, error: BaseException | None) -> None:
         """Log what went wrong, in the log of now."""
@@ -122,7 +122,7 @@ class Holdings:
         changed = [BY_ATTRIBUTE[name].option for name, value in keep.items() if getattr(settings, name) != value]
         if changed:
             stay = "stay as they are" if changed[1:] else "stays as it is"
-            self.log.warning(f"reload: {', '.join(changed)} {stay} until the server is started anew")
+            self.log.warning(f"reload: {', '.join(changed)} {stay} until the server restarts")
         return settings.replace(**keep)
 
     def renew(self, settings: Settings) -> None:

@@ -124,7 +124,7 @@ class Supervisor:
         restore = self._take_signals()
         try:
             if not self._renewal.begin():
-                raise StartError("cannot start a worker: the system gives no process")
+                raise StartError("cannot start a worker: the system refuses a new process")
             self._loop.run(self._control.tick, quiet=self._control.is_quiet)
         finally:
             restore()
@@ -187,7 +187,9 @@ class Supervisor:
         if not holdings.announced or holdings.stopping:
             return
         if not 1 <= wanted <= MOST_WORKERS:
-            holdings.log.warning(f"the number of workers stays {len(self._scale.slots)}: it is 1 to {MOST_WORKERS}")
+            holdings.log.warning(
+                f"the number of workers stays {len(self._scale.slots)}: allowed are 1 to {MOST_WORKERS}"
+            )
             return
         self._rescale_to(wanted)
 
@@ -354,7 +356,7 @@ class Supervisor:
             self._start_failed(process, status)
         elif process is self._renewal.leader:
             self._renewal.give_up(*self._show_failure(process, status, "reload"))
-            holdings.log.error("reload: the new worker did not start; everything stays as it was")
+            holdings.log.error("reload: the new worker did not start; nothing changes")
         else:
             self._lost(process, status, before, known)
         self._takeover.review()
@@ -368,13 +370,13 @@ class Supervisor:
         elif status and process.served and not holdings.board.ending:
             holdings.board.tally("crashes")
             words = "" if known is None else last_words(known["in_flight"])
-            why = "the server is stopping" if holdings.stopping else "it was told to leave"
+            why = "the server is stopping" if holdings.stopping else "it was told to stop"
             holdings.log.error(f"worker {process.pid} {self._health.explain(status)}{words}; {why}")
 
     def _lost(self, process: Process, status: int, before: State, known: Obituary | None) -> None:
         served_for = monotonic() - process.since if before is State.SERVING else 0.0
         delay = process.slot.lost(served_for, 0 if known is None else known["answered"])
-        when = f" in {delay:.2g} s, for it was number {process.slot.failures} in a row" if delay else ""
+        when = f" in {delay:.2g} s, after {process.slot.failures} failures in a row" if delay else ""
         if before is State.SERVING:
             self._holdings.board.tally("crashes")
             words = "" if known is None else last_words(known["in_flight"])

@@ -98,7 +98,7 @@ class Server:
             RuntimeError: it was started before.
         """
         if self._thread is not None:
-            raise RuntimeError("a server is started once; make another one")
+            raise RuntimeError("a server can be started only once; create another one")
         settings = self.settings
         if self._log_path is not None:
             descriptor, self._log_path = tempfile.mkstemp(prefix="dimserver-", suffix=".log")
@@ -136,7 +136,7 @@ class Server:
         self.worker.stop(linger=0.0)
         self._thread.join(self.settings.drain + SLACK)
         if self._thread.is_alive():
-            raise RuntimeError("the server did not stop: something holds up its loop")
+            raise RuntimeError("the server did not stop: something blocks its loop")
         self._give_back()
 
     def _give_back(self) -> None:

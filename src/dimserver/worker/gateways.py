@@ -102,9 +102,9 @@ class Gateways:
                 async with timeout(max(0.0, share)):
                     await gateway.shutdown()
             except TimeoutError:
-                self._log.error(f"{_name(gateway)} did not end in time, and is left to itself")
+                self._log.error(f"{_name(gateway)} did not end in time; the server no longer waits for it")
             except Exception as error:
-                self._log.error(f"{_name(gateway)} failed at its end", error)
+                self._log.error(f"{_name(gateway)} failed while it was ending", error)
 
     def _complete(self, coroutine: Coroutine[Any, Any, None]) -> None:
         from dimserver.net.async_loop import AsyncLoop

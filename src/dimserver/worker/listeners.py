@@ -124,7 +124,7 @@ class Reception:
                 continue
             if not listens_on_loopback(door.sock):
                 raise ConfigError(
-                    f"the admin listener that was passed, {describe(door.sock)}, can be reached by anybody: "
+                    f"the admin socket that was passed in, {describe(door.sock)}, is open to everyone: "
                     "set api-token, or pass a socket on a loopback address or a Unix socket"
                 )
 
@@ -134,7 +134,7 @@ class Reception:
         api = Router()
         if settings.static is not None:
             if any(route.method == ANY and route.pattern == "/" for route in app_router.routes()):
-                raise ConfigError("--static: no file would be served: there is an app at / that answers every path")
+                raise ConfigError("--static: no file would be served, because the app at / answers every path")
             from dimserver.handlers.static import StaticFiles
 
             try:
@@ -155,7 +155,7 @@ class Reception:
         if not settings.proxy_protocol:
             return None
         if not settings.trusted_proxies:
-            raise ConfigError("--proxy-protocol needs --trusted-proxies: they alone may say whom a connection is from")
+            raise ConfigError("--proxy-protocol needs --trusted-proxies: only they may name the client of a connection")
         from dimserver.http.forwarded import Forwarding
 
         return Forwarding(settings.trusted_proxies).trusts

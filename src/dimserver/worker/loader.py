@@ -50,7 +50,7 @@ def split_target(target: str) -> tuple[str, str]:
     if not colon or "/" in attribute or attribute.endswith(".py"):
         module, attribute = target, DEFAULT_ATTRIBUTE
     if not module or not attribute:
-        raise LoadError(f"'{target}' is no APP; write module:attribute or path/file.py:attribute")
+        raise LoadError(f"'{target}' is not an APP; write module:attribute or path/file.py:attribute")
     if not all(part.isidentifier() for part in attribute.split(".")):
         raise LoadError(f"'{target}': '{attribute}' is not the name of an attribute")
     if not _is_file(module) and not all(part.isidentifier() for part in module.split(".")):
@@ -97,14 +97,14 @@ def load_app(target: str, interface: str = "auto", factory: bool = False) -> Rou
 
 def _make(target: str, factory: Any) -> object:
     if not callable(factory):
-        raise LoadError(f"'{target}' is {describe(factory)}, which makes no app: it cannot be called (--factory)")
+        raise LoadError(f"'{target}' is {describe(factory)}, which is not a factory: it cannot be called")
     try:
         takes = Shape(factory)
     except (TypeError, ValueError):
         takes = None
     if takes is not None and takes.required:
         raise LoadError(
-            f"'{target}' is {describe(factory)}, which makes no app: it cannot be called without arguments (--factory)"
+            f"'{target}' is {describe(factory)}, which is not a factory: it cannot be called without arguments"
         )
     try:
         made: object = factory()
@@ -114,7 +114,7 @@ def _make(target: str, factory: Any) -> object:
         raise _raised(target, error, _users_part(error.__traceback__)) from error
     if _is_coroutine(made):
         made.close()  # type: ignore[attr-defined]
-        raise LoadError(f"'{target}' is {describe(factory)}, which is async; a factory is not")
+        raise LoadError(f"'{target}' is {describe(factory)}, which is async; a factory must not be")
     return made
 
 

@@ -37,7 +37,7 @@ def open_log(settings: Settings, worker: int = 0, again: bool = False) -> Log:
     except OSError as error:
         if again and target is not None:
             log = Log(settings.log_level, 2, settings.log_format, worker)
-            log.error(f"cannot open the log '{target}': {error.strerror}; this is written to standard error instead")
+            log.error(f"cannot open the log '{target}': {error.strerror}; messages go to standard error instead")
             return log
         raise StartError(f"cannot open the log '{target or 'standard error'}': {error.strerror}") from None
 

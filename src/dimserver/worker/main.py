@@ -225,7 +225,7 @@ class Link:
         self._act(messages)
         if not more:
             self._worker.loop.selector.unregister(self._channel.fileno())
-            self._worker.log.error("the supervisor is gone; this worker finishes what is in flight and ends")
+            self._worker.log.error("the supervisor is gone; this worker finishes its requests and ends")
             self._worker.stop()
             self._limit_end()
 

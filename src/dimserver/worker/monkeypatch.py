@@ -47,4 +47,4 @@ def refuse(what: str, instead: str) -> None:
     """
     name = patched_by()
     if name is not None:
-        raise StartError(f"the app calls {GREEN} of {name}, and {what} cannot be served so: {instead}")
+        raise StartError(f"the app calls {GREEN} of {name}, which does not work with {what}: {instead}")

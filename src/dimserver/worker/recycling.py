@@ -48,7 +48,7 @@ class Recycling:
         if self._memory:
             resident = resident_bytes()
             if resident > self._memory:
-                return f"it takes {resident // (1024 * 1024)} MiB"
+                return f"it uses {resident // (1024 * 1024)} MiB"
         return ""
 
 

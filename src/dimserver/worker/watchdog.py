@@ -111,7 +111,7 @@ class Watchdog:
         del frame
         if not self._is_still(thread, since):
             return  # and the stack is another's
-        where = "on the loop, which serves nobody meanwhile" if thread == self._loop_thread else "on a thread"
+        where = "on the loop, which serves no other client meanwhile" if thread == self._loop_thread else "on a thread"
         what = "a connection" if request is None else f"{request.method} {request.raw_target}"
         self._log.warning(f"handler still running after {age / SECOND_NS:.3g} s: {what}, {where}", stack)
         self._next_ns[thread, since] = 2 * max(age, self._limit_ns)

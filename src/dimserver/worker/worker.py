@@ -241,7 +241,7 @@ class Worker:
             self.reception.resume()
 
     def _trouble(self, error: Exception) -> None:
-        self.log.error("a fault of the server; it goes on", error=error)
+        self.log.error("internal error (the server continues)", error=error)
 
     # --- signals --------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ def check_handshake(request: RequestPoint) -> str:
         if len(headers.getall(name)) > 1:
             raise HandshakeRefused(f"{name} is repeated")
     if headers.get("sec-websocket-version") != VERSION:
-        raise HandshakeRefused("the version of WebSocket spoken here is 13", 426, {
+        raise HandshakeRefused("this server speaks WebSocket version 13", 426, {
             "Sec-WebSocket-Version": VERSION, "Upgrade": "websocket", "Connection": "Upgrade",
         })  # fmt: skip
     key = headers.get("sec-websocket-key", "")

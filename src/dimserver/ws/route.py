@@ -61,7 +61,7 @@ class WebSocketRoute:
     ) -> None:
         for name, given in (("origins", origins), ("subprotocols", subprotocols)):
             if isinstance(given, str):
-                raise UsageError(f"{name} is one text, {given!r:.80}; give a list of them")
+                raise UsageError(f"{name} is a single string, {given!r:.80}; give a list of them")
         self.handler = handler
         self.origins = None if origins is None else frozenset(origin.lower().rstrip("/") for origin in origins)
         self._any_origin = self.origins is not None and "*" in self.origins
@@ -100,7 +100,7 @@ class WebSocketRoute:
 
     def _answer(self, request: RequestPoint) -> Any:
         if not is_websocket(request):
-            return 426, UPGRADE, "this is a WebSocket: ask for an upgrade\n"
+            return 426, UPGRADE, "this is a WebSocket: send an upgrade request\n"
         headers, codec = self.agree(request)
         self._check_origin(request)
         protocol = self._choose_subprotocol(request)
@@ -155,7 +155,7 @@ class WebSocketRoute:
                 f"{request.host!r:.200}; where both are yours, name the first in origins=[...], or let the proxy keep "
                 "Host (nginx: proxy_set_header Host $http_host; Apache: ProxyPreserveHost On)"
             )
-        raise HandshakeRefused("this origin is not let in", 403)
+        raise HandshakeRefused("this origin is not allowed", 403)
 
     def _choose_subprotocol(self, request: RequestPoint) -> str | None:
         if not self.subprotocols:

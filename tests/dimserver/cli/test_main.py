@@ -117,7 +117,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["run", "--static", "/does/not/exist"], "--static: no such directory: '/does/not/exist'"),
     (["routes", "cli_no_such_module"], "no module named 'cli_no_such_module' in "),
     (["routes", "no/such.py"], "no such file: 'no/such.py'"),
-    (["routes", "shop:"], "'shop:' is no APP; write module:attribute or path/file.py:attribute"),
+    (["routes", "shop:"], "'shop:' is not an APP; write module:attribute or path/file.py:attribute"),
     (["routes", "os:pth"], "module 'os' has no attribute 'pth'; did you mean 'path'?"),
     (["routes", "two\nlines"], "'two\\nlines': 'two\\nlines' is not the name of a module"),
     (["reload", "--pid", "me"], "--pid: 'me' is no process id"),
@@ -306,27 +306,27 @@ def test_config_checks_a_file(
     [
         (
             ["app_for_cli:Site"],
-            "'app_for_cli:Site': the class dimserver.app.App is no app; name an instance of it, or say that calling it\
- makes the app (--factory)",
+            "'app_for_cli:Site': the class dimserver.app.App is not an app; name an instance of it, or use --factory if\
+ calling it returns the app",
         ),
         (
             ["app_for_cli:make"],
-            "'app_for_cli:make': the function {here}.make_app can be called without arguments: if it makes the app,\
- say so (--factory)",
+            "'app_for_cli:make': the function {here}.make_app takes no arguments; if it returns the app, use\
+ --factory",
         ),
-        (["app_for_cli:text"], "'app_for_cli:text': a str is no app: it cannot be called"),
+        (["app_for_cli:text"], "'app_for_cli:text': a str is not an app: it cannot be called"),
         (
             ["app_for_cli:text", "--factory"],
-            "'app_for_cli:text' is a str, which makes no app: it cannot be called (--factory)",
+            "'app_for_cli:text' is a str, which is not a factory: it cannot be called",
         ),
         (
             ["app_for_cli:wsgi", "--factory"],
-            "'app_for_cli:wsgi' is the function {here}.served.<locals>.<lambda>, which makes no app: it cannot be\
- called without arguments (--factory)",
+            "'app_for_cli:wsgi' is the function {here}.served.<locals>.<lambda>, which is not a factory: it cannot be\
+ called without arguments",
         ),
         (
             ["app_for_cli:later", "--factory"],
-            "'app_for_cli:later' is the function {here}.make_later, which is async; a factory is not",
+            "'app_for_cli:later' is the function {here}.make_later, which is async; a factory must not be",
         ),
     ],
 )  # fmt: skip

@@ -241,7 +241,7 @@ def test_a_reader_that_does_not_read_never_blocks(form: str, blocking: bool, sta
             until(lambda: lines.pending == 0)  # the thread is at it, and stuck
     assert time.monotonic() - started < 10
     assert lines.dropped > 0
-    assert told == ["whatever takes the access log does not keep up; lines are dropped"]
+    assert told == ["the reader of the access log is too slow; lines are dropped"]
     dropped = lines.dropped
     # The reader wakes up: what was kept arrives whole, and a line says what is missing.
     received: list[bytes] = []

@@ -142,22 +142,22 @@ def test_what_it_takes_decides(app: Any, interface: str) -> None:
 @pytest.mark.parametrize(
     ("app", "message"),
     [
-        (5, r"an int is no app: it cannot be called"),
-        (sys, r"a module is no app; name what is in it, module:attribute"),
-        (Asgi2Double, r"Asgi2Double takes scope alone: it is an app of ASGI 2, which is not spoken; asgiref\."),
-        (asgi_2, r"asgi_2 takes scope alone: it is an app of ASGI 2"),
-        (handler, r"handler takes one argument: neither WSGI nor ASGI; .*\(--interface native\)"),
-        (make_app, r"the function .*\.make_app can be called without arguments: if it makes the app, say so \(--fac"),
-        (make_app_with, r"can be called without arguments: if it makes"),
+        (5, r"an int is not an app: it cannot be called"),
+        (sys, r"a module is not an app; name an object in it, as module:attribute"),
+        (Asgi2Double, r"Asgi2Double takes scope alone: it is an ASGI 2 app, which is not supported; asgiref\."),
+        (asgi_2, r"asgi_2 takes scope alone: it is an ASGI 2 app"),
+        (handler, r"handler takes one argument: it is neither a WSGI nor an ASGI app; .* use --interface native$"),
+        (make_app, r"the function .*\.make_app takes no arguments; if it returns the app, use --factory$"),
+        (make_app_with, r"takes no arguments; if it returns"),
         (two_and_async, r"two_and_async is async and takes two arguments; an ASGI app takes three, \(scope, receive"),
         (five, r"takes 5 arguments; a WSGI app takes two"),
-        (any_arguments, r"takes any arguments, so its interface cannot be told; give it, wsgi or asgi"),
-        (by_name_alone, r"cannot be told \(it cannot be called without needed=\)"),
-        (dict, r"what the class builtins\.dict takes cannot be told \(.*\); give the interface, wsgi or asgi"),
-        (Wsgi, r"the class .*\.Wsgi is no app; name an instance of it, or say that calling it makes"),
-        (Asgi, r"the class .*\.Asgi is no app; name an instance of it, or say"),
-        (Configured, r"the class .*\.Configured is no app; name an instance of it$"),
-        (App, r"the class dimserver\.app\.App is no app; name an instance of it, or"),
+        (any_arguments, r"takes any arguments, so its interface is unknown; set it to wsgi or asgi"),
+        (by_name_alone, r"cannot determine the arguments of .*\(it cannot be called without needed=\)"),
+        (dict, r"cannot determine the arguments of the class builtins\.dict \(.*\); set the interface to wsgi or asgi"),
+        (Wsgi, r"the class .*\.Wsgi is not an app; name an instance of it, or use --factory if calling it returns"),
+        (Asgi, r"the class .*\.Asgi is not an app; name an instance of it, or use"),
+        (Configured, r"the class .*\.Configured is not an app; name an instance of it$"),
+        (App, r"the class dimserver\.app\.App is not an app; name an instance of it, or"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_told_is_explained(app: Any, message: str) -> None:
@@ -167,7 +167,7 @@ def test_what_cannot_be_told_is_explained(app: Any, message: str) -> None:
 
 def test_a_coroutine_that_nobody_awaited() -> None:
     coroutine = asgi(1, 2, 3)
-    with pytest.raises(HandlerError, match="a coroutine is no app: it was made by an async function, which has to be"):
+    with pytest.raises(HandlerError, match="a coroutine is not an app: it is a coroutine; await it"):
         detect(coroutine)
     coroutine.close()
 
@@ -177,7 +177,7 @@ def test_a_coroutine_that_nobody_awaited() -> None:
     [
         (wsgi, "cgi", "interface: 'cgi' is not allowed; allowed: auto, native, wsgi, asgi"),
         (App(), "wsgi", "an App is native, not wsgi"),
-        (5, "wsgi", "an int is no app"),
+        (5, "wsgi", "an int is not an app"),
         (wsgi, "asgi", r"cannot be called with \(scope, receive, send\), so it is not asgi; it looks like wsgi"),
         (asgi, "wsgi", r"cannot be called with \(environ, start_response\), so it is not wsgi; it looks like asgi"),
         (asgi, "native", r"cannot be called with \(request\), so it is not native; it looks like asgi"),

@@ -68,7 +68,7 @@ def test_a_whole_life(required: bool) -> None:
     ("steps", "fault"),
     [
         (("receive", {"type": "lifespan.startup.failed", "message": "no database"}), "failed to start: no database"),
-        (("receive", "lifespan.startup.failed"), "failed to start: it does not say why"),
+        (("receive", "lifespan.startup.failed"), "failed to start: it gives no reason"),
     ],
 )
 @pytest.mark.parametrize("required", [False, True])
@@ -111,4 +111,4 @@ def test_words_out_of_place() -> None:
         with pytest.raises(AppStartError, match="Unexpected ASGI message"):
             live(script(*steps), True)
     ((_, error),) = live(script(*WHOLE[:2], "lifespan.startup.complete"), True)[1]
-    assert "sent already" in str(error)
+    assert "already sent" in str(error)

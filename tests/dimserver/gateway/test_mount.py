@@ -40,7 +40,7 @@ def test_the_interface_is_told_or_given() -> None:
 
 
 def test_what_cannot_be_mounted() -> None:
-    with pytest.raises(HandlerError, match="an App of this server's own is not mounted: register its handlers"):
+    with pytest.raises(HandlerError, match="a dimserver App cannot be mounted; register its handlers"):
         make_gateway(App())
     with pytest.raises(HandlerError, match="takes one argument"):
         make_gateway(handler)

@@ -112,7 +112,7 @@ def test_the_whole_is_there_or_an_error() -> None:
         body.end()
         assert body.read() == b"ab"
         await anext(body)
-        with pytest.raises(UsageError, match="in pieces"):
+        with pytest.raises(UsageError, match="has been read"):
             body.read()
 
     play(script)

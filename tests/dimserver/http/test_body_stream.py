@@ -78,7 +78,7 @@ def test_a_part_is_not_the_whole() -> None:
     stream.feed(b"b")
     stream.end()
     assert next(stream) == b"a"
-    with pytest.raises(UsageError, match="taken in pieces"):
+    with pytest.raises(UsageError, match="has been read"):
         stream.read()
 
 

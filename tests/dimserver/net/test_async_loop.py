@@ -59,7 +59,7 @@ def test_auto_takes_uvloop_where_it_is(monkeypatch: pytest.MonkeyPatch, told: To
 
 def test_not_within_another_loop(told: Told) -> None:
     async def inner() -> None:
-        with pytest.raises(StartError, match="runs an asyncio loop already"):
+        with pytest.raises(StartError, match="already runs an asyncio loop"):
             AsyncLoop("asyncio", told.append, lambda *report: None)
 
     asyncio.run(inner())

@@ -242,7 +242,7 @@ def test_something_else_at_the_path_stays(tmp_path: pathlib.Path, kind: str) -> 
         if kind == "link":
             with socket.socket(socket.AF_UNIX) as other:
                 other.bind(str(tmp_path / "target"))
-    with pytest.raises(StartError, match="something that is no socket is there"):
+    with pytest.raises(StartError, match="the path exists and is not a socket"):
         open_unix(str(path), 5)
     assert path.is_symlink() or path.exists()
 
@@ -300,7 +300,7 @@ def test_a_descriptor_that_will_not_do(tmp_path: pathlib.Path) -> None:
     os.close(reader)
     os.close(writer)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        with pytest.raises(StartError, match="it is no stream socket"):
+        with pytest.raises(StartError, match="it is not a stream socket"):
             open_descriptor(sock.fileno(), 5)
         assert sock.getsockname()  # still open
     for family in (socket.AF_INET, socket.AF_UNIX):

@@ -219,7 +219,7 @@ def test_one_more_socket_may_be_refused(monkeypatch: pytest.MonkeyPatch) -> None
         raise OSError(24, "too many open files")
 
     monkeypatch.setattr(module, "open_beside", refuse)
-    with pytest.raises(StartError, match=r"^cannot listen on http://127.0.0.1:\d+ once more: too many open files$"):
+    with pytest.raises(StartError, match=r"^cannot listen on http://127.0.0.1:\d+ again: too many open files$"):
         sockets.doors(1)
     sockets.close()
 

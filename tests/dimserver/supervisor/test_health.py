@@ -63,7 +63,7 @@ def test_one_that_dies_on_its_way_out_is_explained(child: Start, shop: pathlib.P
         until(lambda: not pathlib.Path(f"/proc/{worker}").exists())  # its supervisor has taken note
     code, _, err = server.end()
     assert code == 0
-    assert re.search(rf"error: worker {worker} was killed by SIGKILL .*GET /stuck .*; it was told to leave\n", err)
+    assert re.search(rf"error: worker {worker} was killed by SIGKILL .*GET /stuck .*; it was told to stop\n", err)
 
 
 def test_of_one_that_dies_again_and_again_it_is_said_when_it_is_replaced(
@@ -76,11 +76,11 @@ def test_of_one_that_dies_again_and_again_it_is_said_when_it_is_replaced(
             assert wire.ended()
     ask(server)
     _, _, err = server.end()
-    said = re.findall(r"GET /exit \(for [\d.]+ s\); it is replaced(?: in ([\d.]+) s, for it was (.*))?", err)
+    said = re.findall(r"GET /exit \(for [\d.]+ s\); it is replaced(?: in ([\d.]+) s, after (.*))?", err)
     delays = [float(delay or 0) for delay, _ in said]
     assert delays[:AT_ONCE] == [0] * AT_ONCE
     assert 0 < delays[AT_ONCE] < delays[AT_ONCE + 1]
-    assert [which for _, which in said] == [""] * AT_ONCE + [f"number {AT_ONCE + n} in a row" for n in (1, 2)]
+    assert [which for _, which in said] == [""] * AT_ONCE + [f"{AT_ONCE + n} failures in a row" for n in (1, 2)]
 
 
 def test_an_app_that_is_never_imported_does_not_hold_up_the_next_reload(
@@ -98,6 +98,6 @@ def test_an_app_that_is_never_imported_does_not_hold_up_the_next_reload(
     server.hint(signal.SIGHUP)
     until(lambda: ask(server).endswith(" 2"))
     _, _, err = server.end()
-    assert "info: reload: asked for again; it follows once the workers that are coming serve" in err
+    assert "info: reload: requested again; it follows when the starting workers serve" in err
     assert "was killed: it did not serve within 0.5 s (worker-timeout)" in err
-    assert "error: reload: the new worker did not start; everything stays as it was" in err
+    assert "error: reload: the new worker did not start; nothing changes" in err

@@ -53,7 +53,7 @@ def test_one_that_is_held_refuses(tmp_path: pathlib.Path) -> None:
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(StartError, match=rf"'{path}' is held by a server that runs \(pid {process.pid}\)"):
+        with pytest.raises(StartError, match=rf"'{path}' is in use by a running server \(pid {process.pid}\)"):
             PidFile(str(path)).write()
         assert path.read_text() == f"{process.pid}\n"
         process.kill()
@@ -69,7 +69,7 @@ def test_a_forked_process_does_not_keep_the_lock(tmp_path: pathlib.Path) -> None
     file.write()
     copy = os.dup(file._fd)  # as a child has it
     file.forget()
-    with pytest.raises(StartError, match="is held"):
+    with pytest.raises(StartError, match="is in use"):
         PidFile(path).write()
     os.close(copy)
     again = PidFile(path)
@@ -106,18 +106,18 @@ def test_reading_says_what_is_wrong(tmp_path: pathlib.Path) -> None:
     with pytest.raises(StartError, match="cannot read the pid file"):
         read_pid(str(path))
     path.write_text("x y")
-    with pytest.raises(StartError, match="holds no process id: 'x y'"):
+    with pytest.raises(StartError, match="contains no process id: 'x y'"):
         read_pid(str(path))
     gone = ended()
     path.write_text(str(gone))
-    with pytest.raises(StartError, match=f"names process {gone}, which does not run"):
+    with pytest.raises(StartError, match=f"names process {gone}, which is not running"):
         read_pid(str(path))
     assert not is_alive(gone)
     assert is_alive(1)
 
 
 def test_only_a_process_that_waits_for_it_is_signalled() -> None:
-    with pytest.raises(StartError, match="does not run"):
+    with pytest.raises(StartError, match="is not running"):
         hang_up(ended())
     script = "import signal; signal.signal(signal.SIGHUP, lambda *a: exit(7)); print(flush=True); signal.pause()"
     for words, code in ((script, 7), ("import time; print(flush=True); time.sleep(30)", None)):
@@ -126,7 +126,7 @@ def test_only_a_process_that_waits_for_it_is_signalled() -> None:
             process.stdout.readline()
             if code is None:
                 if os.access("/proc/self/status", os.R_OK):
-                    with pytest.raises(StartError, match=f"process {process.pid} is no dimserver"):
+                    with pytest.raises(StartError, match=f"process {process.pid} is not a dimserver"):
                         hang_up(process.pid)
                 process.kill()
                 assert process.wait(10) == -signal.SIGKILL

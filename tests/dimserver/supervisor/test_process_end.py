@@ -16,8 +16,8 @@ from dimserver.supervisor.process_end import explain, last_words
     [
         (0, "ended with exit code 0"),
         (3 << 8, "ended with exit code 3"),
-        (signal.SIGKILL, "was killed by SIGKILL (somebody's kill -9, or the kernel was out of memory)"),
-        (signal.SIGSEGV | 0x80, "was killed by SIGSEGV (a fault in compiled code)"),
+        (signal.SIGKILL, "was killed by SIGKILL (kill -9, or the kernel ran out of memory)"),
+        (signal.SIGSEGV | 0x80, "was killed by SIGSEGV (a crash in compiled code)"),
         (signal.SIGUSR2, "was killed by SIGUSR2"),
         (33, "was killed by signal 33"),
     ],
@@ -27,7 +27,7 @@ def test_explain(status: int, words: str) -> None:
 
 
 def test_want_of_memory_explains_a_kill_and_nothing_else() -> None:
-    words = "was killed by SIGKILL (the kernel was out of memory for its control group)"
+    words = "was killed by SIGKILL (its control group ran out of memory)"
     assert explain(int(signal.SIGKILL), out_of_memory=True) == words
     assert explain(int(signal.SIGTERM), out_of_memory=True) == "was killed by SIGTERM"
 

@@ -33,7 +33,7 @@ def test_a_handler_that_is_stuck_is_killed_at_the_drain_limit(child: Start, shop
         code, out, err = server.end()
         assert code == 0
         assert "dimserver: stopped; " in out
-        assert f"warning: worker {worker} was killed: the drain limit is over" in err
+        assert f"warning: worker {worker} was killed: the drain limit has passed" in err
         assert wire.ended()
 
 

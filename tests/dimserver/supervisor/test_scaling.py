@@ -33,7 +33,7 @@ def test_workers_are_added_and_removed(child: Start, shop: pathlib.Path, ask: Ca
     assert code == 0
     assert "info: the number of workers is 2 until the next reload" in err
     assert "info: the number of workers is 1 until the next reload" in err
-    assert "warning: the number of workers stays 1: it is 1 to 512" in err
+    assert "warning: the number of workers stays 1: allowed are 1 to 512" in err
 
 
 @pytest.mark.skipif(not GROUPS, reason="one socket for all has no queue to lose")

@@ -31,7 +31,7 @@ def test_what_cannot_change_is_said(child: Start, shop: pathlib.Path, change: Ca
     until(lambda: len(server.workers) == 2 and before not in server.workers)
     assert ask(server).endswith(" 1")
     _, _, err = server.end()
-    assert "warning: reload: --port stays as it is until the server is started anew" in err
+    assert "warning: reload: --port stays as it is until the server restarts" in err
 
 
 def test_segments_are_kept_as_long_as_they_stay_the_same() -> None:

@@ -75,7 +75,7 @@ def test_a_worker_that_dies_while_it_starts_is_a_start_that_failed(child: Start,
     # Not in development mode, in which the dying process would say more.
     code, out, err = child(*words, cwd=shop, announced=False, python=("-W", "error")).end(0)
     assert (code, out) == (1, "")
-    assert err == "dimserver: a worker was killed by SIGSEGV (a fault in compiled code) before it served\n"
+    assert err == "dimserver: a worker was killed by SIGSEGV (a crash in compiled code) before it served\n"
 
 
 def test_the_second_worker_may_be_the_one_that_fails(child: Start, shop: pathlib.Path) -> None:

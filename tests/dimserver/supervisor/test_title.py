@@ -96,7 +96,7 @@ def test_a_reload_that_fails_leaves_the_title(child: Call, shop: pathlib.Path) -
     server = child("run", "--config", "server.toml", "--log-file", "log", cwd=shop)
     (shop / "server.toml").write_text('app = "absent:app"\nport = 0\n')
     server.hint(signal.SIGHUP)
-    until(lambda: "everything stays as it was" in (shop / "log").read_text(), "the failure")
+    until(lambda: "nothing changes" in (shop / "log").read_text(), "the failure")
     assert shown(server.pid)[0] == "dimserver: supervisor shop:app"
     assert shown(server.worker)[0].endswith(" shop:app")
     assert server.end()[0] == 0

@@ -87,7 +87,7 @@ def test_apps_of_other_interfaces() -> None:
         assert get(server) == (200, f"wsgi on {server.port}".encode())
     with serve(wsgiref.validate.validator(wsgi), interface="wsgi") as server:
         assert get(server) == (200, f"wsgi on {server.port}".encode())
-    with pytest.raises(HandlerError, match="an int is no app"):
+    with pytest.raises(HandlerError, match="an int is not an app"):
         serve(5)
 
 
@@ -151,7 +151,7 @@ def test_a_start_that_fails_is_raised_here() -> None:
 def test_it_is_started_once(app: App) -> None:
     server = serve(app)
     server.stop()  # nothing to stop
-    with server, pytest.raises(RuntimeError, match="a server is started once"):
+    with server, pytest.raises(RuntimeError, match="a server can be started only once"):
         server.start()
 
 
@@ -191,7 +191,7 @@ def test_one_that_cannot_be_stopped_is_told_of(monkeypatch: pytest.MonkeyPatch) 
     asking = threading.Thread(target=get, args=(server,))
     asking.start()
     assert begun.wait(20)
-    with pytest.raises(RuntimeError, match="something holds up its loop"):
+    with pytest.raises(RuntimeError, match="something blocks its loop"):
         server.stop()
     go_on.set()
     server.stop()

@@ -109,7 +109,7 @@ def test_the_built_in_endpoints_stand_before_a_mount(serve: Serve, tmp_path: pat
     assert wire.get("/api/stats", method="POST").answer()[2] == b"POST on dimserver-0"
     wire = serve(app).connect()
     assert wire.get("/api/stats").answer()[2] == b"GET on dimserver-0"
-    with pytest.raises(ConfigError, match=r"--static: no file would be served: there is an app at / that answers"):
+    with pytest.raises(ConfigError, match=r"--static: no file would be served, because the app at / answers"):
         Worker(app, Settings(port=0, static=tmp_path))
 
 
@@ -142,7 +142,7 @@ def test_one_that_fails_at_its_end_does_not_keep_the_others(serve: Serve, capfd:
     serve(app_of(Living("a", told), Living("b", told, end=ValueError("gone")))).stop()
     assert told[2:] == ["b ends", "a ends"]
     err = capfd.readouterr().err
-    assert "error: the app at /b failed at its end" in err
+    assert "error: the app at /b failed while it was ending" in err
     assert "ValueError: gone" in err
 
 
@@ -150,7 +150,7 @@ def test_their_end_has_a_limit(serve: Serve, capfd: pytest.CaptureFixture[str]) 
     told: list[Any] = []
     serve(app_of(Living("a", told), Living("b", told, lasts=60)), drain=1).stop()
     assert told[2:] == ["b is cut", "a ends"]
-    assert "error: the app at /b did not end in time, and is left to itself" in capfd.readouterr().err
+    assert "error: the app at /b did not end in time; the server no longer waits for it" in capfd.readouterr().err
 
 
 def test_one_that_needs_a_loop_and_does_not_say_so() -> None:

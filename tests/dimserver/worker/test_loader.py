@@ -166,12 +166,13 @@ def test_an_app_of_another_interface_is_mounted(here: pathlib.Path) -> None:
         ("", ("wsgi",), " is an App, which is native, not wsgi"),
         (":web", ("asgi",), (": the function loader_wrong.web cannot be called with (scope, receive, send), so it is"
          " not asgi; it looks like wsgi")),
-        (":inner", (), ": a module is no app; name what is in it, module:attribute; did you mean 'loader_inner:site'?"),
-        (":free", (), (": the function loader_wrong.free takes any arguments, so its interface cannot be told; give it,"
-         " wsgi or asgi")),
-        (":web", ("auto", True), (" is the function loader_wrong.web, which makes no app: it cannot be called without"
-         " arguments (--factory)")),
-        (":nothing", ("auto", True), ": a NoneType is no app: it cannot be called"),
+        (":inner", (), (": a module is not an app; name an object in it, as module:attribute; did you mean"
+         " 'loader_inner:site'?")),
+        (":free", (), (": the function loader_wrong.free takes any arguments, so its interface is unknown;"
+         " set it to wsgi or asgi")),
+        (":web", ("auto", True), (" is the function loader_wrong.web, which is not a factory: it cannot be called"
+         " without arguments")),
+        (":nothing", ("auto", True), ": a NoneType is not an app: it cannot be called"),
     ],
 )  # fmt: skip
 def test_what_is_no_app(here: pathlib.Path, attribute: str, how: tuple[Any, ...], message: str) -> None:
@@ -306,7 +307,9 @@ def test_an_object_that_cannot_be_looked_at_is_no_app(here: pathlib.Path, interf
     write(here / "loader_proxy.py", UNTOUCHABLE)
     with pytest.raises(LoadError) as caught:
         load_app("loader_proxy:request", interface)
-    assert "'loader_proxy:request': a Proxy is no app: to look at it raises RuntimeError (Working" in str(caught.value)
+    assert "'loader_proxy:request': a Proxy is not an app: inspecting it raises RuntimeError (Working" in str(
+        caught.value
+    )
     assert "\n" not in str(caught.value)
     with pytest.raises((LoadError, AppImportError)):
         load_object("loader_proxy:request.nothing")

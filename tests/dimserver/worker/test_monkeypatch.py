@@ -60,7 +60,7 @@ def test_a_process_as_it_is() -> None:
 
 
 def test_the_line(monkeypatch_by_gevent: None) -> None:
-    with pytest.raises(StartError, match=r"of gevent, and a thing cannot be served so: do that"):
+    with pytest.raises(StartError, match=r"of gevent, which does not work with a thing: do that"):
         monkeypatch.refuse("a thing", "do that")
 
 

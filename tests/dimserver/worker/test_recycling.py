@@ -37,7 +37,7 @@ def test_requests() -> None:
 
 
 def test_memory() -> None:
-    assert Recycling(Settings(recycle_memory=1)).reason(0).startswith("it takes ")
+    assert Recycling(Settings(recycle_memory=1)).reason(0).startswith("it uses ")
     assert Recycling(Settings(recycle_memory="1GiB")).reason(0) == ""
 
 

@@ -67,7 +67,8 @@ def test_the_line_a_handler_is_at(serve: Serve, gate: Gate, blocking: bool) -> N
     wire = server.connect().get("/stuck/here?a=b")
     ((message, stack),) = told.wait(1)[:1]
     assert message.startswith("handler still running after 0.")
-    assert message.endswith("on a thread" if blocking else "on the loop, which serves nobody meanwhile")
+    assert " s: GET /stuck/here?a=b" in message
+    assert message.endswith("on a thread" if blocking else "on the loop, which serves no other client meanwhile")
     assert "in stuck_handler" in stack
     assert "in wait_at_the_gate" in stack
     gate.event.set()

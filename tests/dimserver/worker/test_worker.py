@@ -311,7 +311,7 @@ def set_worker_timeout(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: An
         sock.sendall(b"GET /hang HTTP/1.1\r\nHost: test\r\n\r\n")
         held.append(sock)
 
-    wanted = "was killed: its loop was held up for more than 0.5 s (worker-timeout)"
+    wanted = "was killed: its loop was blocked for more than 0.5 s (worker-timeout)"
     seen = run_until(tmp_path, wanted, "--worker-timeout", "500ms", act=hang)
     assert "own.py" in seen  # where it hung
     held[0].close()
@@ -332,7 +332,7 @@ def set_recycle_requests(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: 
 
 
 def set_recycle_memory(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
-    run_until(tmp_path, "is replaced: it takes ", "--recycle-memory", "1")
+    run_until(tmp_path, "is replaced: it uses ", "--recycle-memory", "1")
 
 
 def set_pidfile(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:

@@ -90,7 +90,7 @@ def test_origins() -> None:
     assert ask(route)[0] is None  # no browser
     for origin in ("https://example.org.evil.test", "http://example.org", "null", "https://example.org:8443"):
         (status, _, text), upgraded = ask(route, f"Origin: {origin}")
-        assert (status, text, upgraded) == (403, "this origin is not let in\n", {})
+        assert (status, text, upgraded) == (403, "this origin is not allowed\n", {})
     assert ask(WebSocketRoute(Silent, origins=["*"]), "Origin: https://anywhere.test")[0] is None
     assert ask(WebSocketRoute(Silent, origins=["*"]), "Origin: null", "Origin: a")[0] is None
 
@@ -106,7 +106,7 @@ def test_unless_said_otherwise_the_origin_is_that_of_the_host() -> None:
     others = ["https://evil.test", "null", "http://h:8080", "http://h.evil.test", "http://hh", "", "h", "ftp://h"]
     for origins in (*([origin] for origin in others), ["http://h", "http://h"]):
         (status, _, text), upgraded = ask(route, *(f"Origin: {origin}" for origin in origins))
-        assert (status, text, upgraded) == (403, "this origin is not let in\n", {})
+        assert (status, text, upgraded) == (403, "this origin is not allowed\n", {})
         assert origins[0] in lines[-1]
     for word in ("Origin", "Host 'h'", "origins=", "proxy_set_header Host $http_host"):
         assert word in lines[0]
@@ -199,7 +199,7 @@ def test_a_coroutine_function() -> None:
 def test_handlers_that_cannot_be() -> None:
     with pytest.raises(UsageError, match="has no method of"):
         WebSocketRoute(object())
-    with pytest.raises(UsageError, match="origins is one text"):
+    with pytest.raises(UsageError, match="origins is a single string"):
         WebSocketRoute(Silent, origins="https://example.org")
-    with pytest.raises(UsageError, match="subprotocols is one text"):
+    with pytest.raises(UsageError, match="subprotocols is a single string"):
         WebSocketRoute(Silent, subprotocols="chat")
