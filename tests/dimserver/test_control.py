@@ -205,9 +205,9 @@ def test_a_stale_pid_file(place: Place) -> None:
     sleeper = subprocess.Popen(["sleep", "60"])
     try:
         for content, message in (
-            (gone.pid, f"names process {gone.pid}, which does not run"),
-            (sleeper.pid, f"process {sleeper.pid} is no dimserver"),
-            ("x", "holds no process id"),
+            (gone.pid, f"names process {gone.pid}, which is not running"),
+            (sleeper.pid, f"process {sleeper.pid} is not a dimserver"),
+            ("x", "contains no process id"),
         ):
             (place.path / "stale").write_text(f"{content}\n")
             done = place.run("reload", "--pidfile", "stale")
