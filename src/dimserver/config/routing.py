@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dimserver.config.setting import Setting
-from dimserver.config.tables import ListOf, Table
+from dimserver.config.table import Table
+from dimserver.config.tables import ListOf
 from dimserver.config.types import Flag, GiB, Method, RoutePattern, Size
 
 __all__ = ["NOT_OPTIONS", "ROUTE_ROWS", "ROUTING", "RouteTable"]

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 
 from dimserver.config.entries import NAME_ALLOWED, entry_form, is_name, join_words, split_entry, split_words
 from dimserver.config.foreign import near
+from dimserver.config.references import is_reference
 from dimserver.config.spelling import Spelling
+from dimserver.config.table import NamedTables, Table
 from dimserver.config.types.base import Kind, Types
 from dimserver.errors import ConfigError
 
@@ -25,85 +27,10 @@ if TYPE_CHECKING:
     from dimserver.config.references import References
     from dimserver.config.setting import Setting
 
-__all__ = ["ListOf", "NamedSet", "NamedTables", "Table", "TableKind"]
-
-
-class Table:
-    """The values of one table; read-only.  A class of tables has `rows`, and a slot and a type for each.
-
-    Args:
-        given: typed values by attribute name; what is not there has its row's default.
-
-    Attributes:
-        given: those values.
-
-    Thread-safety: never changes.
-    """
-
-    rows: tuple[Setting, ...] = ()
-    __slots__ = ("given",)
-
-    given: Mapping[str, object]
-
-    def __init__(self, given: Mapping[str, object]) -> None:
-        object.__setattr__(self, "given", dict(given))
-        for row in self.rows:
-            object.__setattr__(self, row.attribute, given.get(row.attribute, row.default))
-
-    def identity(self) -> object:
-        """What no other table of the list may have as well; None: all differ."""
-        return None
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("the tables of settings are read-only")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError("the tables of settings are read-only")
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.given == other.given
-
-    def __hash__(self) -> int:
-        return hash(tuple(sorted(self.given)))
-
-    def __repr__(self) -> str:
-        # Never the secret itself: this text ends up in logs.
-        values = (
-            f"{row.attribute}={row.kind.show(value) if row.kind.secret(value) else repr(value)}"
-            for row in self.rows
-            if (value := self.given.get(row.attribute)) is not None
-        )
-        return f"{type(self).__name__}({', '.join(values)})"
+__all__ = ["ListOf", "NamedSet", "TableKind"]
 
 
 TableClass = type[Table]  # named here: in a kind, `type` is an attribute
-
-
-class NamedTables(Mapping[str, Table]):
-    """The tables of a named set, by name; read-only.
-
-    Thread-safety: never changes.
-    """
-
-    __slots__ = ("_tables",)
-
-    def __init__(self, tables: Mapping[str, Table] | None = None) -> None:
-        self._tables = dict(tables or {})
-
-    def __getitem__(self, name: str) -> Table:
-        return self._tables[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tables)
-
-    def __len__(self) -> int:
-        return len(self._tables)
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._tables))
-
-    def __repr__(self) -> str:
-        return repr(self._tables)
 
 
 class Reader:
@@ -152,6 +79,16 @@ class Reader:
         """What the source calls a table."""
         return self._where + self._spelling.table(self._setting, item)
 
+    def look_up(self, value: object) -> object:
+        """The value of the setting, or what it refers to."""
+        if self._references is None or not is_reference(value):
+            return value
+        try:
+            return self._references.look_up(str(value), self.spelled)
+        except ConfigError as error:
+            self.complain(str(error))
+            return ""
+
     def table(self, kind: TableKind, value: object, item: int | str) -> Table | None:
         """One table from what a source has for it: an entry, a mapping, or a table; None after a mistake."""
         if type(value) is kind.table:
@@ -160,7 +97,7 @@ class Reader:
             return self._entry(kind, value, item)
         if isinstance(value, Mapping):
             keys = {self._spelling.key(row): row for row in kind.rows}
-            return self._rows(kind, value, keys, item, lambda row: self._spelling.row(self._setting, item, row))
+            return self._rows(kind, value, keys, item, lambda row: self._spelling.row(self._setting, item, row), True)
         self.complain(f"{self.at(item)}: {self._setting.quote(value)} is no table; allowed: {kind.allowed_table()}")
         return None
 
@@ -182,6 +119,7 @@ class Reader:
         keys: Mapping[str, Setting],
         item: int | str,
         spell: Callable[[Setting], str],
+        typed: bool = False,  # whether values have types, as in a file; those of an entry are text
     ) -> Table | None:
         given: dict[str, object] = {}
         right = True
@@ -195,7 +133,8 @@ class Reader:
                 if value is None and row.default is None:
                     continue
                 spelled = self._where + spell(row)
-                self._spelling.check(row, value, spelled)
+                if typed:
+                    self._spelling.check(row, value, spelled)
                 given[row.attribute] = row.read(value, spelled, self._references)
             except ConfigError as error:
                 right = False
@@ -276,6 +215,7 @@ class ListOf(TableKind):
         raise ValueError
 
     def read_tables(self, value: object, reader: Reader) -> object:
+        value = reader.look_up(value)
         if isinstance(value, str):  # of the environment: an entry a line, empty lines between them left out
             entries = [(number, line) for number, line in enumerate(value.split("\n"), 1) if line.strip()]
         elif isinstance(value, (list, tuple)):

@@ -16,7 +16,7 @@ from functools import partial
 
 from dimcore import tell_at_parents_end
 from dimserver.config import Settings, check_admin, check_paths, merge
-from dimserver.config.tables import Table
+from dimserver.config.table import Table
 from dimserver.errors import AppImportError, AppStartError, DimserverError
 from dimserver.net.forks import watch
 from dimserver.net.listener import hide_descriptor

@@ -95,6 +95,19 @@ def test_what_is_served_is_taken_as_it_is_written(tmp_path: pathlib.Path) -> Non
     assert Sources({"APP": "env:app"}, {}, str(tmp_path)).load().app == "env:app"  # a module that is called env
 
 
+def test_a_list_may_stand_somewhere_else(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "routes").write_text("/a limit-body=1k\n\n/b stream\n")
+    (tmp_path / "site.toml").write_text('route = "file:routes"\n')
+    expected = Settings(route=["/a limit-body=1k", "/b stream"]).route
+    for sources in (
+        Sources({}, {"DIMSERVER_ROUTE": "file:routes"}, str(tmp_path)),
+        Sources({"--config": "site.toml"}, {}, str(tmp_path)),
+    ):
+        assert sources.load().settings.route == expected
+    with pytest.raises(ConfigError, match=r"^DIMSERVER_ROUTE: 'file:none': no such file"):
+        Sources({}, {"DIMSERVER_ROUTE": "file:none"}, str(tmp_path)).load()
+
+
 def test_the_file_of_settings_is_taken_as_it_is_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / "env:FILE").write_text("port = 5\n")
     assert Sources({"--config": "env:FILE"}, {}, str(tmp_path)).load().settings.port == 5

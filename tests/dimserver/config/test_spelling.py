@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dimserver.config import Setting
 from dimserver.config.spelling import FileSpelling, LineSpelling, Spelling, VariableSpelling, split_variables
-from dimserver.config.tables import ListOf, NamedSet, Table
+from dimserver.config.table import Table
+from dimserver.config.tables import ListOf, NamedSet
 from dimserver.config.types import Integer
 
 ROWS = tuple(Setting("G", name, Integer(0, 9), 0, "What.", "Why.") for name in ("size", "pool-size", "url"))

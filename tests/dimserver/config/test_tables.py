@@ -11,7 +11,8 @@ import pytest
 from dimserver.config import SETTINGS, RouteTable, Setting, Settings
 from dimserver.config.settings import merge, missing
 from dimserver.config.sources import Loaded, Sources, check_file
-from dimserver.config.tables import ListOf, NamedSet, NamedTables, Table
+from dimserver.config.table import NamedTables, Table
+from dimserver.config.tables import ListOf, NamedSet
 from dimserver.config.types import Flag, Integer, Path, Token
 from dimserver.errors import ConfigError
 
@@ -70,22 +71,6 @@ def load(tmp_path: pathlib.Path) -> Load:
 
 def options(loaded: Loaded) -> list[dict[str, object]]:
     return [dict(table.given) for table in loaded.settings.route]
-
-
-# --- a table
-
-
-def test_a_table_is_read_only_and_comparable() -> None:
-    table = Pool({"url": "/u", "password": "hunter2"})
-    assert (table.url, table.pool_size) == ("/u", 5)
-    assert table == Pool({"url": "/u", "password": "hunter2"}) != Pool({"url": "/u"})
-    assert hash(table) == hash(Pool({"url": "/u", "password": "hunter2"}))
-    assert table != {"url": "/u"}
-    assert repr(table) == "Pool(url='/u', password=set)"
-    with pytest.raises(AttributeError):
-        table.url = "/v"
-    with pytest.raises(AttributeError):
-        del table.url
 
 
 # --- lists
