@@ -164,7 +164,9 @@ def test_what_is_opened_at_the_start_stays_and_is_named(site: Site) -> None:
     assert not (site.directory / "two").exists()
     err = site.end()
     names = ("host", "port", "uds-mode", "admin", "admin-mode", "pidfile", "reload")
-    assert f"warning: reload: {', '.join('--' + name for name in names)} stay as they are until the server is" in err
+    assert (
+        f"warning: reload: {', '.join('--' + name for name in names)} stay as they are until the server restarts" in err
+    )
     assert err.count("until the server restarts") == 1
 
 
