@@ -1,6 +1,8 @@
+cimport cython
 from libc.stdint cimport int64_t
 
 from dimcore.budget cimport Budget
+from dimcore.clock cimport monotonic_ns
 from dimcore.conn.batching cimport Gathering
 from dimcore.conn.core_limits cimport Limits
 from dimcore.conn.filter cimport Filter
@@ -9,11 +11,16 @@ from dimcore.conn.scratch cimport Scratch
 from dimcore.http.request cimport RequestPoint
 from dimcore.http.request_table cimport RequestSubstrate
 from dimcore.http.router cimport Router
+from dimcore.http1.head_writer cimport LARGE_ROOM
 from dimcore.index.index cimport Index
 from dimcore.index.pools cimport ConnectionPoolManifold
 from dimcore.net.address_counts cimport Addresses
 from dimcore.net.socket_io cimport Peer, Transport
 from dimcore.worker_record cimport Line
+
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept nogil
 
 
 cdef class Core:
@@ -54,16 +61,47 @@ cdef class Core:
 
     cdef bint is_foreign(self) noexcept
     cdef int check_thread(self) except -1
-    cdef int enter(self) except -1
-    cdef void leave(self) noexcept
+    cdef int refuse_to_enter(self) except -1
+    cdef void clean_up(self) noexcept
     cdef int relieve(self) except -1
     cdef bint defer(self, connection) except -1
-    cdef RequestPoint take_request(self)
-    cdef int64_t clock(self) noexcept
     cdef bint has_room(self, int spiral) noexcept
     cdef void tell(self, object report, object request, object error) noexcept
     cdef int turned_away(self, str why, const Peer *peer) except -1
     cdef void finished(self, Filter filter, RequestPoint request, const Peer *peer) noexcept
+
+    # What every event does, inline.
+
+    @cython.final
+    cdef inline int enter(self) except -1:
+        """Take the scratch memory, until `leave`."""
+        if self.scratch.serving or self.thread != 0 and PyThread_get_thread_ident() != self.thread:
+            return self.refuse_to_enter()
+        self.scratch.serving = True
+        return 0
+
+    @cython.final
+    cdef inline void leave(self) noexcept:
+        # What was written is sent by now; what is not, after a fault, must not reach the next connection.
+        self.scratch.writer.size = 0
+        if self.forked or self.scratch.writer.room > LARGE_ROOM:
+            self.clean_up()
+        self.scratch.serving = False
+
+    @cython.final
+    cdef inline int64_t clock(self) noexcept:
+        self.now_ns = monotonic_ns()
+        return self.now_ns
+
+    @cython.final
+    cdef inline RequestPoint take_request(self):
+        """A request point nobody else refers to; the last one's memory where it was given back."""
+        cdef RequestPoint request = self.scratch.spare
+        if request is None:
+            return RequestPoint.__new__(RequestPoint)
+        self.scratch.spare = None
+        request.position = 0.0           # the handler before could have set it
+        return request
 
 
 # End a process that an app forked; see `forked.leave`.

@@ -10,10 +10,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from dimcore.budget cimport Budget
-from dimcore.clock cimport monotonic_ns
 from dimcore.conn.batching cimport Gathering
 from dimcore.conn.core_limits cimport MAX_BYTES, between, change_number, change_time, derive, set_defaults
-from dimcore.http1.head_writer cimport LARGE_ROOM
 from dimcore.index.connection_point cimport ConnectionPoint
 from dimcore.index.index cimport Index, Point
 from dimcore.limits cimport CLOSING, KIB, LAYERS, POOLS, POOL_ADMIN, POOL_HTTP
@@ -26,9 +24,6 @@ from dimcore.conn.host import absent_host as _absent_host
 from dimcore.errors import ClientRefused, InvalidCoordinate, UsageError
 from dimcore.index.index import Index as _Index
 from dimcore.reports import Report
-
-cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident() noexcept nogil
 
 cdef extern from "time.h" nogil:
     ctypedef long time_t
@@ -195,24 +190,17 @@ cdef class Core:
                             (<ConnectionPoint> at).disown()
                         at = (<Point> at).next
 
-    cdef int enter(self) except -1:
-        """Take the scratch memory, until `leave`."""
+    cdef int refuse_to_enter(self) except -1:
         self.check_thread()
-        if self.scratch.serving:
-            # Input and output of the connection that is being served lie there: to serve another one now would
-            # send it the answers of the first.
-            raise UsageError("a connection is being served already: call this from the loop, not from a handler")
-        self.scratch.serving = True
-        return 0
+        # Input and output of the connection that is being served lie in the scratch memory: to serve another one now
+        # would send it the answers of the first.
+        raise UsageError("a connection is being served already: call this from the loop, not from a handler")
 
-    cdef void leave(self) noexcept:
+    cdef void clean_up(self) noexcept:
         if self.forked:
             leave_process()
-        # What was written is sent by now; what is not, after a fault, must not reach the next connection.
-        self.scratch.writer.size = 0
         if self.scratch.writer.room > LARGE_ROOM:
             self.scratch.writer.shrink()
-        self.scratch.serving = False
 
     cdef int relieve(self) except -1:
         """Count those who were sent something meanwhile, and end those who have to go; between two events."""
@@ -274,19 +262,6 @@ cdef class Core:
         except BaseException as error:
             kind = Report.ACCESS_LOG_FAILED if filter is self.host.access_log else Report.FILTER_FAILED
             self.tell(kind, request, error)
-
-    cdef int64_t clock(self) noexcept:
-        self.now_ns = monotonic_ns()
-        return self.now_ns
-
-    cdef RequestPoint take_request(self):
-        """A request point nobody else refers to; the last one's memory where it was given back."""
-        cdef RequestPoint request = self.scratch.spare
-        if request is not None:
-            self.scratch.spare = None
-            request.position = 0.0       # the handler before could have set it
-            return request
-        return RequestPoint.__new__(RequestPoint)
 
     cdef bint has_room(self, int spiral) noexcept:
         """Whether the worker may hold one more connection; the admin pool has places of its own."""

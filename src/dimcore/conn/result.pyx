@@ -46,7 +46,7 @@ cdef class Answer:
         self.headers = None
         self.body = None
 
-    cdef int take(self, object result) except -1:
+    cdef int take_any(self, object result) except -1:
         """Unpack `result`.
 
         Raises:
@@ -112,11 +112,11 @@ cdef class Answer:
 
     cdef int _take_object(self, object result) except -1:
         if isinstance(result, (bytes, bytearray, memoryview)):
-            return self.take(PyBytes_FromObject(result))
+            return self.take_any(PyBytes_FromObject(result))
         if isinstance(result, str):
-            return self.take(str(result))
+            return self.take_any(str(result))
         if hasattr(result, "__next__") or is_async_iterable(result):     # the handler is a generator
-            return self.take((200, None, result))
+            return self.take_any((200, None, result))
         try:
             parts = (result.status, result.headers, result.body)
         except AttributeError:
@@ -124,7 +124,7 @@ cdef class Answer:
                 "a handler must return (status, headers, body), a Response, bytes, str, dict, list or an iterator, "
                 f"not {type(result).__name__}"
             ) from None
-        return self.take(parts)
+        return self.take_any(parts)
 
 
 # --- a body is good for one answer --------------------------------------------------------------

@@ -11,7 +11,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from dimcore.clock cimport monotonic_ns
 from dimcore.http.router cimport Route, Router
 from dimcore.index.states cimport (
-    ANSWER_COMPOSED, ANSWER_SENT, HANDLER_DONE, HANDLER_FOUND, HEAD_PARSED, REFUSED, request_next, require_request,
+    ANSWER_COMPOSED, ANSWER_SENT, HANDLER_DONE, HANDLER_FOUND, HEAD_PARSED, REFUSED, require_request,
 )
 from dimcore.limits cimport LOGGED, METHODS, OPTIONS, RECEIVED
 from dimcore.worker_record cimport RequestTotals, count_answer
@@ -33,27 +33,6 @@ cdef class RequestSubstrate:
         for spiral in range(METHODS):
             if not self.index.reserve(spiral):     # now, so that no step of a request can fail for want of memory
                 raise MemoryError
-
-    cdef int enter(self, RequestPoint request, int stage, int64_t now_ns) except -1:
-        self.index.link(request, request.spiral, stage, now_ns)
-        return 0
-
-    cdef void step(self, RequestPoint request, int event, int64_t now_ns) noexcept:
-        """Move on by an event of the table; an event with no way from here changes nothing."""
-        cdef int stage = request_next(request.layer, event)
-        if stage:
-            self.index.relink(request, request.spiral, stage, now_ns)
-
-    cdef void classify(self, RequestPoint request, int method, int64_t now_ns) noexcept:
-        """The head of a request that arrived in pieces is complete: *parsed*, and its method is known."""
-        cdef int stage = request_next(request.layer, HEAD_PARSED)
-        self.index.relink(request, method, stage if stage else request.layer, now_ns)
-
-    cdef void leave(self, RequestPoint request) noexcept:
-        """Archive: the point leaves the index at stage *logged*."""
-        if request.index != NULL:
-            self.index.unlink(request)
-        request.layer = LOGGED
 
     def manifest(self, str method not None, path, headers=None, body=b""):
         """A new RequestPoint at stage *received*; see RequestPoint for the arguments and errors."""

@@ -1,3 +1,7 @@
+from libc.stdint cimport uint8_t
+
+from dimcore.limits cimport LAYERS
+
 # Layers and stages are `ConnectionLayer` and `RequestStage` of limits.pxd; 0 is "not there yet".
 
 cdef enum ConnectionEvent:
@@ -27,8 +31,22 @@ cdef enum RequestEvent:
     REQUEST_EVENTS = 10
 
 # The layer or stage an event leads to; 0 for an illegal one and for numbers that are none.
-cdef int connection_next(int layer, int event) noexcept nogil
-cdef int request_next(int stage, int event) noexcept nogil
+# Inline, because a call into another module costs more than the look-up.
+cdef const uint8_t *connection_cells     # [layer][event]
+cdef const uint8_t *request_cells        # [stage][event]
+
+
+cdef inline int connection_next(int layer, int event) noexcept nogil:
+    if layer < 0 or layer > LAYERS or event < 0 or event >= CONNECTION_EVENTS:
+        return 0
+    return connection_cells[layer * <int> CONNECTION_EVENTS + event]
+
+
+cdef inline int request_next(int stage, int event) noexcept nogil:
+    if stage < 0 or stage > LAYERS or event < 0 or event >= REQUEST_EVENTS:
+        return 0
+    return request_cells[stage * <int> REQUEST_EVENTS + event]
+
 
 # Whether some event leads from one layer or stage to the other.
 cdef bint connection_may(int layer, int target) noexcept nogil

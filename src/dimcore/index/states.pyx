@@ -74,18 +74,8 @@ cdef int fill() except -1:
 
 
 fill()
-
-
-cdef int connection_next(int layer, int event) noexcept nogil:
-    if layer < 0 or layer > LAYERS or event < 0 or event >= CONNECTION_EVENTS:
-        return 0
-    return connection_rows[layer][event]
-
-
-cdef int request_next(int stage, int event) noexcept nogil:
-    if stage < 0 or stage > LAYERS or event < 0 or event >= REQUEST_EVENTS:
-        return 0
-    return request_rows[stage][event]
+connection_cells = &connection_rows[0][0]
+request_cells = &request_rows[0][0]
 
 
 cdef bint connection_may(int layer, int target) noexcept nogil:
