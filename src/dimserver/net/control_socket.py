@@ -16,7 +16,6 @@ import stat
 from dimserver.errors import StartError
 from dimserver.net.forks import cut_off
 from dimserver.net.listener import open_unix
-from dimserver.net.peer_credentials import peer_credentials
 from dimserver.net.private_dir import PREFIX, PrivateDirectory, clean, lock, places
 
 TYPE_CHECKING = False
@@ -226,6 +225,8 @@ def _is_private(name: str) -> bool:
 
 def _probe(folder: str) -> Found | None:
     """The server that listens in a directory, if one does."""
+    from dimserver.net.peer_credentials import peer_credentials  # of commands: no server needs it to start
+
     path = f"{folder}/{NAME}"
     name = os.path.basename(folder)
     with socket.socket(socket.AF_UNIX) as sock:

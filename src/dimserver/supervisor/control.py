@@ -1,6 +1,7 @@
 """What answers at the control socket: the supervisor itself, so that it does when no worker can.
 
-Until somebody connects that is a listening socket and nothing else.  Then there is a core of its own in the
+Until somebody asks that is two listening sockets, this one and that for questions of workers, and nothing else: what
+answers is not even imported.  Then there is a core of its own in the
 supervisor's loop, with small limits, and the operator's API in it.  Nothing of it waits: workers are asked as they
 ask each other, and who does not answer is named as missing.
 """
@@ -8,6 +9,7 @@ ask each other, and who does not answer is named as missing.
 from __future__ import annotations
 
 from dimserver.net.control_socket import ControlSocket
+from dimserver.net.worker_rpc import SUPERVISOR, Peers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,19 +40,18 @@ class Control:
 
     Args:
         holdings: of the supervisor.
-        operations: what it answers.
-        trouble: told of what goes wrong in a request.
+        make: called when the first question comes, with the supervisor's place among the workers and the path of the
+            control socket; returns what answers.
 
     Thread-safety: the supervisor's thread.
     """
 
-    def __init__(
-        self, holdings: Holdings, operations: Operations, trouble: Callable[[str, BaseException | None], object]
-    ) -> None:
+    def __init__(self, holdings: Holdings, make: Callable[[Peers, str | None], Operations]) -> None:
         self._loop = holdings.loop
         self._holdings = holdings
-        self._operations = operations
-        self._trouble = trouble
+        self._make = make
+        self._operations: Operations | None = None
+        self._peers = self._join()
         self._socket = ControlSocket(holdings.directory)
         self._site: Site | None = None
         self._core: Core | None = None
@@ -58,9 +59,27 @@ class Control:
         self._tick: Callable[[Core], object] | None = None
         self._watch()
 
+    def _join(self) -> Peers:
+        holdings = self._holdings
+        directory = holdings.directory.path
+        try:
+            return Peers(directory, SUPERVISOR, self._loop, self._asked, holdings.trouble)
+        except OSError as error:
+            holdings.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
+            return Peers(None, SUPERVISOR, self._loop, self._asked, holdings.trouble)
+
+    def _asked(self, *question: Any) -> Any:
+        return self._answering().api.question(*question)
+
+    def _answering(self) -> Operations:
+        if self._operations is None:
+            self._operations = self._make(self._peers, self._socket.path)
+        return self._operations
+
     def _watch(self) -> None:
         """Listen, and make what answers when somebody comes."""
-        self._operations.control = self._socket.path
+        if self._operations is not None:
+            self._operations.control = self._socket.path
         sock = self._socket.sock
         if sock is None:
             return
@@ -104,14 +123,14 @@ class Control:
         from dimserver.http.deferred import Deferred
 
         router = Router()
-        for method, path, handler in self._operations.api.routes(admin=True):
+        for method, path, handler in self._answering().api.routes(admin=True):
             router.add(method, path, handler, blocking=isinstance(handler, Deferred))
         self._core = core
         self._tick = tick
         return Site(core, router, None, ADMIN_POOL, False)
 
     def _report(self, report: Report, request: Any, error: BaseException | None) -> None:  # noqa: ARG002 - the core's
-        self._trouble(f"control socket: {report}", error)
+        self._holdings.report(f"control socket: {report}", error)
 
     # --- in the loop ------------------------------------------------------------------------------
 
@@ -128,7 +147,8 @@ class Control:
     # --- its place --------------------------------------------------------------------------------
 
     def restore(self) -> None:
-        """Listen anew, if somebody took the socket away."""
+        """Listen anew, if somebody took a socket away."""
+        self._be_found()
         before = self._socket.sock
         number = -1 if before is None else before.fileno()
         if self._socket.is_there():
@@ -143,8 +163,18 @@ class Control:
         if self._socket.path is not None:
             self._holdings.log.warning(f"the control socket was removed: {self._socket.path} is new")
 
+    def _be_found(self) -> None:
+        directory = self._holdings.directory.path
+        if directory is None or self._peers.is_found:
+            return
+        try:
+            self._peers.move(directory)
+        except OSError as error:
+            self._holdings.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
+
     def forget(self) -> None:
-        """In a process forked from this one: neither the socket nor its clients are that one's."""
+        """In a process forked from this one: neither the sockets nor their clients are that one's."""
+        self._peers.forget()
         self._socket.forget()
         if self._core is not None:
             self._core.disown()
@@ -156,9 +186,10 @@ class Control:
             self._listener.close()
             self._listener = None
         elif self._socket.sock is not None:
-            self._loop.selector.keys.pop(self._socket.sock.fileno(), None)
+            self._loop.selector.unregister(self._socket.sock.fileno())
         if self._core is not None:
             self._core.drain()
+        self._peers.close()
         self._socket.close()
 
 

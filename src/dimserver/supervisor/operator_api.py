@@ -6,7 +6,7 @@ import os
 from time import monotonic
 
 from dimserver.net.descriptors import allowed_to
-from dimserver.net.worker_rpc import SUPERVISOR, Peers
+from dimserver.net.worker_rpc import SUPERVISOR
 from dimserver.supervisor.slots import State
 from dimserver.version import __version__
 from dimserver.worker.announce import served
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dimserver.handlers.status import StatusAPI
     from dimserver.handlers.status.access import Access
     from dimserver.log import Log
+    from dimserver.net.worker_rpc import Peers
     from dimserver.supervisor.processes import Crew
     from dimserver.supervisor.rolling_restart import Renewal
     from dimserver.supervisor.scaling import Scale
@@ -50,9 +51,7 @@ class Operations:
         rescale: has another number of workers.
         reopen: opens the log files again.
         replace: replaces a worker, for a reason.
-        trouble: told of faults that nobody else is told of.
-
-    Attributes:
+        peers: the supervisor's place among the workers.
         control: path of the control socket, or None.
 
     Thread-safety: the supervisor's thread.
@@ -74,7 +73,8 @@ class Operations:
         rescale: Callable[[int], object],
         reopen: Callable[[], object],
         replace: Callable[[Process, str], object],
-        trouble: Callable[[Exception], object],
+        peers: Peers,
+        control: str | None,
     ) -> None:
         self._holdings = holdings
         self._crew = crew
@@ -84,23 +84,14 @@ class Operations:
         self._rescale = rescale
         self._reopen = reopen
         self._replace = replace
-        self._trouble = trouble
-        self.control: str | None = None
+        self.control = control
         self.server = self
         self.loop = holdings.loop
         self.board = holdings.board
         self._pools: ConnectionPoolManifold | None = None
         self._access: Access | None = None
         self._api: StatusAPI | None = None
-        self.peers = self._join()
-
-    def _join(self) -> Peers:
-        directory = self._holdings.directory.path
-        try:
-            return Peers(directory, SUPERVISOR, self.loop, self._asked, self._trouble)
-        except OSError as error:
-            self._holdings.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
-            return Peers(None, SUPERVISOR, self.loop, self._asked, self._trouble)
+        self.peers = peers
 
     # --- the context ------------------------------------------------------------------------------
 
@@ -153,9 +144,6 @@ class Operations:
     def descriptors_allow(self) -> int | None:
         """How many connections the limit of descriptors allows each worker; None: any number."""
         return allowed_to(self.settings.max_connections + self.settings.admin_reserve)
-
-    def _asked(self, *question: Any) -> Any:
-        return self.api.question(*question)
 
     # --- the server -------------------------------------------------------------------------------
 
@@ -242,23 +230,3 @@ class Operations:
         from dimserver.handlers.status.resource import conflict
 
         raise conflict(reason)
-
-    # --- its place --------------------------------------------------------------------------------
-
-    def move(self) -> None:
-        """Be found where the private directory is now, if it is not any more."""
-        directory = self._holdings.directory.path
-        if directory is None or self.peers.is_found:
-            return
-        try:
-            self.peers.move(directory)
-        except OSError as error:
-            self.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
-
-    def forget(self) -> None:
-        """In a process forked from this one: its sockets are not that one's."""
-        self.peers.forget()
-
-    def close(self) -> None:
-        """Answer workers no more; again is fine."""
-        self.peers.close()

@@ -19,9 +19,7 @@ from dimserver.config import Settings, api_warning, merge
 from dimserver.errors import DimserverError, StartError
 from dimserver.nowait import put_line
 from dimserver.supervisor.autoreload import Watcher
-from dimserver.supervisor.control import Control
 from dimserver.supervisor.health import Health
-from dimserver.supervisor.operator_api import Operations
 from dimserver.supervisor.process_end import last_words
 from dimserver.supervisor.processes import AT_ONCE, Crew
 from dimserver.supervisor.rolling_restart import Renewal
@@ -39,6 +37,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from dimcore.stats.board import _Obituary as Obituary
+    from dimserver.net.worker_rpc import Peers
+    from dimserver.supervisor.control import Control
+    from dimserver.supervisor.operator_api import Operations
     from dimserver.supervisor.slots import Process
     from dimserver.worker.channel import Message
 
@@ -100,14 +101,7 @@ class Supervisor:
         self._crew.leave_behind.append(self._takeover.forget)
         self._renewal = Renewal(read, first, self._holdings, self._crew, self._scale, self._status)
         self._health = Health(self._holdings, self._crew)
-        self._operations = Operations(
-            self._holdings, self._crew, self._scale, self._renewal,
-            stop=self._stop, rescale=self._rescale_to, reopen=self._reopen_logs, replace=self._replace,
-            trouble=self._holdings.trouble,
-        )  # fmt: skip
-        self._control = Control(self._holdings, self._operations, self._holdings.report)
-        self._crew.leave_behind += (self._operations.forget, self._control.forget)
-        self._crew.on_directory = self._look_after_sockets
+        self._control: Control | None = None
         self._watcher: Watcher | None = None
         self._error: DimserverError | None = None
         self._code = 0
@@ -125,11 +119,12 @@ class Supervisor:
         try:
             if not self._renewal.begin():
                 raise StartError("cannot start a worker: the system refuses a new process")
-            self._loop.run(self._control.tick, quiet=self._control.is_quiet)
+            control = self._answer_operators()
+            self._loop.run(control.tick, quiet=control.is_quiet)
         finally:
             restore()
-            self._control.close()
-            self._operations.close()
+            if self._control is not None:
+                self._control.close()
             self._crew.close()
             if self._watcher is not None:
                 self._watcher.close()
@@ -142,6 +137,24 @@ class Supervisor:
 
     def _say(self, line: str) -> None:
         say(line, self._holdings.settings, self._holdings.log)
+
+    def _answer_operators(self) -> Control:
+        """Listen at the control socket, and to the workers' questions: while the first of them imports the app."""
+        from dimserver.supervisor.control import Control
+
+        control = self._control = Control(self._holdings, self._operations)
+        self._crew.leave_behind.append(control.forget)
+        self._crew.on_directory = control.restore
+        return control
+
+    def _operations(self, peers: Peers, control: str | None) -> Operations:
+        from dimserver.supervisor.operator_api import Operations
+
+        return Operations(
+            self._holdings, self._crew, self._scale, self._renewal,
+            stop=self._stop, rescale=self._rescale_to, reopen=self._reopen_logs, replace=self._replace,
+            peers=peers, control=control,
+        )  # fmt: skip
 
     def _take_signals(self) -> Callable[[], None]:
         descriptor = signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False)
@@ -309,14 +322,10 @@ class Supervisor:
         self._crew.leave_behind.append(lambda: os.close(watcher.fileno()))
         self._loop.selector.register(watcher.fileno(), 1, self._changed)
 
-    def _look_after_sockets(self) -> None:
-        self._operations.move()
-        self._control.restore()
-
     def _become_watcher(self) -> None:
         entitle("watcher", "-watch", self._renewal.generation)
-        self._operations.forget()
-        self._control.forget()
+        if self._control is not None:
+            self._control.forget()
         self._crew.forget()
 
     def _changed(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
