@@ -15,8 +15,8 @@ LAST = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 class Task(asyncio.Task[None]):
     made = 0
 
-    def __init__(self, errand: Any, **options: Any) -> None:
-        super().__init__(errand, **options)
+    def __init__(self, run: Any, **options: Any) -> None:
+        super().__init__(run, **options)
         type(self).made += 1
 
     def add_done_callback(self, *given: Any, **options: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.waiting import PATIENCE
 
 from dimcore import AsyncSocket, Endpoint, MessageReader, Runner, encode_frame
-from dimcore.aio.task_runner import Errand
+from dimcore.aio.task_runner import CoroutineRun
 
 KEY = b"\x11\x22\x33\x44"
 UPGRADE = b"GET /where HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -34,7 +34,7 @@ class Task(asyncio.Task[None]):
 
     def cancel(self, msg: Any = None) -> bool:
         coroutine: Any = self.get_coro()
-        assert isinstance(coroutine, Errand)
+        assert isinstance(coroutine, CoroutineRun)
         coroutine.touch()
         return super().cancel(msg)
 

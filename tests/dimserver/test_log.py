@@ -247,7 +247,7 @@ def test_a_socket() -> None:
     theirs.close()
 
 
-class Kept(logging.Handler):
+class FileCache(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
@@ -268,7 +268,7 @@ def logger() -> Iterator[logging.Logger]:
 def test_a_handler_on_the_logger_takes_over(logger: logging.Logger, fd: int, path: pathlib.Path) -> None:
     log = Log("info", fd)
     log.info("ours")
-    kept = Kept()
+    kept = FileCache()
     logger.addHandler(kept)
     log.debug("below the level")
     log.info("100 %s")
@@ -287,7 +287,7 @@ def test_a_handler_on_the_logger_takes_over(logger: logging.Logger, fd: int, pat
 
 
 def test_the_apps_own_logging_changes_nothing(fd: int, path: pathlib.Path, logger: logging.Logger) -> None:
-    root = Kept()
+    root = FileCache()
     logging.getLogger().addHandler(root)
     try:
         Log("info", fd).error("x")
@@ -301,7 +301,7 @@ def test_a_filter_that_fails_costs_nothing(logger: logging.Logger, fd: int, path
     def fails(record: logging.LogRecord) -> bool:
         raise ValueError
 
-    logger.addHandler(Kept())
+    logger.addHandler(FileCache())
     logger.addFilter(fails)
     Log("info", fd).error("x")
     assert lines(path) == [("error", "x")]
@@ -320,7 +320,7 @@ def test_text_of_the_app_is_passed_on_as_it_is(fd: int, path: pathlib.Path, logg
     log = Log("critical", fd)  # the app's levels are its own
     log.pass_on(text)
     assert path.read_text() == text
-    kept = Kept()
+    kept = FileCache()
     logger.addHandler(kept)
     log.pass_on("100 %s\n")
     (record,) = kept.records

@@ -1,14 +1,14 @@
-from dimcore.aio.wakeup cimport Bell, Sleeper
+from dimcore.aio.wakeup cimport Wakeup, Waiter
 
 
-cdef class Errand(Sleeper):
+cdef class CoroutineRun(Waiter):
     cdef Runner runner
     cdef object task             # the Task that runs on this; None once it ended
     cdef object coroutine        # what is run, or None
     cdef object context          # of the request: each has a copy of its own
     cdef object awaited          # what the first step waits for, until the Task does
-    cdef object bed              # the future its Task sleeps on, as a spare and while a bell is waited for
-    cdef Bell bell               # what the coroutine waits for, or None
+    cdef object future              # the future its Task sleeps on, as a spare and while a wakeup is waited for
+    cdef Wakeup wakeup               # what the coroutine waits for, or None
     cdef readonly object owner   # told of the result: ``complete(request, result, error)``
     cdef readonly object request
     cdef int stage
@@ -19,7 +19,7 @@ cdef class Errand(Sleeper):
 
     cdef object rest(self)
     cdef object lie_down(self)
-    cdef object listen(self, Bell bell)
+    cdef object listen(self, Wakeup wakeup)
     cdef int silence(self) except -1
     cdef int wake(self, int stage) except -1
     cdef object resume(self, object error)
@@ -33,15 +33,15 @@ cdef class Runner:
     cdef readonly object loop
     cdef object task_type
     cdef object base             # contextvars.Context every request starts from
-    cdef Errand spare            # its Task is lent to each coroutine for its first step; or None
-    cdef set alive               # errands whose coroutine waits
+    cdef CoroutineRun spare            # its Task is lent to each coroutine for its first step; or None
+    cdef set alive               # runs whose coroutine waits
     cdef object context          # of the coroutine that just ended
     cdef object result           # what it returned
     cdef bint closed
     cdef bint forked             # see `Core.forked`
 
-    cdef Errand begin(self, object owner, object request, object awaitable, object context)
-    cdef Errand take_spare(self)
+    cdef CoroutineRun begin(self, object owner, object request, object awaitable, object context)
+    cdef CoroutineRun take_spare(self)
     cdef object take_result(self)
     cdef object take_context(self)
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from typing import Any, Never, Self, final
 
 @final
-class Errand:
+class CoroutineRun:
     @property
     def owner(self) -> Any: ...
     @property

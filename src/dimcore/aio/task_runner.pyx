@@ -6,19 +6,19 @@ A coroutine that ends without waiting should cost no Task, yet its code may ask
 for the current one: `asyncio.timeout`, TaskGroup and anyio keep it and cancel it
 later.  So the Task it sees in its first step has to be the one it goes on in.
 
-    spare Errand with its Task ── first step ──┬─ ended: the Task serves the next request
+    spare CoroutineRun with its Task ── first step ──┬─ ended: the Task serves the next request
                                                └─ waits: it is the coroutine's from now on
 
-An `Errand` is what the Task takes for its coroutine.  As a spare it sleeps on a
-future (`bed`); adopted, it hands the Task what the first step waits for, and then
+An `CoroutineRun` is what the Task takes for its coroutine.  As a spare it sleeps on a
+future (`future`); adopted, it hands the Task what the first step waits for, and then
 every further step.  A spare serves another request only if nobody can tell: no
 reference to its Task was kept, weak ones included, and nothing of it was changed
 (its class says so through `touch`).
 
-A coroutine that waits for a `Bell` is stepped by the event that rings it, and its
+A coroutine that waits for a `Wakeup` is stepped by the event that rings it, and its
 Task sleeps on through any number of such steps:
 
-    LISTENING ── rung ── a step ──┬─ waits for a bell: LISTENING
+    LISTENING ── woken ── a step ──┬─ waits for a wakeup: LISTENING
                                   ├─ waits for something else: ADOPTED, its Task is woken to learn of it
                                   └─ ended: OVER, its Task is woken to end
 
@@ -32,7 +32,7 @@ Thread-safety: the loop's thread only.
 cimport cython
 from cpython.object cimport PyObject
 
-from dimcore.aio.wakeup cimport Bell, Sleeper
+from dimcore.aio.wakeup cimport Wakeup, Waiter
 
 from dimcore.errors import UsageError
 from dimcore.forked import leave
@@ -52,8 +52,8 @@ cdef extern from "Python.h":
 
 cdef enum Stage:
     FRESH            # a spare whose Task has not begun yet
-    ASLEEP           # a spare; its Task waits for `bed`
-    LISTENING        # a coroutine's that waits for a bell; its Task sleeps on `bed`, or has not begun
+    ASLEEP           # a spare; its Task waits for `future`
+    LISTENING        # a coroutine's that waits for a wakeup; its Task sleeps on `future`, or has not begun
     ADOPTED          # a coroutine's, whose first step was made; its Task has to learn what that waits for
     UNDER_WAY        # the Task has
     OVER             # ended, or about to
@@ -95,7 +95,7 @@ cdef object _swap(object loop, object task):
 
 
 @cython.final
-cdef class Errand(Sleeper):
+cdef class CoroutineRun(Waiter):
     """What a Task runs on behalf of a request; made by a `Runner`.
 
     Attributes:
@@ -103,7 +103,7 @@ cdef class Errand(Sleeper):
     """
 
     def __init__(self):
-        raise UsageError("errands are made by a Runner")
+        raise UsageError("runs are made by a Runner")
 
     # --- what a Task asks of a coroutine --------------------------------------------------------
 
@@ -152,14 +152,14 @@ cdef class Errand(Sleeper):
         if self.runner.spare is self:
             self.runner.spare = None
         self.stage = OVER
-        self.task = self.bed = None
+        self.task = self.future = None
         raise error
 
     def close(self):
         """Give up."""
         self.stage = OVER
         coroutine, self.coroutine = self.coroutine, None
-        self.task = self.bed = None
+        self.task = self.future = None
         self.silence()
         if coroutine is not None:
             coroutine.close()
@@ -175,9 +175,9 @@ cdef class Errand(Sleeper):
         return self.lie_down()
 
     cdef object lie_down(self):
-        self.bed = self.runner.loop.create_future()
-        self.bed._asyncio_future_blocking = True     # how a Task knows a future that is awaited
-        return self.bed
+        self.future = self.runner.loop.create_future()
+        self.future._asyncio_future_blocking = True     # how a Task knows a future that is awaited
+        return self.future
 
     cdef int adopt(self, object owner, object request, object coroutine, object context, object awaited) except -1:
         """The coroutine waits: from now on this is its Task."""
@@ -185,8 +185,8 @@ cdef class Errand(Sleeper):
         self.request = request
         self.coroutine = coroutine
         self.context = context
-        if type(awaited) is Bell:
-            self.listen(<Bell> awaited)
+        if type(awaited) is Wakeup:
+            self.listen(<Wakeup> awaited)
             return 0
         self.awaited = awaited
         return self.wake(ADOPTED)
@@ -197,9 +197,9 @@ cdef class Errand(Sleeper):
 
     cdef int wake(self, int stage) except -1:
         self.stage = stage
-        bed, self.bed = self.bed, None
-        if bed is not None and not bed.done():
-            bed.set_result(None)
+        future, self.future = self.future, None
+        if future is not None and not future.done():
+            future.set_result(None)
         return 0
 
     cdef bint is_pristine(self, Py_ssize_t references) except -1:
@@ -225,9 +225,9 @@ cdef class Errand(Sleeper):
                     result = self.coroutine.throw(error)
                     if self.runner.forked:
                         leave()
-                    if type(result) is not Bell:
+                    if type(result) is not Wakeup:
                         return result
-                    self.listen(<Bell> result)
+                    self.listen(<Wakeup> result)
                     return self.lie_down()
                 except StopIteration as end:
                     result = end.value
@@ -240,9 +240,9 @@ cdef class Errand(Sleeper):
                 if how == PYGEN_NEXT:
                     if self.runner.forked:
                         leave()
-                    if type(result) is not Bell:
+                    if type(result) is not Wakeup:
                         return result
-                    self.listen(<Bell> result)
+                    self.listen(<Wakeup> result)
                     return self.lie_down()
         except BaseException as raised:
             failure = raised
@@ -256,31 +256,31 @@ cdef class Errand(Sleeper):
             raise failure
         raise StopIteration
 
-    # --- at the sound of a bell -----------------------------------------------------------------
+    # --- woken by a Wakeup -----------------------------------------------------------------
 
-    cdef object listen(self, Bell bell):
-        """The coroutine waits for a bell."""
-        bell._asyncio_future_blocking = False
-        bell.sleeper = self
-        self.bell = bell
+    cdef object listen(self, Wakeup wakeup):
+        """The coroutine waits for a wakeup."""
+        wakeup._asyncio_future_blocking = False
+        wakeup.waiter = self
+        self.wakeup = wakeup
         self.stage = LISTENING
 
     cdef int silence(self) except -1:
-        """It waits for the bell no longer."""
-        if self.bell is not None:
-            if self.bell.sleeper is self:
-                self.bell.sleeper = None
-            self.bell = None
+        """It waits for the wakeup no longer."""
+        if self.wakeup is not None:
+            if self.wakeup.waiter is self:
+                self.wakeup.waiter = None
+            self.wakeup = None
         return 0
 
-    cdef int rung(self) except -1:
+    cdef int woken(self) except -1:
         """One step, in the event that rang."""
         cdef PyObject *value = NULL
         cdef PySendResult how = PYGEN_ERROR
         cdef object before, result = None, failure = None
         if self.stage != LISTENING:
             return 0
-        if self.touched and self.bed is not None and self.bed.done():
+        if self.touched and self.future is not None and self.future.done():
             return 0         # its Task was cancelled, and is about to say so
         before = _swap(self.runner.loop, self.task)
         try:
@@ -302,22 +302,22 @@ cdef class Errand(Sleeper):
         if self.runner.forked:
             leave(failure)
         if how == PYGEN_NEXT:
-            if type(result) is Bell:
-                self.listen(<Bell> result)
+            if type(result) is Wakeup:
+                self.listen(<Wakeup> result)
                 return 0
-            self.bell = None
+            self.wakeup = None
             self.awaited = result
             return self.wake(ADOPTED)
-        self.bell = None
+        self.wakeup = None
         self.finish(result, failure)
         self.wake(OVER)
         if isinstance(failure, KeyboardInterrupt):
             raise failure
         return 0
 
-    cdef int rung_softly(self) except -1:
+    cdef int woken_soon(self) except -1:
         """The same, by its Task."""
-        self.bell = None
+        self.wakeup = None
         return self.wake(UNDER_WAY) if self.stage == LISTENING else 0
 
     cdef int finish(self, object result, object error) except -1:
@@ -369,8 +369,8 @@ cdef class Runner:
 
     Args:
         loop: the asyncio loop, which calls the worker's.
-        task_type: a subclass of asyncio.Task that calls ``errand.touch()`` when it is changed;
-            made with ``(errand, loop=loop, context=context)``.
+        task_type: a subclass of asyncio.Task that calls ``run.touch()`` when it is changed;
+            made with ``(run, loop=loop, context=context)``.
 
     Attributes:
         loop: as given.
@@ -390,37 +390,37 @@ cdef class Runner:
         """How many coroutines wait."""
         return len(self.alive)
 
-    cdef Errand take_spare(self):
-        cdef Errand errand = self.spare
-        if errand is None or errand.touched or errand.stage > ASLEEP:
+    cdef CoroutineRun take_spare(self):
+        cdef CoroutineRun run = self.spare
+        if run is None or run.touched or run.stage > ASLEEP:
             if self.closed:
                 raise UsageError("the worker has stopped: it runs no coroutine any more")
-            if errand is not None:
+            if run is not None:
                 self.spare = None
-                errand.retire()
-            errand = Errand.__new__(Errand)
-            errand.runner = self
-            errand.task = self.task_type(errand, loop=self.loop, context=PyContext_Copy(self.base))
-            errand.weak = weak_references(errand.task)
-            errand.touched = False       # making it may set its name
-            self.spare = errand
-        return errand
+                run.retire()
+            run = CoroutineRun.__new__(CoroutineRun)
+            run.runner = self
+            run.task = self.task_type(run, loop=self.loop, context=PyContext_Copy(self.base))
+            run.weak = weak_references(run.task)
+            run.touched = False       # making it may set its name
+            self.spare = run
+        return run
 
-    cdef Errand begin(self, object owner, object request, object awaitable, object context):
+    cdef CoroutineRun begin(self, object owner, object request, object awaitable, object context):
         """Make the first step.
 
-        Returns None where it was the last: `take_result` has what came out.  Else the errand: its
+        Returns None where it was the last: `take_result` has what came out.  Else the run: its
         owner is told later, by ``owner.complete(request, result, error)``.
         Raises what the coroutine raises, and UsageError once this is closed.
         """
-        cdef Errand errand
+        cdef CoroutineRun run
         cdef Py_ssize_t references
         cdef PyObject *value = NULL
         cdef PySendResult how = PYGEN_ERROR
         cdef object before, coroutine, result = None, failure = None
         coroutine = awaitable if PyCoro_CheckExact(awaitable) else awaitable.__await__()
         try:
-            errand = self.take_spare()
+            run = self.take_spare()
         except BaseException:
             close = getattr(coroutine, "close", None)
             if close is not None:
@@ -428,11 +428,11 @@ cdef class Runner:
             raise
         if context is None:
             context = PyContext_Copy(self.base)
-        references = (<PyObject *> errand.task).ob_refcnt
-        before = _swap(self.loop, errand.task)
+        references = (<PyObject *> run.task).ob_refcnt
+        before = _swap(self.loop, run.task)
         try:
             PyContext_Enter(context)
-            errand.running = True
+            run.running = True
             try:
                 how = PyIter_Send(coroutine, None, &value)
                 if how == PYGEN_ERROR:
@@ -442,7 +442,7 @@ cdef class Runner:
             except BaseException as raised:
                 failure = raised
             finally:
-                errand.running = False
+                run.running = False
                 PyContext_Exit(context)
         finally:
             _swap(self.loop, before)
@@ -450,12 +450,12 @@ cdef class Runner:
             leave(failure)
         if how == PYGEN_NEXT:
             self.spare = None
-            self.alive.add(errand)
-            errand.adopt(owner, request, coroutine, context, result)
-            return errand
-        if not errand.is_pristine(references):
+            self.alive.add(run)
+            run.adopt(owner, request, coroutine, context, result)
+            return run
+        if not run.is_pristine(references):
             self.spare = None
-            errand.retire()
+            run.retire()
         if failure is not None:
             raise failure
         self.context = context
@@ -472,10 +472,10 @@ cdef class Runner:
 
     def close(self):
         """Cancel what waits and run nothing more; the loop has to be run until those have ended."""
-        cdef Errand errand
+        cdef CoroutineRun run
         self.closed = True
-        errand, self.spare = self.spare, None
-        if errand is not None:
-            errand.retire()
+        run, self.spare = self.spare, None
+        if run is not None:
+            run.retire()
         for waiting in list(self.alive):
-            (<Errand> waiting).cancel()
+            (<CoroutineRun> waiting).cancel()

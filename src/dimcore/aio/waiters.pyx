@@ -1,4 +1,4 @@
-"""Waiting for a conversation to move: futures for coroutines, and an awaitable that has nothing to wait for."""
+"""Waiting for a response driver to move: futures for coroutines, and an awaitable that has nothing to wait for."""
 
 cimport cython
 from cpython.object cimport PyObject
@@ -9,7 +9,7 @@ from dimcore.errors import UsageError
 
 @cython.final
 cdef class Waits:
-    """The coroutines that wait for one conversation; all are woken by whatever happens, and look for themselves.
+    """The coroutines that wait for one response driver; all are woken by whatever happens, and look for themselves.
 
     Thread-safety: the loop's thread only.
     """

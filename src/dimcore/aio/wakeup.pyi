@@ -6,11 +6,11 @@ from typing import Any, Never, final
 from typing_extensions import disjoint_base
 
 @disjoint_base
-class Sleeper:
+class Waiter:
     def __init__(self, *args: Never, **kwargs: Never) -> None: ...
 
 @final
-class Bell:
+class Wakeup:
     _asyncio_future_blocking: bool
     def __init__(self, *args: Never, **kwargs: Never) -> None: ...  # raises: sockets make them
     def get_loop(self) -> AbstractEventLoop: ...

@@ -1,11 +1,11 @@
-"""What a coroutine waits for that has to wait often: it can be rung again and again.
+"""What a coroutine waits for that has to wait often: it can be woken again and again.
 
 A future serves once, and wakes its Task in the next turn of the loop.  Where a
 coroutine waits for every message of a socket, that costs more than the message.
-A coroutine that an `Errand` runs is *rung awake*: it runs on within the event
+A coroutine that a `CoroutineRun` runs is *woken*: it runs on within the event
 that brought the message, as the method of an object would, with its own Task and
 context.  Any other Task (`asyncio.wait_for` makes one, up to Python 3.11) takes
-the bell for a future: it has what asyncio asks of one.
+the wakeup for a future: it has what asyncio asks of one.
 
 Thread-safety: the loop's thread only.
 """
@@ -17,44 +17,44 @@ from dimcore.errors import UsageError
 cdef object CancelledError = None
 
 
-cdef class Sleeper:
-    """What can be rung awake; an `Errand`."""
+cdef class Waiter:
+    """What can be woken; a `CoroutineRun`."""
 
     def __init__(self):
-        raise UsageError("an Errand is what sleeps")
+        raise UsageError("a CoroutineRun is what sleeps")
 
-    cdef int rung(self) except -1:
+    cdef int woken(self) except -1:
         return 0
 
-    cdef int rung_softly(self) except -1:
+    cdef int woken_soon(self) except -1:
         return 0
 
 
 @cython.final
-cdef class Bell:
+cdef class Wakeup:
     """Rung for one waiter at a time; made by what rings it.
 
-    What is awaited yields the bell with `_asyncio_future_blocking` set, as a future does with itself.
+    What is awaited yields the wakeup with `_asyncio_future_blocking` set, as a future does with itself.
     """
 
     def __init__(self):
         raise UsageError("bells are made by what rings them")
 
     cdef bint is_awaited(self) noexcept:
-        return self.sleeper is not None or self.call is not None
+        return self.waiter is not None or self.call is not None
 
-    cdef int ring(self) except -1:
-        """Let the waiter run: at once where it is an errand's.  Nobody waiting is fine."""
-        sleeper, self.sleeper = self.sleeper, None
-        if sleeper is not None:
-            return (<Sleeper> sleeper).rung()
-        return self.ring_softly()
+    cdef int set(self) except -1:
+        """Let the waiter run: at once where it is an run's.  Nobody waiting is fine."""
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None:
+            return (<Waiter> waiter).woken()
+        return self.set_soon()
 
-    cdef int ring_softly(self) except -1:
+    cdef int set_soon(self) except -1:
         """The same in the next turn of the loop, from where no program may be run."""
-        sleeper, self.sleeper = self.sleeper, None
-        if sleeper is not None:
-            return (<Sleeper> sleeper).rung_softly()
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None:
+            return (<Waiter> waiter).woken_soon()
         if self.call is not None:
             call, self.call = self.call, None
             context, self.context = self.context, None
@@ -87,7 +87,7 @@ cdef class Bell:
         if self.call is None:
             return False
         self.was_cancelled = True
-        self.ring_softly()
+        self.set_soon()
         return True
 
     def result(self):
@@ -104,7 +104,7 @@ cdef class Bell:
         return None
 
 
-cdef Bell make_bell(object loop):
-    cdef Bell bell = Bell.__new__(Bell)
-    bell.loop = loop
-    return bell
+cdef Wakeup make_wakeup(object loop):
+    cdef Wakeup wakeup = Wakeup.__new__(Wakeup)
+    wakeup.loop = loop
+    return wakeup

@@ -2,16 +2,16 @@ from libc.stdint cimport uint64_t
 
 from dimcore.asgi.scope cimport ScopeMaker
 from dimcore.asgi.send cimport AsgiAnswer
-from dimcore.conn.body_stream cimport Intake, Taker
+from dimcore.conn.body_stream cimport ArrivingBody, BodyConsumer
 from dimcore.conn.exchange cimport Exchange
-from dimcore.conn.handler cimport Conversant
+from dimcore.conn.handler cimport DrivenHandler
 from dimcore.http.request cimport RequestPoint
 
 
 cdef bint tells_of_leaving(object error) except -1
 
 
-cdef class AsgiEntry(Conversant):
+cdef class AsgiEntry(DrivenHandler):
     cdef readonly object app
     cdef ScopeMaker scopes
     cdef AsgiReceive spare           # with its request's AsgiHttp; serves again if the app kept neither
@@ -24,7 +24,7 @@ cdef class AsgiReceive:
     cdef AsgiHttp owner
 
 
-cdef class BodyTaker(Taker):
+cdef class AsgiBodyConsumer(BodyConsumer):
     cdef AsgiHttp owner
 
 
@@ -42,5 +42,5 @@ cdef class AsgiHttp(AsgiAnswer):
     cdef bint excuses(self, object error) except -1
     cdef object asked(self)
     cdef int ended(self, object result, object error) except -1
-    cdef int settle(self, object result, object error, Intake intake) except -1
+    cdef int settle(self, object result, object error, ArrivingBody arriving) except -1
     cdef int end_answer(self, object error, bint nested) except -1

@@ -5,12 +5,12 @@ from typing_extensions import disjoint_base
 
 from dimcore.asgi.send import AsgiAnswer
 from dimcore.asgi.wait import AsgiWait
-from dimcore.conn.body_stream import Taker
-from dimcore.conn.handler import Conversant
+from dimcore.conn.body_stream import BodyConsumer
+from dimcore.conn.handler import DrivenHandler
 from dimcore.http.request import RequestPoint
 
 @disjoint_base
-class AsgiEntry(Conversant):
+class AsgiEntry(DrivenHandler):
     @property
     def app(self) -> Any: ...
     @property
@@ -21,7 +21,7 @@ class AsgiEntry(Conversant):
     def __call__(self, request: RequestPoint) -> Any: ...
 
 @disjoint_base
-class BodyTaker(Taker): ...
+class AsgiBodyConsumer(BodyConsumer): ...
 
 @final
 class AsgiReceive:

@@ -17,10 +17,10 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
-from dimcore.aio.task_runner cimport Errand, Runner
+from dimcore.aio.task_runner cimport CoroutineRun, Runner
 from dimcore.asgi.send cimport COMPLETE, EXPECTS_BODY, EXPECTS_START, EXPECTS_TRAILERS, SWALLOWS
 from dimcore.asgi.wait cimport RECEIVES, make_wait
-from dimcore.conn.body_stream cimport make_intake
+from dimcore.conn.body_stream cimport make_arriving_body
 from dimcore.conn.exchange cimport READABLE, become, serve
 from dimcore.conn.phase cimport BUSY, GONE, HALTED, PEER_DONE, READING, WORKING
 from dimcore.http.asked cimport Asked
@@ -64,7 +64,7 @@ cdef bint tells_of_leaving(object error) except -1:
     return type(error).__name__ in LEAVING
 
 
-cdef class AsgiEntry(Conversant):
+cdef class AsgiEntry(DrivenHandler):
     """The handler of a route that an ASGI app stands behind.
 
     Args:
@@ -115,7 +115,7 @@ cdef class AsgiEntry(Conversant):
             http.state = EXPECTS_START
             http.spent = 0
             http.body_told = http.peer_left = http.knows_left = http.has_trailers = False
-            http.intake = None
+            http.arriving = None
             http.scope = None
             http.name = None
         else:
@@ -125,12 +125,12 @@ cdef class AsgiEntry(Conversant):
             self.spare = receive
         http.receive = receive
         http.request = request
-        if type(request._source) is Intake:
-            http.intake = <Intake> request._source
+        if type(request._source) is ArrivingBody:
+            http.arriving = <ArrivingBody> request._source
         return http
 
     cdef int bring(self, AsgiHttp http, RequestPoint request) except -1:
-        """The same for a conversation of another kind."""
+        """The same for a response driver of another kind."""
         cdef AsgiReceive receive = AsgiReceive.__new__(AsgiReceive)
         receive.owner = http
         http.entry = self
@@ -140,13 +140,13 @@ cdef class AsgiEntry(Conversant):
 
     cdef object open_body(self, object connection):
         cdef RequestPoint request = (<Exchange> connection).current
-        cdef Intake intake = make_intake(connection, request.info.flags & EXPECT_CONTINUE != 0)
-        cdef BodyTaker taker = BodyTaker.__new__(BodyTaker)
-        intake.owner = taker         # of an app that is called next
-        return intake
+        cdef ArrivingBody arriving = make_arriving_body(connection, request.info.flags & EXPECT_CONTINUE != 0)
+        cdef AsgiBodyConsumer consumer = AsgiBodyConsumer.__new__(AsgiBodyConsumer)
+        arriving.owner = consumer         # of an app that is called next
+        return arriving
 
 
-cdef class BodyTaker(Taker):
+cdef class AsgiBodyConsumer(BodyConsumer):
     cdef int fed(self) except -1:
         return 0 if self.owner is None else self.owner.wake()
 
@@ -201,7 +201,7 @@ cdef class AsgiHttp(AsgiAnswer):
         cdef Exchange at = <Exchange> connection
         cdef Runner runner = at.site.core.host.runner
         cdef AsgiReceive receive = self.receive
-        cdef Errand errand = None
+        cdef CoroutineRun run = None
         cdef dict scope
         cdef object context, coroutine
         self.receive = None
@@ -212,8 +212,8 @@ cdef class AsgiHttp(AsgiAnswer):
         self.scope = scope = self.scope_of(at)
         if at.site.core.host.forwarded is not None:
             self.name = self.request.request_id          # a proxy may have given it
-        if self.intake is not None:
-            (<BodyTaker> self.intake.owner).owner = self
+        if self.arriving is not None:
+            (<AsgiBodyConsumer> self.arriving.owner).owner = self
         self.core = at.site.core
         self.connection = at
         self.request.coroutine = self
@@ -224,15 +224,15 @@ cdef class AsgiHttp(AsgiAnswer):
                 coroutine = self.entry.app(scope, receive, self)
             finally:
                 PyContext_Exit(context)
-            errand = runner.begin(self, None, coroutine, context)
+            run = runner.begin(self, None, coroutine, context)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
                 raise
             self.ended(None, error)
             return 0
-        if errand is not None:
+        if run is not None:
             self.core.app_calls += 1
-        if errand is None:
+        if run is None:
             runner.take_context()
             self.ended(runner.take_result(), None)
         elif self.connection is not None and not at.state & GONE and self.state <= EXPECTS_BODY:
@@ -295,24 +295,24 @@ cdef class AsgiHttp(AsgiAnswer):
 
     cdef object next_message(self):
         """The next message, or None where there is none yet."""
-        cdef Intake intake = self.intake
+        cdef ArrivingBody arriving = self.arriving
         cdef bint more = False
         if self.connection is None or self.connection.state & GONE:
             self.knows_left = True
             return {"type": "http.disconnect"}
         if not self.body_told:
-            if intake is None:
+            if arriving is None:
                 self.body_told = True
                 return {"type": "http.request", "body": self.request.body, "more_body": False}
-            chunk = intake.take()
+            chunk = arriving.take()
             if chunk is None:
-                if not intake.ended:
+                if not arriving.ended:
                     return None
-                if intake.error:
+                if arriving.error:
                     return {"type": "http.disconnect"}
                 self.body_told = True
                 chunk = b""
-            elif intake.chunks or not intake.ended or intake.error:
+            elif arriving.chunks or not arriving.ended or arriving.error:
                 more = True
             else:
                 self.body_told = True
@@ -329,7 +329,7 @@ cdef class AsgiHttp(AsgiAnswer):
 
     cdef int call_for_body(self) except -1:
         """The app waits for a body whose sender waits to be asked (RFC 9110 10.1.1)."""
-        self.intake.expected = False
+        self.arriving.expected = False
         if self.state > EXPECTS_BODY:        # the answer has begun: too late to ask
             self.request.info.flags &= ~<uint32_t> EXPECT_CONTINUE
         self.connection.resume_body()
@@ -348,14 +348,14 @@ cdef class AsgiHttp(AsgiAnswer):
 
     cdef int ended(self, object result, object error) except -1:
         """The app's coroutine is through."""
-        cdef Intake intake = self.intake
-        self.intake = None
+        cdef ArrivingBody arriving = self.arriving
+        self.arriving = None
         try:
-            return self.settle(result, error, intake)
+            return self.settle(result, error, arriving)
         finally:
             self.scope = None
 
-    cdef int settle(self, object result, object error, Intake intake) except -1:
+    cdef int settle(self, object result, object error, ArrivingBody arriving) except -1:
         cdef Exchange at = self.connection
         cdef Settled given
         if error is None and result is not None:
@@ -363,7 +363,7 @@ cdef class AsgiHttp(AsgiAnswer):
         if at is None or at.state & GONE:
             if error is None or self.excuses(error):
                 return 0
-            if intake is not None and intake.error and self.state != COMPLETE and self.state != SWALLOWS:
+            if arriving is not None and arriving.error and self.state != COMPLETE and self.state != SWALLOWS:
                 return 0     # what comes of a body that was refused, or whose client left, is no fault of the app's
             if not isinstance(error, ClientLeft):
                 self.core.tell(Report.ASGI_FAILED_LATE, self.asked(), error)

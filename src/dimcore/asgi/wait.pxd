@@ -1,10 +1,10 @@
 from cpython.object cimport PyObject
 
 from dimcore.aio.waiters cimport Waits
-from dimcore.conn.body_stream cimport Intake
+from dimcore.conn.body_stream cimport ArrivingBody
 from dimcore.conn.exchange cimport Exchange
 from dimcore.conn.core cimport Core
-from dimcore.conn.handler cimport Conversation
+from dimcore.conn.handler cimport ResponseDriver
 
 cdef enum Kind:
     RECEIVES
@@ -15,10 +15,10 @@ cdef enum Kind:
 
 
 # What a coroutine may have to wait for: a request's answer and body.
-cdef class Awaited(Conversation):
+cdef class Awaited(ResponseDriver):
     cdef Core core
     cdef Exchange connection       # None once the answer is complete or the peer is gone
-    cdef Intake intake               # where the body is that did not come with its head, or None
+    cdef ArrivingBody arriving               # where the body is that did not come with its head, or None
     cdef Waits waits                 # coroutines that wait, or None
 
     cdef bint must_wait(self) noexcept           # the connection cannot be used within this call

@@ -2,10 +2,10 @@ from typing import Any, Never, Self, final
 
 from typing_extensions import disjoint_base
 
-from dimcore.conn.handler import Conversation
+from dimcore.conn.handler import ResponseDriver
 
 @disjoint_base
-class Awaited(Conversation): ...
+class Awaited(ResponseDriver): ...
 
 @final
 class AsgiWait:

@@ -22,7 +22,7 @@ cdef extern from "Python.h":
     void Py_DECREF(PyObject *value)
 
 
-cdef class Awaited(Conversation):
+cdef class Awaited(ResponseDriver):
     """One request as far as it is waited for; not for use by itself."""
 
     cdef bint must_wait(self) noexcept:
@@ -134,7 +134,7 @@ cdef class AsgiWait:
         if self.kind == RECEIVES:
             result = owner.next_message()
             if result is None:
-                if owner.intake is not None and owner.intake.expected:
+                if owner.arriving is not None and owner.arriving.expected:
                     if owner.must_wait():
                         return self.turn(value)
                     owner.call_for_body()

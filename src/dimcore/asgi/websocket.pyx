@@ -16,13 +16,13 @@ Source: ASGI 3.0, WebSocket message format 2.4, with `websocket.http.response`.
 cimport cython
 from dimcore.aio.task_runner cimport Runner
 from dimcore.aio.waiters cimport DONE
-from dimcore.aio.wakeup cimport make_bell
+from dimcore.aio.wakeup cimport make_wakeup
 from dimcore.asgi.entry cimport AsgiEntry, AsgiHttp, tells_of_leaving
 from dimcore.asgi.scope cimport ScopeMaker
 from dimcore.asgi.wait cimport FOLLOWS, AsgiWait, make_wait
 from dimcore.conn.exchange cimport Exchange
 from dimcore.conn.phase cimport GONE, WORKING
-from dimcore.ws.async_queue cimport SocketQueue, make_reception
+from dimcore.ws.async_queue cimport SocketQueue, make_receive_wait
 from dimcore.ws.websocket cimport Endpoint, WebSocket
 
 from dimcore.errors import ClientLeft, ResponseError, UsageError
@@ -50,7 +50,7 @@ cdef class AsgiSocket(SocketQueue):
     """The messages of one socket, as ASGI has them; see `dimcore.Endpoint` for whom it is made for."""
 
     cdef int opened(self, WebSocket ws) except -1:
-        self.socket = ws                 # the bell is there since before the handshake was answered
+        self.socket = ws                 # the wakeup is there since before the handshake was answered
         return 0
 
     cdef object receive_next(self, bint iterates):
@@ -88,15 +88,15 @@ cdef class AsgiUpgrade(AsgiHttp):
         scope["extensions"] = {"websocket.http.response": {}}
         del scope["method"]
         self.queue.loop = (<Runner> at.site.core.host.runner).loop
-        self.queue.bell = make_bell(self.queue.loop)
+        self.queue.wakeup = make_wakeup(self.queue.loop)
         return scope
 
     cdef object receive_now(self):
         cdef AsgiWait wait
         if not self.core.is_foreign():
-            return make_reception(self.queue, False)
+            return make_receive_wait(self.queue, False)
         wait = make_wait(self, FOLLOWS)
-        wait.message = make_reception(self.queue, False)
+        wait.message = make_receive_wait(self.queue, False)
         return wait
 
     cdef void peer_done(self) noexcept:
@@ -121,7 +121,7 @@ cdef class AsgiUpgrade(AsgiHttp):
         self.queue.over = True
         if self.queue.close_code == 0:
             self.queue.close_code = CODE_LOST
-        return self.queue.bell.ring_softly()
+        return self.queue.wakeup.set_soon()
 
     # --- the app --------------------------------------------------------------------------------
 

@@ -12,16 +12,16 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.string cimport memset
 
-from dimcore.aio.task_runner cimport Errand, Runner, is_awaitable
+from dimcore.aio.task_runner cimport CoroutineRun, Runner, is_awaitable
 from dimcore.conn.batching cimport FROM_NS
 from dimcore.conn.core cimport Core, detach_request, leave_process
 from dimcore.conn.exchange cimport APART_BYTES, READABLE, become, note, unnote
 from dimcore.conn.filter cimport AnswerHead, Filter, Transform, joined
-from dimcore.conn.handler cimport CompiledHandler, Conversation
+from dimcore.conn.handler cimport CompiledHandler, ResponseDriver
 from dimcore.conn.phase cimport (
     BUSY, CLOSE, FILTERED, GONE, HALTED, HAS_ANSWER, LINGER, PEER_DONE, READING, STREAMING, UPGRADED,
 )
-from dimcore.conn.result cimport Answer, claim, discard
+from dimcore.conn.result cimport Result, claim, discard
 from dimcore.conn.streamed_body cimport AsyncSource, Outflow, Push
 from dimcore.http.request cimport RequestPoint
 from dimcore.http.router cimport Route
@@ -122,7 +122,7 @@ cdef int dispatch(Exchange exchange) except -1:
     if core.scratch.afterwards is not None:
         return conclude(exchange)
     if core.now_ns - request.routed_ns >= FROM_NS:
-        core.scratch.put_off = core.gathering.pace(core.now_ns - request.routed_ns)
+        core.scratch.put_off = core.batching.pace(core.now_ns - request.routed_ns)
     return 0
 
 
@@ -169,11 +169,11 @@ cdef int answer_early(Exchange exchange, object result, object error) except -1:
 
 cdef int conclude(Exchange exchange) except -1:
     """The handler has something to do that nobody need wait for: the answer goes out first, unless it is known
-    to be little and the answer waits for those of others (`Gathering`)."""
+    to be little and the answer waits for those of others (`Batching`)."""
     cdef Core core = exchange.site.core
     cdef int64_t began_ns = exchange.current.routed_ns
     afterwards, core.scratch.afterwards = core.scratch.afterwards, None
-    if core.gathering.unproven:
+    if core.batching.unproven:
         exchange.flush()
     try:
         afterwards()
@@ -181,16 +181,16 @@ cdef int conclude(Exchange exchange) except -1:
         if isinstance(error, KeyboardInterrupt):
             raise
         core.tell(Report.HANDLER_FAILED_LATE, exchange.current, error)
-    core.scratch.put_off = core.gathering.pace(core.clock() - began_ns)
+    core.scratch.put_off = core.batching.pace(core.clock() - began_ns)
     return 0
 
 
 # --- coroutines ---------------------------------------------------------------------------------
 
 cdef object begin_waiting(Exchange exchange, object awaitable):
-    """Begin a conversation or a coroutine; what that returns, unless it waits or has answered by itself."""
-    if isinstance(awaitable, Conversation):
-        (<Conversation> awaitable).start(exchange)
+    """Begin a response driver or a coroutine; what that returns, unless it waits or has answered by itself."""
+    if isinstance(awaitable, ResponseDriver):
+        (<ResponseDriver> awaitable).start(exchange)
         if exchange.state & (BUSY | GONE | HAS_ANSWER):
             return None
     return first_step(exchange, awaitable)
@@ -199,25 +199,25 @@ cdef object begin_waiting(Exchange exchange, object awaitable):
 cdef object first_step(Exchange exchange, object awaitable):
     """What the coroutine of an async handler returns, or *busy*: it waits, and `complete` is called in the end."""
     cdef Runner runner = exchange.site.core.host.runner
-    cdef Errand errand
+    cdef CoroutineRun run
     if runner is None:
         close = getattr(awaitable, "close", None)
         if close is not None:
             close()
         raise UsageError(NO_LOOP)
-    errand = runner.begin(exchange, exchange.current, awaitable, None)
-    if errand is not None:
+    run = runner.begin(exchange, exchange.current, awaitable, None)
+    if run is not None:
         # A coroutine that has upgraded the connection goes on beside it.
         if not exchange.state & UPGRADED:
-            wait_for(exchange, errand)
+            wait_for(exchange, run)
         return None
     exchange.current.coroutine = runner.take_context()
     return runner.take_result()
 
 
-cdef int wait_for(Exchange exchange, Errand errand) except -1:
+cdef int wait_for(Exchange exchange, CoroutineRun run) except -1:
     """The answer comes later; a peer that is gone ends the coroutine."""
-    exchange.current.coroutine = errand
+    exchange.current.coroutine = run
     become(exchange, BUSY)
     exchange.current.own()
     if not exchange.state & (HALTED | PEER_DONE):
@@ -228,19 +228,19 @@ cdef int wait_for(Exchange exchange, Errand errand) except -1:
 cdef object first_piece(Exchange exchange, AsyncSource source):
     """Let a body be made by a coroutine: *busy* while that waits for the first piece, else the answer to give."""
     cdef Core core = exchange.site.core
-    cdef Answer answer = core.scratch.answer
+    cdef Result unpacked = core.scratch.result
     cdef Runner runner = core.host.runner
-    cdef Errand errand
+    cdef CoroutineRun run
     if runner is None:
         raise UsageError(NO_LOOP)
     context = exchange.current.coroutine     # a generator sees what the handler that made it has set
-    if type(context) is Errand:
-        context = (<Errand> context).context
-    errand = runner.begin(
+    if type(context) is CoroutineRun:
+        context = (<CoroutineRun> context).context
+    run = runner.begin(
         exchange, exchange.current,
-        core.host.open_flow(exchange, exchange.current, answer.status, answer.headers, source.pieces), context)
-    if errand is not None:
-        wait_for(exchange, errand)
+        core.host.open_flow(exchange, exchange.current, unpacked.status, unpacked.headers, source.pieces), context)
+    if run is not None:
+        wait_for(exchange, run)
         return None
     runner.take_context()
     return runner.take_result()
@@ -262,7 +262,7 @@ cdef bint reads_on(Exchange exchange, object result):
 cdef int give_answer(Exchange exchange, object result, object error) except -1:
     """Answer `current`: with what the handler returned, or what its exception means."""
     cdef Core core = exchange.site.core
-    cdef Answer answer = core.scratch.answer
+    cdef Result unpacked = core.scratch.result
     cdef object body = None
     if exchange.state & (GONE | UPGRADED):   # the handler closed its own connection, or it is answered with 101
         if error is not None:
@@ -277,20 +277,20 @@ cdef int give_answer(Exchange exchange, object result, object error) except -1:
         return answer_error(exchange, error)
     try:
         # Up to here nothing of the answer is written, so any fault of it becomes another answer.
-        answer.take(result)
-        claim(answer.body)      # one that another answer is sending is not this one's to discard
-        body = answer.body
+        unpacked.take(result)
+        claim(unpacked.body)      # one that another answer is sending is not this one's to discard
+        body = unpacked.body
         if type(body) is AsyncSource:
             result = first_piece(exchange, <AsyncSource> body)
             if exchange.state & (BUSY | GONE):
                 return 0
-            answer.take(result)
-            claim(answer.body)
-            body = answer.body
+            unpacked.take(result)
+            claim(unpacked.body)
+            body = unpacked.body
         if exchange.current.route is not None and exchange.current.route.filters is None:
-            write_head(exchange, answer.headers, body, answer.status, answer.content_type, 0)
+            write_head(exchange, unpacked.headers, body, unpacked.status, unpacked.content_type, 0)
         else:
-            body = compose(exchange, answer.headers, body, answer.status, answer.content_type)
+            body = compose(exchange, unpacked.headers, body, unpacked.status, unpacked.content_type)
     except BaseException as problem:
         if isinstance(problem, KeyboardInterrupt):
             raise
@@ -299,7 +299,7 @@ cdef int give_answer(Exchange exchange, object result, object error) except -1:
             exchange.forgo_body()
         return answer_error(exchange, problem)
     finally:
-        answer.clear()
+        unpacked.clear()
     send_body(exchange, body)
     if exchange.current.reader is not None and exchange.state & (STREAMING | GONE) == 0:
         exchange.forgo_body()            # nothing is made: to HEAD, or with 204

@@ -4,7 +4,7 @@ cdef enum:
     FROM_NS = 20000          # a handler quicker than that keeps its client awake as it is
 
 
-cdef class Gathering:
+cdef class Batching:
     cdef object call_soon            # has a call made at the end of the round; None: nobody waits for anybody
     cdef list held                   # connections whose answers wait
     cdef int64_t since_ns            # when the first of them was put off

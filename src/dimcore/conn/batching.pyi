@@ -1,5 +1,5 @@
 from typing import final
 
 @final
-class Gathering:
+class Batching:
     def let_go(self) -> None: ...

@@ -30,7 +30,7 @@ cdef enum:
 
 
 @cython.final
-cdef class Gathering:
+cdef class Batching:
     """What one worker holds back.
 
     Thread-safety: the loop's thread.

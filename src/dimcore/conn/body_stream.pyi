@@ -3,10 +3,10 @@ from typing import Never, final
 from typing_extensions import disjoint_base
 
 @disjoint_base
-class Taker: ...
+class BodyConsumer: ...
 
 @final
-class Intake:
+class ArrivingBody:
     @property
     def ended(self) -> bool: ...
     @property

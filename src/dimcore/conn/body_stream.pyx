@@ -1,6 +1,6 @@
-"""A request body as it arrives, for a conversation: chunks in order, with the taker's pace as the sender's.
+"""A request body as it arrives, for a response driver: chunks in order, with the consumer's pace as the sender's.
 
-The connection feeds, the conversation takes; between them lie `HIGH_WATER` bytes
+The connection feeds, the response driver takes; between them lie `HIGH_WATER` bytes
 and one receive at most.  While nobody takes, the socket is not read, so a sender is
 held back by TCP and memory stays flat whatever the size of the body.
 """
@@ -18,7 +18,7 @@ cdef enum:
     SMALL = 4 * KIB          # chunks below this are joined: each message costs the program more than that
 
 
-cdef class Taker:
+cdef class BodyConsumer:
     """What takes a body; not for use by itself."""
 
     cdef int fed(self) except -1:
@@ -26,7 +26,7 @@ cdef class Taker:
 
 
 @cython.final
-cdef class Intake:
+cdef class ArrivingBody:
     """The chunks of one body that were not taken yet.
 
     Attributes:
@@ -37,7 +37,7 @@ cdef class Intake:
     """
 
     def __init__(self):
-        raise UsageError("a conversation makes these")
+        raise UsageError("a response driver makes these")
 
     def feed(self, bytes chunk not None):
         """Bytes of the body have arrived."""
@@ -62,11 +62,11 @@ cdef class Intake:
 
     def read(self):
         """All of the body, for whoever looks at `request.body`."""
-        raise UsageError("the body belongs to the conversation")
+        raise UsageError("the body belongs to the response driver")
 
     cdef int wake(self) except -1:
         if self.owner is not None:
-            (<Taker> self.owner).fed()
+            (<BodyConsumer> self.owner).fed()
         return 0
 
     cdef object take(self):
@@ -91,10 +91,10 @@ cdef class Intake:
         return chunk
 
 
-cdef Intake make_intake(object connection, bint expected):
-    cdef Intake intake = Intake.__new__(Intake)
-    intake.connection = connection
-    intake.expected = expected
-    intake.chunks = []
-    intake.error = ""
-    return intake
+cdef ArrivingBody make_arriving_body(object connection, bint expected):
+    cdef ArrivingBody arriving = ArrivingBody.__new__(ArrivingBody)
+    arriving.connection = connection
+    arriving.expected = expected
+    arriving.chunks = []
+    arriving.error = ""
+    return arriving

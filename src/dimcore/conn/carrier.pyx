@@ -124,7 +124,7 @@ cdef class Carrier(Exchange):
         return self.hold()
 
     cdef int put_off(self) except -1:
-        """Let the answer that is written wait for those of others, see `Gathering`; it is in the outbox until then."""
+        """Let the answer that is written wait for those of others, see `Batching`; it is in the outbox until then."""
         cdef Core core = self.site.core
         cdef size_t size = core.scratch.writer.size
         core.scratch.put_off = False
@@ -136,7 +136,7 @@ cdef class Carrier(Exchange):
         self.outbox = Outbox.__new__(Outbox)
         self.outbox.put(PyBytes_FromStringAndSize(core.scratch.writer.data, size))
         core.scratch.writer.size = 0
-        return core.gathering.hold(self, core.now_ns)
+        return core.batching.hold(self, core.now_ns)
 
     cdef int hold(self) except -1:
         cdef Core core = self.site.core

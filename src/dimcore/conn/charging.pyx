@@ -17,7 +17,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from dimcore.budget cimport Budget, Holding, Kind, pay
 from dimcore.conn.answering cimport refuse
-from dimcore.conn.body_stream cimport Intake
+from dimcore.conn.body_stream cimport ArrivingBody
 from dimcore.conn.core cimport Core
 from dimcore.conn.exchange cimport CHARGED, WRITABLE, Exchange, intervene, note, unnote
 from dimcore.conn.inbox cimport Inbox
@@ -105,7 +105,7 @@ cdef int64_t held(Carrier carrier, int64_t *disk) noexcept:
         size += <int64_t> sizeof(Inbox) + carrier.inbox.room
         if carrier.inbox.head != NULL:
             size += <int64_t> sizeof(Head)
-    # An answer that only waits for others of its round (`Gathering`) does not wait for its peer: all goes with it.
+    # An answer that only waits for others of its round (`Batching`) does not wait for its peer: all goes with it.
     if carrier.outbox is not None and carrier.state & (HAS_ANSWER | BUSY | STREAMING | UPGRADED) == HAS_ANSWER and (
         not carrier.events & WRITABLE
     ):
@@ -126,8 +126,8 @@ cdef int64_t held(Carrier carrier, int64_t *disk) noexcept:
         if request._source is not None:
             if type(request._source) is Spool:
                 disk[0] = (<Spool> request._source).size
-            elif type(request._source) is Intake:
-                size += (<Intake> request._source).waiting
+            elif type(request._source) is ArrivingBody:
+                size += (<ArrivingBody> request._source).waiting
             else:
                 size += _waiting(request._source)
     return size if size >= SMALLEST else 0

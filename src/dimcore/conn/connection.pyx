@@ -136,8 +136,8 @@ cdef class Connection(Carrier):
             return
         core = self.site.core
         serve(self, _on_ready, &mask, False)
-        if core.gathering.due:
-            core.gathering.release()
+        if core.batching.due:
+            core.batching.release()
         if core.overdrawn:
             core.relieve()
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 
 from dimcore.budget cimport Budget
 from dimcore.clock cimport monotonic_ns
-from dimcore.conn.batching cimport Gathering
+from dimcore.conn.batching cimport Batching
 from dimcore.conn.core_limits cimport Limits
 from dimcore.conn.filter cimport Filter
 from dimcore.conn.host cimport Host
@@ -32,7 +32,7 @@ cdef class Core:
     cdef Index doorway               # (0, closing): told that there is no room, and reading that
     cdef readonly Addresses addresses    # of connections that were counted when they came in
     cdef Scratch scratch             # lent to whichever connection is being served
-    cdef Gathering gathering
+    cdef Batching batching
     # What other processes may see of this moment; both point to shared memory once there is a board.
     cdef Line *running               # the request whose handler runs on the loop
     cdef int64_t *round_ns           # when this round of the loop began

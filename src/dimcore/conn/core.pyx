@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from dimcore.budget cimport Budget
-from dimcore.conn.batching cimport Gathering
+from dimcore.conn.batching cimport Batching
 from dimcore.conn.core_limits cimport MAX_BYTES, between, change_number, change_time, derive, set_defaults
 from dimcore.index.connection_point cimport ConnectionPoint
 from dimcore.index.index cimport Index, Point
@@ -62,7 +62,7 @@ cdef class Core:
         self.doorway = _Index(1)
         self.addresses = Addresses()
         self.scratch = Scratch(server)
-        self.gathering = Gathering()
+        self.batching = Batching()
         self.memory = Budget()
         self.disk = Budget(16 << 30, 0)
         self.memory.alarm = self.disk.alarm = &self.overdrawn
@@ -82,7 +82,7 @@ cdef class Core:
             host: what it is given; a core has one at a time.
         """
         self.host = host
-        self.gathering.call_soon = host.call_soon
+        self.batching.call_soon = host.call_soon
 
     def configure(self, *, max_connections=None, admin_reserve=None, max_per_address=None, max_body=None,
                   body_memory=None, request_line=None, head=None, field=None, fields=None, body_rate=None,
@@ -222,14 +222,14 @@ cdef class Core:
 
     cdef bint defer(self, connection) except -1:
         """Whether this round of the loop has inflated enough; then the connection's `read_on` is called in its turn."""
-        if self.inflated < INFLATE_A_ROUND or self.gathering.call_soon is None:
+        if self.inflated < INFLATE_A_ROUND or self.batching.call_soon is None:
             return False
         if self.deferred is None:
             self.deferred = _deque()
         self.deferred.append(connection)
         if not self.deferring:
             self.deferring = True
-            self.gathering.call_soon(self.read_deferred)
+            self.batching.call_soon(self.read_deferred)
         return True
 
     def read_deferred(self):
@@ -243,7 +243,7 @@ cdef class Core:
         finally:
             self.deferring = bool(self.deferred)
             if self.deferring:
-                self.gathering.call_soon(self.read_deferred)
+                self.batching.call_soon(self.read_deferred)
 
     cdef void tell(self, object report, object request, object error) noexcept:
         """Report; what the reporter raises itself ends in ``sys.unraisablehook``."""

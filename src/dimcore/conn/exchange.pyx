@@ -12,9 +12,9 @@ cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 
-from dimcore.aio.task_runner cimport Errand
+from dimcore.aio.task_runner cimport CoroutineRun
 from dimcore.conn.core cimport Core, detach_request, leave_process
-from dimcore.conn.handler cimport Conversation
+from dimcore.conn.handler cimport ResponseDriver
 from dimcore.conn.phase cimport (
     BUSY, CLOSE, GONE, HALTED, LINGER, PEER_DONE, PHASES, STREAMING, UPGRADED, WORKING, phase_name,
 )
@@ -273,8 +273,8 @@ cdef class Exchange(ConnectionPoint):
         a protocol."""
         if self.state & UPGRADED:
             (<Protocol> self.named).tell_end()
-        if self.current is not None and isinstance(self.current.coroutine, Conversation):
-            (<Conversation> self.current.coroutine).peer_done()
+        if self.current is not None and isinstance(self.current.coroutine, ResponseDriver):
+            (<ResponseDriver> self.current.coroutine).peer_done()
 
     # --- the body of the request ----------------------------------------------------------------
 
@@ -449,7 +449,7 @@ cdef class Exchange(ConnectionPoint):
         A plain handler on a thread cannot be given up: its answer comes when it comes."""
         if not self.state & PEER_DONE:
             return False
-        return self.state & BUSY != 0 and type(self.current.coroutine) is Errand or self.waits_for_source()
+        return self.state & BUSY != 0 and type(self.current.coroutine) is CoroutineRun or self.waits_for_source()
 
     # --- whether the peer keeps its rate --------------------------------------------------------
 

@@ -1,7 +1,7 @@
 from dimcore.http.request cimport RequestPoint
 
 
-cdef class Conversation:
+cdef class ResponseDriver:
     # Within the event that brought the request.  What it raises is answered as a handler's fault.
     cdef int start(self, object connection) except -1
     # The peer sends no more; it may still read.
@@ -10,7 +10,7 @@ cdef class Conversation:
     cdef void gone(self) noexcept
 
 
-cdef class Conversant:
+cdef class DrivenHandler:
     # Where the body of a request goes that did not come with its head: ``feed(bytes)``, ``end(error text)``.
     cdef object open_body(self, object connection)
 

@@ -3,11 +3,11 @@ from typing import Any
 from typing_extensions import disjoint_base
 
 @disjoint_base
-class Conversation:
+class ResponseDriver:
     def __await__(self) -> Any: ...
 
 @disjoint_base
-class Conversant: ...
+class DrivenHandler: ...
 
 @disjoint_base
 class CompiledHandler: ...

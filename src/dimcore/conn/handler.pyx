@@ -1,6 +1,6 @@
 """What answers a request by itself, piece by piece, in place of a result that is returned.
 
-A handler that is a `Conversant` returns a `Conversation`.  The connection starts
+A handler that is a `DrivenHandler` returns a `ResponseDriver`.  The connection starts
 it, tells it of its peer's end, and otherwise leaves the answer to it.  It asks the
 peer for a body (100 Continue) itself as well, when its program wants one.
 """
@@ -8,11 +8,11 @@ peer for a body (100 Continue) itself as well, when its program wants one.
 from dimcore.errors import UsageError
 
 
-cdef class Conversation:
+cdef class ResponseDriver:
     """One request and its answer; not for use by itself."""
 
     cdef int start(self, object connection) except -1:
-        raise UsageError("this conversation has nothing to say")
+        raise UsageError("this response driver has nothing to say")
 
     cdef void peer_done(self) noexcept:
         pass
@@ -22,10 +22,10 @@ cdef class Conversation:
 
     def __await__(self):
         # Makes it an awaitable, which is what a connection tells it by.
-        raise UsageError("a conversation is started by its connection")
+        raise UsageError("a response driver is started by its connection")
 
 
-cdef class Conversant:
+cdef class DrivenHandler:
     """A handler whose answers are conversations; not for use by itself."""
 
     cdef object open_body(self, object connection):

@@ -11,11 +11,11 @@ request, its bytes and what is left to send stay until the event is through
 
 from libc.stdint cimport int64_t
 
-from dimcore.aio.task_runner cimport Errand
+from dimcore.aio.task_runner cimport CoroutineRun
 from dimcore.conn.answering cimport refuse, release_request, tell_finished, tell_line
 from dimcore.conn.core cimport Core, detach_request
 from dimcore.conn.exchange cimport AT_DOOR, CHARGED, COUNTED, READABLE, Exchange, become, intervene
-from dimcore.conn.handler cimport Conversation
+from dimcore.conn.handler cimport ResponseDriver
 from dimcore.conn.inbox cimport inbox_size
 from dimcore.conn.phase cimport (
     BUSY, CLOSE, FILTERED, GONE, HAS_ANSWER, LINGER, LINGERING, PEER_DONE, READING, STREAMING, UNFRAMED, UNREAD,
@@ -243,7 +243,7 @@ cdef void bury_request(Exchange exchange) noexcept:
 cdef void release_handler(RequestPoint request) noexcept:
     """Nobody waits for the answer any more: a coroutine is cancelled, an ASGI app told."""
     coroutine, request.coroutine = request.coroutine, None   # see `release_request`
-    if type(coroutine) is Errand:
-        (<Errand> coroutine).cancel()
-    elif isinstance(coroutine, Conversation):
-        (<Conversation> coroutine).gone()
+    if type(coroutine) is CoroutineRun:
+        (<CoroutineRun> coroutine).cancel()
+    elif isinstance(coroutine, ResponseDriver):
+        (<ResponseDriver> coroutine).gone()

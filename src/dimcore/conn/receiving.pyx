@@ -15,7 +15,7 @@ from dimcore.conn.admission cimport take_introduction
 from dimcore.conn.answering cimport open_request, refuse, release_request, tell_line
 from dimcore.conn.core cimport Core
 from dimcore.conn.exchange cimport HANGUP, READABLE, WRITABLE, note
-from dimcore.conn.handler cimport Conversation
+from dimcore.conn.handler cimport ResponseDriver
 from dimcore.conn.inbox cimport inbox_size
 from dimcore.conn.lifecycle cimport linger_on, refuse_rest, tell_peer_done
 from dimcore.conn.phase cimport (
@@ -124,8 +124,8 @@ cdef int end_of_stream(Carrier carrier) except -1:
             return carrier.refuse_body(FAULT_CUT)
         carrier.move(MOVED_BYTES)
         tell_peer_done(carrier)
-        if isinstance(carrier.current.coroutine, Conversation):
-            (<Conversation> carrier.current.coroutine).peer_done()
+        if isinstance(carrier.current.coroutine, ResponseDriver):
+            (<ResponseDriver> carrier.current.coroutine).peer_done()
         # End-of-file stays readable, so that is not watched for; `settle` closes after the answer.
         return carrier.watch(HANGUP)
     if carrier.outbox is not None and carrier.outbox.pending:

@@ -15,7 +15,7 @@ from dimcore.conn.answering cimport (
 )
 from dimcore.conn.core cimport Core
 from dimcore.conn.exchange cimport note
-from dimcore.conn.handler cimport Conversant
+from dimcore.conn.handler cimport DrivenHandler
 from dimcore.conn.inbox cimport inbox_keep_head, inbox_new
 from dimcore.conn.phase cimport BUSY, CLOSE, GONE, HAS_ANSWER, LINGER, STREAMING
 from dimcore.http.body_reader cimport BodyReader
@@ -231,8 +231,8 @@ cdef int divert(Carrier carrier, BodyReader reader) except -1:
     if carrier.current.info.flags & EXPECT_CONTINUE:
         carrier.pause_body()            # until the handler wants it: whether it does, only it can tell
     handler = carrier.current.route.handler
-    if isinstance(handler, Conversant):
-        sink = (<Conversant> handler).open_body(carrier)
+    if isinstance(handler, DrivenHandler):
+        sink = (<DrivenHandler> handler).open_body(carrier)
     else:
         sink = core.host.open_stream(carrier) if carrier.current.route.blocking else core.host.open_body(carrier)
     carrier.current.take_body(sink)

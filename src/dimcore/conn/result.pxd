@@ -2,7 +2,7 @@ cimport cython
 from cpython.long cimport PyLong_AsLongAndOverflow
 
 
-cdef class Answer:
+cdef class Result:
     cdef int status
     cdef object headers          # mapping, pairs or None
     cdef object body             # bytes, FileBody or Composite

@@ -39,7 +39,7 @@ cdef bytes _json(object value):
 
 @cython.final
 @cython.auto_pickle(False)      # which would read through a pointer that may be NULL
-cdef class Answer:
+cdef class Result:
     """Scratch of one worker: the last answer, unpacked."""
 
     cdef void clear(self) noexcept:

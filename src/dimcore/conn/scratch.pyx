@@ -17,7 +17,7 @@ cdef class Scratch:
 
     def __cinit__(self, str server not None="dimserver"):
         self.writer = Writer(server)
-        self.answer = Answer()
+        self.result = Result()
         self.inbuf = <char *> PyMem_Malloc(RECEIVE_BYTES)
         if self.inbuf == NULL:
             raise MemoryError

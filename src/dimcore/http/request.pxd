@@ -29,7 +29,7 @@ cdef class RequestPoint(HeadPoint):
     cdef object _path
     cdef object _headers
     cdef object _body
-    cdef object coroutine        # the Errand its handler or its body waits in; the context of one that did not; or None
+    cdef object coroutine        # the CoroutineRun of its handler or body, the context if none waits; or None
     # None, or called without arguments, once, when the peer of this request in flight sends no more or is gone.
     cdef public object on_peer_done
     cdef BodyReader reader       # while the body is arriving, or None

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t
 
-from dimcore.aio.wakeup cimport Bell
+from dimcore.aio.wakeup cimport Wakeup
 from dimcore.ws.websocket cimport Listener, WebSocket
 
 
@@ -8,7 +8,7 @@ from dimcore.ws.websocket cimport Listener, WebSocket
 cdef class SocketQueue(Listener):
     cdef readonly WebSocket socket       # None before the handshake is answered
     cdef object loop                     # asyncio's
-    cdef Bell bell
+    cdef Wakeup wakeup
     cdef list items                      # messages that wait, from `first` on
     cdef Py_ssize_t first
     cdef int64_t weight                  # of those, in bytes of memory
@@ -36,7 +36,7 @@ cdef class SocketQueue(Listener):
 
 
 # What `await` of something received waits for.
-cdef class Reception:
+cdef class ReceiveWait:
     cdef SocketQueue queue
     cdef bint iterates                   # the end is that of an iteration
     cdef bint waits
@@ -45,10 +45,10 @@ cdef class Reception:
 
 
 # What `await` of sending to a peer that lags, or of closing, waits for.
-cdef class Patience:
+cdef class SendWait:
     cdef SocketQueue queue
     cdef object steps                    # of a future's, from the first step on
     cdef bint of_end                     # for the end, not for the peer to read
 
 
-cdef Reception make_reception(SocketQueue queue, bint iterates)
+cdef ReceiveWait make_receive_wait(SocketQueue queue, bint iterates)

@@ -11,7 +11,7 @@ gateways whose programs are coroutines.  Whoever does
 * calls `start` in `opened`, and `stop` when the program has ended;
 * says in `given` what a message is for its program, and in `finished` what the end
   is, or raises;
-* gives out ``Reception``s for what its program awaits, `put_out` for sending and
+* gives out ``ReceiveWait``s for what its program awaits, `put_out` for sending and
   `end` for the end.
 
 A coroutine that waits here runs on within the event that brought the message (see
@@ -24,7 +24,7 @@ from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from dimcore.aio.waiters cimport DONE
-from dimcore.aio.wakeup cimport Bell, make_bell
+from dimcore.aio.wakeup cimport Wakeup, make_wakeup
 from dimcore.conn.core cimport Core
 from dimcore.conn.phase cimport CLOSE, GONE
 from dimcore.limits cimport KIB
@@ -61,14 +61,14 @@ cdef class SocketQueue(Listener):
         if self.deaf:
             return 0
         self.put(message)
-        return self.bell.ring()
+        return self.wakeup.set()
 
     cdef int ended(self, WebSocket ws, int code, str reason) except -1:
         self.over = True
         self.close_code = code
         self.close_reason = reason
-        if self.bell is not None:
-            self.bell.ring_softly()
+        if self.wakeup is not None:
+            self.wakeup.set_soon()
         lagging, self.lagging = self.lagging, None
         _release(lagging)
         ending, self.ending = self.ending, None
@@ -102,7 +102,7 @@ cdef class SocketQueue(Listener):
         if core.host.runner is None:
             raise UsageError("this worker runs no asyncio loop: set loop to asyncio or uvloop")
         self.loop = core.host.runner.loop
-        self.bell = make_bell(self.loop)
+        self.wakeup = make_wakeup(self.loop)
         return 0
 
     cdef int stop(self, int code) except -1:
@@ -140,13 +140,13 @@ cdef class SocketQueue(Listener):
         return message
 
     cdef object receive_next(self, bint iterates):
-        """What there is to receive, or the bell to wait for."""
+        """What there is to receive, or the wakeup to wait for."""
         if len(self.items) > self.first:
             return self.given(self.take())
         if self.over:
             return self.finished(iterates)
-        self.bell._asyncio_future_blocking = True
-        return self.bell
+        self.wakeup._asyncio_future_blocking = True
+        return self.wakeup
 
     cdef object given(self, object message):
         """What a message is for the program."""
@@ -219,7 +219,7 @@ cdef int _release(list waiting) except -1:
 
 @cython.final
 @cython.freelist(16)
-cdef class Reception:
+cdef class ReceiveWait:
     """What `await` of something received waits for; a coroutine as far as asyncio is concerned."""
 
     def __await__(self):
@@ -254,21 +254,21 @@ cdef class Reception:
         elif queue.awaited:
             raise UsageError("another coroutine receives from this WebSocket already")
         value = queue.receive_next(self.iterates)
-        if type(value) is Bell:
+        if type(value) is Wakeup:
             self.waits = queue.awaited = True
             return value
         raise StopIteration(value)
 
 
-cdef Reception make_reception(SocketQueue queue, bint iterates):
-    cdef Reception reception = Reception.__new__(Reception)
+cdef ReceiveWait make_receive_wait(SocketQueue queue, bint iterates):
+    cdef ReceiveWait reception = ReceiveWait.__new__(ReceiveWait)
     reception.queue = queue
     reception.iterates = iterates
     return reception
 
 
 @cython.final
-cdef class Patience:
+cdef class SendWait:
     """What `await` of sending to a peer that lags waits for, or of closing.  Nothing is lost when nobody awaits it."""
 
     def __await__(self):
@@ -303,8 +303,8 @@ cdef class Patience:
         pass
 
 
-cdef Patience _make_patience(SocketQueue queue, bint of_end):
-    cdef Patience patience = Patience.__new__(Patience)
+cdef SendWait _make_patience(SocketQueue queue, bint of_end):
+    cdef SendWait patience = SendWait.__new__(SendWait)
     patience.queue = queue
     patience.of_end = of_end
     return patience

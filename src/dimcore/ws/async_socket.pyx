@@ -12,7 +12,7 @@ cimport cython
 
 from dimcore.aio.task_runner cimport Runner
 from dimcore.aio.waiters cimport DONE
-from dimcore.ws.async_queue cimport SocketQueue, make_reception
+from dimcore.ws.async_queue cimport SocketQueue, make_receive_wait
 from dimcore.ws.websocket cimport WebSocket
 
 from dimcore.errors import ConnectionClosed
@@ -75,7 +75,7 @@ cdef class AsyncSocket(SocketQueue):
         return self
 
     def __anext__(self):
-        return make_reception(self, True)
+        return make_receive_wait(self, True)
 
     def receive(self):
         """The next message: `str` or `bytes`.
@@ -84,7 +84,7 @@ cdef class AsyncSocket(SocketQueue):
             ConnectionClosed: there is none, and will be none.
             UsageError: another coroutine receives already.
         """
-        return make_reception(self, False)
+        return make_receive_wait(self, False)
 
     def send(self, message):
         """Send a message: text for `str`, else binary.  Sent when called; awaited, it waits until the peer keeps up.

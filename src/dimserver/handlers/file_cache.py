@@ -20,7 +20,7 @@ import os
 from _thread import allocate_lock  # what `threading` offers too, without its import at every start
 from time import time as clock
 
-__all__ = ["Kept", "KeptFile"]
+__all__ = ["CachedFile", "FileCache"]
 
 KiB = 1024
 
@@ -30,7 +30,7 @@ MOST_NAME = 1 * KiB  # bytes of a raw path: keys must not outweigh what they sta
 SETTLED_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT)
 
 
-class KeptFile:
+class CachedFile:
     """One file.
 
     Attributes:
@@ -79,7 +79,7 @@ def stamp_of(status: os.stat_result) -> tuple[int, int, int, int, int]:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size, status.st_dev
 
 
-class Kept:
+class FileCache:
     """Files by the path of a URL as it was sent; the one that was kept first goes first.
 
     Thread-safety: safe.
@@ -88,12 +88,12 @@ class Kept:
     __slots__ = ("_bytes", "_change", "_files", "find")
 
     def __init__(self) -> None:
-        self._files: dict[str, KeptFile] = {}
+        self._files: dict[str, CachedFile] = {}
         self._bytes = 0
         self._change = allocate_lock()
         self.find = self._files.get  # found or not: the caller asks `is_current`
 
-    def keep(self, raw_path: str, file: KeptFile, status: os.stat_result) -> None:
+    def keep(self, raw_path: str, file: CachedFile, status: os.stat_result) -> None:
         """Keep a file if it has settled.
 
         Args:

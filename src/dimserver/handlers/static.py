@@ -26,7 +26,7 @@ from time import time as clock
 from dimcore.net.socket_io import Composite, FileBody
 from dimserver.errors import ConfigError
 from dimserver.handlers.conditional import evaluate, format_date, range_applies
-from dimserver.handlers.file_cache import Kept, KeptFile, stamp_of
+from dimserver.handlers.file_cache import CachedFile, FileCache, stamp_of
 from dimserver.handlers.media_types import media_type
 from dimserver.handlers.ranges import read_range
 from dimserver.handlers.safe_open import Root
@@ -132,7 +132,7 @@ class StaticFiles:
         self._root = Root(directory)
         self._prefix = [part.encode() for part in prefix.split("/") if part]
         self._index = index.encode()
-        self._kept = Kept()
+        self._kept = FileCache()
         self._tags = Tags()
 
     def __repr__(self) -> str:
@@ -190,7 +190,7 @@ class StaticFiles:
             if fd >= 0:
                 os.close(fd)
 
-    def _again(self, request: Request, raw_path: str, kept: KeptFile) -> Answer | None:
+    def _again(self, request: Request, raw_path: str, kept: CachedFile) -> Answer | None:
         """The answer out of memory; ``None`` where the file changed or the request asks for more than that."""
         headers = request.headers
         content = kept.content
@@ -216,7 +216,7 @@ class StaticFiles:
             return 304, {"ETag": kept.etag, "Last-Modified": kept.fields["Last-Modified"]}, b""
         return None
 
-    def _stretch_again(self, request: Request, headers: Headers, raw_path: str, kept: KeptFile) -> Answer | None:
+    def _stretch_again(self, request: Request, headers: Headers, raw_path: str, kept: CachedFile) -> Answer | None:
         """One small range of a large file: opened anew, but judged and described before."""
         size = kept.stamp[3]
         span = _plain_range(request, headers, size)
@@ -242,7 +242,7 @@ class StaticFiles:
     ) -> None:
         modified = status.st_mtime_ns // 1_000_000_000
         path = b"/".join((self._root.path, *names))
-        file = KeptFile(path, names, status, fields["ETag"], modified, fields.copy(), content)
+        file = CachedFile(path, names, status, fields["ETag"], modified, fields.copy(), content)
         self._kept.keep(raw_path, file, status)
 
     def configure_root_path(self, root_path: str) -> None:

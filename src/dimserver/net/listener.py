@@ -11,7 +11,7 @@ import sys
 from dimcore import Acceptor
 from dimserver.config.types import is_loopback
 from dimserver.errors import StartError
-from dimserver.net.throttled_log import Episode
+from dimserver.net.throttled_log import ThrottledLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ class Listener:
         self._log = log
         self._watched = False
         self._paused = False
-        self._trouble = Episode(log.error)
+        self._trouble = ThrottledLog(log.error)
         self._acceptor = Acceptor(site, sock.fileno(), self._exhausted)
         self._watch()
 

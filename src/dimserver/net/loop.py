@@ -43,7 +43,7 @@ FOREVER = -1.0  # timeout: no event, no waking
 class Selector:
     """What waits for descriptors: epoll where there is one, else what `selectors` has for the platform.
 
-    Kept by descriptor is the call to make and nothing else.  The `SelectorKey` of the standard library's selectors is
+    By descriptor it keeps the call to make and nothing else.  The `SelectorKey` of the standard library's selectors is
     88 bytes for each connection, and the key-and-mask tuple they make of each event a tenth of all CPU time.
 
     Attributes:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dimserver.net.loop import Loop
-    from dimserver.net.throttled_log import Episode
+    from dimserver.net.throttled_log import ThrottledLog
 
     Receive = Callable[[str, bool, bytes], object]
 
@@ -58,7 +58,7 @@ class Relay:
         loop: of this worker.
         receive: called with name, whether it is text, and payload of each message of another worker.
         most: bytes that may wait for another worker.
-        episode: told when messages are lost.
+        throttled: told when messages are lost.
 
     Attributes:
         sent: messages handed to another worker, each counted for each.
@@ -70,7 +70,7 @@ class Relay:
     Thread-safety: the loop's thread.
     """
 
-    def __init__(self, directory: str, loop: Loop, receive: Receive, most: int, episode: Episode) -> None:
+    def __init__(self, directory: str, loop: Loop, receive: Receive, most: int, throttled: ThrottledLog) -> None:
         self.sent = 0
         self.dropped = 0
         self.name = "t" + os.urandom(NAME_BYTES).hex()
@@ -78,7 +78,7 @@ class Relay:
         self.receive = receive
         self.most = most
         self._directory = directory
-        self._episode = episode
+        self._episode = throttled
         self._parts: list[bytes] = []  # of this round
         self._messages = 0
         self._size = 0

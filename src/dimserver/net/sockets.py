@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dimserver.config import Settings
     from dimserver.log import Log
 
-__all__ = ["Door", "Sockets"]
+__all__ = ["ListenSocket", "Sockets"]
 
 SO_ATTACH_REUSEPORT_CBPF = 51  # asm-generic/socket.h; the module `socket` has no name for it
 # Classic BPF (linux/filter.h): A = random number; A %= n; return A.  Each new connection asks it once.
@@ -32,7 +32,7 @@ BPF_MODULO = 0x94  # ALU|MOD|K
 BPF_RETURN = (0x16, 0, 0, 0)  # RET|A
 
 
-class Door:
+class ListenSocket:
     """A listening socket and what it is for.
 
     Attributes:
@@ -69,7 +69,7 @@ class Sockets:
 
     def __init__(self, settings: Settings, *, grouped: bool = False, passed: Sequence[tuple[int, str]] = ()) -> None:
         self._backlog = settings.backlog
-        self._shared: list[Door] = []
+        self._shared: list[ListenSocket] = []
         self._slots: dict[int, socket.socket] = {}
         self._files: list[_File] = []
         self._fed = 0  # slots that get new connections, from the first on; 0: all there are
@@ -86,36 +86,36 @@ class Sockets:
         descriptors = [settings.fd] if settings.fd is not None else list(passed)
         if descriptors:
             for fd in descriptors:
-                self._shared.append(Door(open_descriptor(fd, settings.backlog), kept=True))
+                self._shared.append(ListenSocket(open_descriptor(fd, settings.backlog), kept=True))
         elif settings.uds is not None:
             self._shared.append(self._unix(settings.uds, settings.uds_mode))
         elif grouped:
             self._slots[0] = open_tcp(settings.host, settings.port, settings.backlog, grouped=True)
             self._open_others(settings, self._slots[0])
         else:
-            self._shared.append(Door(open_tcp(settings.host, settings.port, settings.backlog)))
+            self._shared.append(ListenSocket(open_tcp(settings.host, settings.port, settings.backlog)))
             self._open_others(settings, self._shared[0].sock)
 
     def _open_others(self, settings: Settings, first: socket.socket) -> None:
-        self._shared.extend(Door(sock) for sock in open_others(settings.host, first, settings.backlog))
+        self._shared.extend(ListenSocket(sock) for sock in open_others(settings.host, first, settings.backlog))
 
     def _open_admin(self, settings: Settings, passed: Iterable[int]) -> None:
         descriptors = list(passed)
         if descriptors:
-            self._shared.extend(Door(open_descriptor(fd, settings.backlog), True, True) for fd in descriptors)
+            self._shared.extend(ListenSocket(open_descriptor(fd, settings.backlog), True, True) for fd in descriptors)
         elif isinstance(settings.admin, str):
             door = self._unix(settings.admin, settings.admin_mode)
             door.admin = True
             self._shared.append(door)
         elif settings.admin is not None:
-            self._shared.append(Door(open_tcp(*settings.admin, settings.backlog), admin=True))
+            self._shared.append(ListenSocket(open_tcp(*settings.admin, settings.backlog), admin=True))
 
-    def _unix(self, path: str, mode: int) -> Door:
-        door = Door(open_unix(path, self._backlog, mode))
+    def _unix(self, path: str, mode: int) -> ListenSocket:
+        door = ListenSocket(open_unix(path, self._backlog, mode))
         self._files.append(_File(path))
         return door
 
-    def doors(self, slot: int = 0) -> list[Door]:
+    def doors(self, slot: int = 0) -> list[ListenSocket]:
         """What the worker of a slot listens on; its own socket is opened when it is first asked for.
 
         Raises:
@@ -133,7 +133,7 @@ class Sockets:
                 raise StartError(f"cannot listen on {describe(first)} again: {error.strerror or error}") from None
         if self._fed:
             self._steer()
-        return [Door(self._slots[slot]), *self._shared]
+        return [ListenSocket(self._slots[slot]), *self._shared]
 
     def set_backlog(self, backlog: int) -> None:
         """Change the length of the queues of sockets that are open."""

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from dimserver.net.loop import Loop
 
-__all__ = ["HIGH_WATER", "OutStream"]
+__all__ = ["HIGH_WATER", "ThreadBody"]
 
 HIGH_WATER = 256 * 1024  # bytes made and not written yet: the thread waits
 JOIN_BELOW = 32 * 1024  # bytes in all: a copy is cheaper than a system call for each
 
 
-class OutStream:
+class ThreadBody:
     """Carries one body from a thread to the loop.
 
     Args:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from dimcore import Connection, RequestPoint
     from dimserver.net.loop import Loop
-    from dimserver.net.thread_body import OutStream
+    from dimserver.net.thread_body import ThreadBody
 
     Job = tuple[Connection, RequestPoint, Callable[[RequestPoint], Any]]
     # The last: whether the thread is through with it.  Without a connection that is all there is to say.
@@ -71,13 +71,13 @@ class Hand:
         else:
             self._pool._answer((self.connection, self.request, result, None, False))
 
-    def open(self, status: int, headers: Any) -> OutStream:
+    def open(self, status: int, headers: Any) -> ThreadBody:
         """Begin an answer whose body is put in piece by piece, and ended."""
-        from dimserver.net.thread_body import OutStream
+        from dimserver.net.thread_body import ThreadBody
 
         self.given = True
         loop = self._pool._loop
-        stream = OutStream(loop)
+        stream = ThreadBody(loop)
         loop.call_from_thread(partial(self.connection.complete, self.request, (status, headers, stream.body)))
         return stream
 
@@ -309,9 +309,9 @@ class ThreadPool:
 
     def _stream(self, connection: Connection, request: RequestPoint, result: Any, source: Any) -> None:
         """Answer with a body that is made while it is sent, on this very thread."""
-        from dimserver.net.thread_body import OutStream
+        from dimserver.net.thread_body import ThreadBody
 
-        stream = OutStream(self._loop, iter(source))
+        stream = ThreadBody(self._loop, iter(source))
         if isinstance(result, tuple):
             status, headers = result[:2]
         elif result is source:

@@ -12,12 +12,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["QUIET", "Episode"]
+__all__ = ["QUIET", "ThrottledLog"]
 
 QUIET = 10.0  # seconds between two lines of one trouble
 
 
-class Episode:
+class ThrottledLog:
     """One kind of trouble.
 
     Args:

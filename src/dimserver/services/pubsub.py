@@ -25,7 +25,7 @@ from time import monotonic
 
 from dimserver.config.types import shown_url
 from dimserver.errors import ConfigError
-from dimserver.net.throttled_log import Episode
+from dimserver.net.throttled_log import ThrottledLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class PubSub:
         self._loop = loop
         self._log = log
         self._lock = Lock()  # of the figures and of what is told
-        self._refused = Episode(log.error)
+        self._refused = ThrottledLog(log.error)
         self._progress = 0  # connections made and messages published
         self._told = ""  # why it is away, as the log has it
         self._tell_at = 0.0  # not earlier, if the reason changes

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dimcore import Core, Report, Site
     from dimserver.net.listener import Listener
     from dimserver.supervisor.operator_api import Operations
-    from dimserver.supervisor.state import Holdings
+    from dimserver.supervisor.state import SupervisorState
 
 __all__ = ["Control"]
 
@@ -39,20 +39,20 @@ class Control:
     """See the module.
 
     Args:
-        holdings: of the supervisor.
+        state: of the supervisor.
         make: called when the first question comes, with the supervisor's place among the workers and the path of the
             control socket; returns what answers.
 
     Thread-safety: the supervisor's thread.
     """
 
-    def __init__(self, holdings: Holdings, make: Callable[[Peers, str | None], Operations]) -> None:
-        self._loop = holdings.loop
-        self._holdings = holdings
+    def __init__(self, state: SupervisorState, make: Callable[[Peers, str | None], Operations]) -> None:
+        self._loop = state.loop
+        self._state = state
         self._make = make
         self._operations: Operations | None = None
         self._peers = self._join()
-        self._socket = ControlSocket(holdings.directory)
+        self._socket = ControlSocket(state.directory)
         self._site: Site | None = None
         self._core: Core | None = None
         self._listener: Listener | None = None
@@ -60,13 +60,13 @@ class Control:
         self._watch()
 
     def _join(self) -> Peers:
-        holdings = self._holdings
-        directory = holdings.directory.path
+        state = self._state
+        directory = state.directory.path
         try:
-            return Peers(directory, SUPERVISOR, self._loop, self._asked, holdings.trouble)
+            return Peers(directory, SUPERVISOR, self._loop, self._asked, state.trouble)
         except OSError as error:
-            holdings.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
-            return Peers(None, SUPERVISOR, self._loop, self._asked, holdings.trouble)
+            state.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
+            return Peers(None, SUPERVISOR, self._loop, self._asked, state.trouble)
 
     def _asked(self, *question: Any) -> Any:
         return self._answering().api.question(*question)
@@ -98,7 +98,7 @@ class Control:
         from dimserver.net.listener import Listener
 
         if self._socket.sock is not None and self._site is not None:
-            self._listener = Listener(self._socket.sock, self._site, self._loop, self._holdings.log, admin=True)
+            self._listener = Listener(self._socket.sock, self._site, self._loop, self._state.log, admin=True)
 
     def _make_site(self) -> Site:
         from dimcore import ConnectionPoolManifold, Core, Host, RequestSubstrate, Router, Site, tick
@@ -130,7 +130,7 @@ class Control:
         return Site(core, router, None, ADMIN_POOL, False)
 
     def _report(self, report: Report, request: Any, error: BaseException | None) -> None:  # noqa: ARG002 - the core's
-        self._holdings.report(f"control socket: {report}", error)
+        self._state.report(f"control socket: {report}", error)
 
     # --- in the loop ------------------------------------------------------------------------------
 
@@ -161,16 +161,16 @@ class Control:
         self._socket.restore()
         self._watch()
         if self._socket.path is not None:
-            self._holdings.log.warning(f"the control socket was removed: {self._socket.path} is new")
+            self._state.log.warning(f"the control socket was removed: {self._socket.path} is new")
 
     def _be_found(self) -> None:
-        directory = self._holdings.directory.path
+        directory = self._state.directory.path
         if directory is None or self._peers.is_found:
             return
         try:
             self._peers.move(directory)
         except OSError as error:
-            self._holdings.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
+            self._state.log.error(f"no private socket for the supervisor in {directory}: {error.strerror}")
 
     def forget(self) -> None:
         """In a process forked from this one: neither the sockets nor their clients are that one's."""

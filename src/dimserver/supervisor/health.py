@@ -13,9 +13,9 @@ from dimserver.worker.cgroup import oom_kills
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dimserver.supervisor.processes import Crew
+    from dimserver.supervisor.processes import Processes
     from dimserver.supervisor.slots import Process
-    from dimserver.supervisor.state import Holdings
+    from dimserver.supervisor.state import SupervisorState
 
 __all__ = ["Health"]
 
@@ -26,14 +26,14 @@ class Health:
     """See the module.
 
     Args:
-        holdings, crew: of the supervisor.
+        state, processes: of the supervisor.
 
     Thread-safety: the supervisor's thread.
     """
 
-    def __init__(self, holdings: Holdings, crew: Crew) -> None:
-        self._holdings = holdings
-        self._crew = crew
+    def __init__(self, state: SupervisorState, processes: Processes) -> None:
+        self._state = state
+        self._processes = processes
         self._oom_kills = oom_kills()
 
     def look_after(self) -> None:
@@ -41,33 +41,33 @@ class Health:
 
         The directory of private sockets is looked after as well.
         """
-        self._crew.restore_directory()
-        limit = self._holdings.settings.worker_timeout
-        loop = self._holdings.loop
+        self._processes.restore_directory()
+        limit = self._state.settings.worker_timeout
+        loop = self._state.loop
         now = monotonic()
-        for process in self._crew.processes.values():
+        for process in self._processes.processes.values():
             if not limit or process.state is State.LEAVING:
                 continue
             if process.state is not State.SERVING:
                 # Else an app that waits for ever while it is imported would hold up every later reload.
                 if now - process.since >= limit:
-                    self._crew.end(process, f"was killed: it did not serve within {limit:g} s (worker-timeout)")
+                    self._processes.end(process, f"was killed: it did not serve within {limit:g} s (worker-timeout)")
             elif not process.pinged:
                 process.pinged = now
                 process.channel.send("ping")
             elif now - process.pinged >= limit:
                 process.killed = f"was killed: its loop was blocked for more than {limit:g} s (worker-timeout)"
-                self._crew.kill(process, signal.SIGABRT)  # which has it write every thread's stack
-                loop.call_later(AT_ONCE, partial(self._crew.end, process, process.killed))
+                self._processes.kill(process, signal.SIGABRT)  # which has it write every thread's stack
+                loop.call_later(AT_ONCE, partial(self._processes.end, process, process.killed))
         # An idle worker is woken once in a quarter of the limit, which is also how exactly it is kept.
         loop.call_later(max(1.0, limit / 4) if limit else SELDOM, self.look_after)
 
     def tell_manager(self) -> None:
         """Tell the service manager that the supervisor lives, if it wants to hear it, again and again."""
-        notifier = self._holdings.notifier
+        notifier = self._state.notifier
         if notifier.interval:
             notifier.alive()
-            self._holdings.loop.call_later(notifier.interval, self.tell_manager)
+            self._state.loop.call_later(notifier.interval, self.tell_manager)
 
     def explain(self, status: int) -> str:
         """How a worker has ended.

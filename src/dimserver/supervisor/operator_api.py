@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from dimserver.handlers.status.access import Access
     from dimserver.log import Log
     from dimserver.net.worker_rpc import Peers
-    from dimserver.supervisor.processes import Crew
-    from dimserver.supervisor.rolling_restart import Renewal
-    from dimserver.supervisor.scaling import Scale
+    from dimserver.supervisor.processes import Processes
+    from dimserver.supervisor.rolling_restart import RollingRestart
+    from dimserver.supervisor.scaling import Scaling
     from dimserver.supervisor.slots import Process
-    from dimserver.supervisor.state import Holdings
+    from dimserver.supervisor.state import SupervisorState
 
     Row = dict[str, Any]
 
@@ -46,7 +46,7 @@ class Operations:
     """See the module; the context of the supervisor's `StatusAPI`, and the server that this shows and acts on.
 
     Args:
-        holdings, crew, scale, renewal: of the supervisor.
+        state, processes, scale, rolling_restart: of the supervisor.
         stop: begins the end.
         rescale: has another number of workers.
         reopen: opens the log files again.
@@ -64,10 +64,10 @@ class Operations:
 
     def __init__(
         self,
-        holdings: Holdings,
-        crew: Crew,
-        scale: Scale,
-        renewal: Renewal,
+        state: SupervisorState,
+        processes: Processes,
+        scale: Scaling,
+        rolling_restart: RollingRestart,
         *,
         stop: Callable[[], object],
         rescale: Callable[[int], object],
@@ -76,18 +76,18 @@ class Operations:
         peers: Peers,
         control: str | None,
     ) -> None:
-        self._holdings = holdings
-        self._crew = crew
+        self._state = state
+        self._processes = processes
         self._scale = scale
-        self._renewal = renewal
+        self._rolling_restart = rolling_restart
         self._stop = stop
         self._rescale = rescale
         self._reopen = reopen
         self._replace = replace
         self.control = control
         self.server = self
-        self.loop = holdings.loop
-        self.board = holdings.board
+        self.loop = state.loop
+        self.board = state.board
         self._pools: ConnectionPoolManifold | None = None
         self._access: Access | None = None
         self._api: StatusAPI | None = None
@@ -98,17 +98,17 @@ class Operations:
     @property
     def settings(self) -> Settings:
         """Of the newest generation that serves."""
-        return self._holdings.settings
+        return self._state.settings
 
     @property
     def segments(self) -> SegmentSet:
         """Shared memory of the newest generation that serves."""
-        return self._renewal.generation.segments
+        return self._rolling_restart.generation.segments
 
     @property
     def log(self) -> Log:
         """The supervisor's, which a reload may replace."""
-        return self._holdings.log
+        return self._state.log
 
     @property
     def pools(self) -> ConnectionPoolManifold:
@@ -149,22 +149,22 @@ class Operations:
 
     def servers(self) -> list[Row]:
         """This one."""
-        holdings = self._holdings
-        sockets = holdings.sockets
-        last = self._renewal.reloads.last
-        state = "draining" if holdings.stopping else "serving" if holdings.announced else "starting"
+        state = self._state
+        sockets = state.sockets
+        last = self._rolling_restart.reloads.last
+        standing = "draining" if state.stopping else "serving" if state.announced else "starting"
         return [
             {
                 "id": str(os.getpid()),
                 "pid": os.getpid(),
-                "state": state,
+                "state": standing,
                 "version": self.version,
-                "serves": served(self._renewal.generation.target, holdings.settings),
+                "serves": served(self._rolling_restart.generation.target, state.settings),
                 "urls": [] if sockets is None else sockets.urls,
                 "control": self.control,
                 "uptime": round(monotonic() - self.board.snapshot().started, 3),
                 "workers": len(self._scale.slots),
-                "generation": self._renewal.generation.number,
+                "generation": self._rolling_restart.generation.number,
                 "reload": None if last is None else last.row(),
             }
         ]
@@ -176,7 +176,7 @@ class Operations:
         now = monotonic()
         shown = {worker["worker"]: worker for worker in self.board.snapshot().workers}
         rows = []
-        for process in sorted(self._crew.processes.values(), key=lambda process: process.record):
+        for process in sorted(self._processes.processes.values(), key=lambda process: process.record):
             known = shown.get(process.record)
             rows.append(
                 {
@@ -193,11 +193,11 @@ class Operations:
 
     def reloads(self) -> list[Row]:
         """The last ones, the oldest first."""
-        return self._renewal.reloads.rows()
+        return self._rolling_restart.reloads.rows()
 
     def reload(self, who: str) -> None:
         """Take up new code and configuration."""
-        if self._renewal.reload(who) is None:
+        if self._rolling_restart.reload(who) is None:
             self._refuse("the server is ending")
 
     def drain(self) -> None:
@@ -206,8 +206,8 @@ class Operations:
 
     def scale(self, workers: int) -> None:
         """Have another number of workers, until the next reload."""
-        if self._holdings.stopping or not self._holdings.announced:
-            self._refuse("the server is ending" if self._holdings.stopping else "the server is starting")
+        if self._state.stopping or not self._state.announced:
+            self._refuse("the server is ending" if self._state.stopping else "the server is starting")
         self._rescale(workers)
 
     def reopen_logs(self) -> None:
@@ -216,8 +216,8 @@ class Operations:
 
     def restart(self, worker: int, who: str) -> None:
         """Replace a worker by a new one, which serves first."""
-        process = next((each for each in self._crew.processes.values() if each.record == worker), None)
-        if self._holdings.stopping:
+        process = next((each for each in self._processes.processes.values() if each.record == worker), None)
+        if self._state.stopping:
             self._refuse("the server is ending")
         if process is None or process.state is not State.SERVING:
             self._refuse(f"worker {worker} does not serve")

@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from dimserver.supervisor.slots import Generation, Slot
-    from dimserver.supervisor.state import Holdings
+    from dimserver.supervisor.state import SupervisorState
     from dimserver.worker.channel import Message
 
-__all__ = ["AT_ONCE", "Crew"]
+__all__ = ["AT_ONCE", "Processes"]
 
 LINGER = 2.0  # seconds: a worker that is replaced keeps its idle connections so long for one more request
 AT_ONCE = 0.5  # seconds a worker has after a second signal, or to write what it was at
 OVERTIME = 1.0  # seconds after the drain limit before a worker that did not end by itself is killed
 
 
-class Crew:
+class Processes:
     """See the module.
 
     Args:
-        holdings: of the supervisor.
+        state: of the supervisor.
         signals: those it has handlers for.
         heard: called with a process and each message of its.
         exited: called with a process that has ended and its status as from `os.waitpid`.
@@ -50,12 +50,12 @@ class Crew:
 
     def __init__(
         self,
-        holdings: Holdings,
+        state: SupervisorState,
         signals: Collection[signal.Signals],
         heard: Callable[[Process, Message], object],
         exited: Callable[[Process, int], object],
     ) -> None:
-        self._holdings = holdings
+        self._state = state
         self._signals = signals
         self._on_message = heard
         self._on_exit = exited
@@ -67,11 +67,11 @@ class Crew:
 
     def start(self, slot: Slot, generation: Generation) -> Process | None:
         """Fork a worker for a slot; None if the system refuses, which the log says."""
-        holdings = self._holdings
+        state = self._state
         try:
-            record = holdings.board.allot(slot.number)
+            record = state.board.allot(slot.number)
         except BoardFull as error:  # hundreds of reloads, none of whose workers has ended yet
-            holdings.log.error(f"cannot start a worker: {error}")
+            state.log.error(f"cannot start a worker: {error}")
             return None
         self.restore_directory()
         ours, theirs = Channel.pair()
@@ -82,8 +82,8 @@ class Crew:
             if pid == 0:
                 become_worker(partial(self._in_child, ours, theirs, generation, record))
         except OSError as error:
-            holdings.log.error(f"cannot start a worker: {error.strerror}")
-            holdings.board.retire(record)
+            state.log.error(f"cannot start a worker: {error.strerror}")
+            state.board.retire(record)
             ours.close()
             theirs.close()
             return None
@@ -93,18 +93,18 @@ class Crew:
         process = Process(pid, slot, generation, ours, record)
         self.processes[pid] = process
         slot.coming = process
-        holdings.loop.selector.register(ours.fileno(), 1, partial(self._heard, process))
+        state.loop.selector.register(ours.fileno(), 1, partial(self._heard, process))
         return process
 
     def restore_directory(self) -> None:
         """Have a place for the private sockets again, with those of living processes in it, if it was cleaned up."""
-        directory = self._holdings.directory
+        directory = self._state.directory
         before = directory.path
         gone = directory.restore()
         if gone and directory.path is None:
-            self._holdings.log.error(f"{before} is gone and cannot be replaced: workers have no private sockets")
+            self._state.log.error(f"{before} is gone and cannot be replaced: workers have no private sockets")
         elif gone:
-            self._holdings.log.warning(f"the directory of private sockets was removed: {directory.path} is new")
+            self._state.log.warning(f"the directory of private sockets was removed: {directory.path} is new")
         for process in self.processes.values():
             missing = gone or (before is not None and not os.path.exists(f"{before}/{process.record}"))
             if missing and process.state is State.SERVING:
@@ -117,10 +117,10 @@ class Crew:
         ours.close()
         for leave in self.leave_behind:
             leave()
-        first = self._holdings.sockets is None
+        first = self._state.sockets is None
         self.forget(pass_signal)
         again = generation.settings is not None
-        place = Place(self._holdings.board, record, self._holdings.directory.path, again, first, generation.segments)
+        place = Place(self._state.board, record, self._state.directory.path, again, first, generation.segments)
         return work(theirs, generation.target, generation.values, place)
 
     def forget(self, handler: Callable[[int, FrameType | None], object] | None = None) -> None:
@@ -135,7 +135,7 @@ class Crew:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
         for process in self.processes.values():
             process.channel.close()
-        self._holdings.forget()
+        self._state.forget()
 
     # --- meanwhile ------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Crew:
         for message in messages:
             self._on_message(process, message)
         if not more:
-            self._holdings.loop.selector.unregister(process.channel.fileno())
+            self._state.loop.selector.unregister(process.channel.fileno())
             process.channel.close()  # it is ending: `reap` has the rest
 
     def reopen_logs(self) -> None:
@@ -164,10 +164,10 @@ class Crew:
         if process.step(Event.DISMISSED) is State.IMPORTING:
             self.kill(process, signal.SIGKILL)  # it has nothing to finish, and does not listen yet
             return
-        holdings = self._holdings
-        process.channel.send("drain", LAST_REQUEST if holdings.stopping else LINGER, last)
-        limit = (process.generation.settings or holdings.settings).drain + OVERTIME
-        holdings.loop.call_later(limit, partial(self.end, process, "the drain limit has passed"))
+        state = self._state
+        process.channel.send("drain", LAST_REQUEST if state.stopping else LINGER, last)
+        limit = (process.generation.settings or state.settings).drain + OVERTIME
+        state.loop.call_later(limit, partial(self.end, process, "the drain limit has passed"))
 
     def end(self, process: Process, reason: str) -> None:
         """Kill a worker, unless it has ended."""

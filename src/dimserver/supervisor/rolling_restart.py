@@ -20,25 +20,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dimserver.supervisor.processes import Crew
+    from dimserver.supervisor.processes import Processes
     from dimserver.supervisor.reloads import Reload
-    from dimserver.supervisor.scaling import Scale
+    from dimserver.supervisor.scaling import Scaling
     from dimserver.supervisor.slots import Process, Slot
-    from dimserver.supervisor.state import Holdings
+    from dimserver.supervisor.state import SupervisorState
 
-__all__ = ["Renewal"]
+__all__ = ["RollingRestart"]
 
 STOPPED = "the server was stopped"
 MOST_FAILURES = 3  # of workers that follow, after which a reload counts as failed
 
 
-class Renewal:
+class RollingRestart:
     """See the module.
 
     Args:
         read: as for `supervise`.
         first: the generation that the server starts with.
-        holdings, crew, scale: of the supervisor.
+        state, processes, scale: of the supervisor.
         status: what is served, in a line for the service manager.
 
     Attributes:
@@ -53,14 +53,14 @@ class Renewal:
         self,
         read: Callable[[], tuple[str, dict[str, object]]],
         first: Generation,
-        holdings: Holdings,
-        crew: Crew,
-        scale: Scale,
+        state: SupervisorState,
+        processes: Processes,
+        scale: Scaling,
         status: Callable[[], str],
     ) -> None:
         self._read = read
-        self._holdings = holdings
-        self._crew = crew
+        self._state = state
+        self._processes = processes
         self._scale = scale
         self._status = status
         self.reloads = Reloads()
@@ -75,7 +75,7 @@ class Renewal:
 
     def begin(self) -> bool:
         """Start the server's first worker; False if the system refuses."""
-        self.leader = self._crew.start(self._scale.slots[0], self.generation)
+        self.leader = self._processes.start(self._scale.slots[0], self.generation)
         return self.leader is not None
 
     def reload(self, who: str) -> Reload | None:
@@ -87,12 +87,12 @@ class Renewal:
         Returns:
             What becomes of it; None when the server ends.
         """
-        holdings = self._holdings
-        if holdings.stopping:
+        state = self._state
+        if state.stopping:
             return None
-        if not holdings.announced or self.leader is not None or any(slot.coming for slot in self._scale.slots):
+        if not state.announced or self.leader is not None or any(slot.coming for slot in self._scale.slots):
             if self._next is None:
-                holdings.log.info("reload: requested again; it follows when the starting workers serve")
+                state.log.info("reload: requested again; it follows when the starting workers serve")
                 self._next = self.reloads.ask(who)
             return self._next
         entry, self._next = self._next or self.reloads.ask(who), None
@@ -100,24 +100,24 @@ class Renewal:
         return entry
 
     def _begin_reload(self, entry: Reload) -> None:
-        holdings = self._holdings
+        state = self._state
         self._end(Outcome.FAILED, "another reload came before every worker was replaced")
         self._current = entry
         self._failures = 0
         entry.step(Outcome.RUNNING)
         self._reloading = True
-        holdings.notifier.reloading()
+        state.notifier.reloading()
         try:
             target, values = self._read()
             segments = make_segments(Settings(**values), self.generation.segments)
         except DimserverError as error:
             self._over()
             self._end(Outcome.FAILED, str(error))
-            holdings.log.error(f"reload: {error}; nothing changes")
+            state.log.error(f"reload: {error}; nothing changes")
             return
-        holdings.log.info("reload: starting a worker with the new configuration and code")
+        state.log.info("reload: starting a worker with the new configuration and code")
         fresh = Generation(self.generation.number + 1, target, values, segments)
-        self.leader = self._crew.start(self._scale.slots[0], fresh)
+        self.leader = self._processes.start(self._scale.slots[0], fresh)
         if self.leader is None:
             self._end(Outcome.FAILED, "the system gives no process for a new worker")
             self.go_on()
@@ -154,19 +154,19 @@ class Renewal:
     def follow(self, generation: Generation) -> None:
         """The first worker of a generation serves: the others come after."""
         self.leader = None
-        holdings = self._holdings
+        state = self._state
         first = generation is self.generation
         self.generation = generation
-        holdings.renew(generation.settings or holdings.settings)
+        state.renew(generation.settings or state.settings)
         if not first:
             entitle("supervisor", "", generation)  # another app may be served
-            holdings.log.info(
-                f"reload: the new worker serves {served(generation.target, holdings.settings)}; the others follow"
+            state.log.info(
+                f"reload: the new worker serves {served(generation.target, state.settings)}; the others follow"
             )
-            holdings.board.tally("reloads")
-            if holdings.sockets is not None:
-                holdings.sockets.set_backlog(holdings.settings.backlog)
-        self._scale.resize(workers_wanted(holdings.settings))
+            state.board.tally("reloads")
+            if state.sockets is not None:
+                state.sockets.set_backlog(state.settings.backlog)
+        self._scale.resize(workers_wanted(state.settings))
         self.go_on()
 
     def give_up(self, reason: str, detail: str) -> None:
@@ -177,16 +177,16 @@ class Renewal:
 
     def _over(self) -> None:
         self._reloading = False
-        self._holdings.notifier.ready(self._status())
+        self._state.notifier.ready(self._status())
 
     def go_on(self) -> None:
         """Renew slots of an older generation, some at a time."""
-        holdings = self._holdings
-        if holdings.stopping or self.leader is not None:
+        state = self._state
+        if state.stopping or self.leader is not None:
             return
         slots = self._scale.slots
         coming = sum(slot.coming is not None for slot in slots)
-        most = len(slots) if not holdings.announced else max(1, len(slots) // 4)
+        most = len(slots) if not state.announced else max(1, len(slots) // 4)
         for slot in slots:
             if coming >= most:
                 return
@@ -194,11 +194,11 @@ class Renewal:
             if old and slot.coming is None and not slot.waiting:
                 self.replace(slot)
                 coming += 1
-        if holdings.announced and coming == 0 and self._reloading:
+        if state.announced and coming == 0 and self._reloading:
             self._over()
         if coming == 0 and all(map(self._is_renewed, slots)):
             self._end(Outcome.DONE)
-        if holdings.announced and coming == 0 and self._next is not None:
+        if state.announced and coming == 0 and self._next is not None:
             self.reload(self._next.who)
 
     # --- single slots ---------------------------------------------------------------------------
@@ -207,17 +207,13 @@ class Renewal:
         """Start a worker for a slot that has none, or whose worker is to be renewed."""
         slot.waiting = False
         scale = self._scale
-        if (
-            self._holdings.stopping
-            or slot.coming is not None
-            or (slot not in scale.slots and slot not in scale.closing)
-        ):
+        if self._state.stopping or slot.coming is not None or (slot not in scale.slots and slot not in scale.closing):
             return
-        if self._crew.start(slot, self.generation) is None:
+        if self._processes.start(slot, self.generation) is None:
             self.replace_later(slot, slot.lost(0.0))
 
     def replace_later(self, slot: Slot, delay: float) -> None:
         """`replace`, after so many seconds."""
         if not slot.waiting:
             slot.waiting = True
-            self._holdings.loop.call_later(delay, partial(self.replace, slot))
+            self._state.loop.call_later(delay, partial(self.replace, slot))

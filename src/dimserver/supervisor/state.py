@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dimserver.config import Settings
 
-__all__ = ["Holdings", "make_segments", "workers_wanted"]
+__all__ = ["SupervisorState", "make_segments", "workers_wanted"]
 
 MOST_WORKERS = 512  # at a time, those that drain included; each takes 12 KiB of the board, once it is there
 
@@ -53,7 +53,7 @@ def make_segments(
         raise StartError(str(error)) from None
 
 
-class Holdings:
+class SupervisorState:
     """See the module.
 
     Args:

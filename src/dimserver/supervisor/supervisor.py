@@ -21,11 +21,11 @@ from dimserver.nowait import put_line
 from dimserver.supervisor.autoreload import Watcher
 from dimserver.supervisor.health import Health
 from dimserver.supervisor.process_end import last_words
-from dimserver.supervisor.processes import AT_ONCE, Crew
-from dimserver.supervisor.rolling_restart import Renewal
-from dimserver.supervisor.scaling import Scale
+from dimserver.supervisor.processes import AT_ONCE, Processes
+from dimserver.supervisor.rolling_restart import RollingRestart
+from dimserver.supervisor.scaling import Scaling
 from dimserver.supervisor.slots import Event, Generation, State
-from dimserver.supervisor.state import MOST_WORKERS, Holdings, workers_wanted
+from dimserver.supervisor.state import MOST_WORKERS, SupervisorState, workers_wanted
 from dimserver.supervisor.takeover import Takeover
 from dimserver.supervisor.title import entitle
 from dimserver.worker.announce import WAITING, say, served, summary, waiting
@@ -92,15 +92,15 @@ class Supervisor:
     def __init__(self, read: Callable[[], tuple[str, dict[str, object]]], files: Sequence[str] = ()) -> None:
         self._files = files
         target, values = read()
-        self._holdings = Holdings(Settings(**values))
-        first = Generation(1, target, values, self._holdings.segments)
-        self._loop = self._holdings.loop
-        self._crew = Crew(self._holdings, SIGNALS.keys(), self._heard, self._exited)
-        self._scale = Scale(self._holdings, self._crew)
-        self._takeover = Takeover(self._holdings, self._scale)
-        self._crew.leave_behind.append(self._takeover.forget)
-        self._renewal = Renewal(read, first, self._holdings, self._crew, self._scale, self._status)
-        self._health = Health(self._holdings, self._crew)
+        self._state = SupervisorState(Settings(**values))
+        first = Generation(1, target, values, self._state.segments)
+        self._loop = self._state.loop
+        self._processes = Processes(self._state, SIGNALS.keys(), self._heard, self._exited)
+        self._scale = Scaling(self._state, self._processes)
+        self._takeover = Takeover(self._state, self._scale)
+        self._processes.leave_behind.append(self._takeover.forget)
+        self._rolling_restart = RollingRestart(read, first, self._state, self._processes, self._scale, self._status)
+        self._health = Health(self._state, self._processes)
         self._control: Control | None = None
         self._watcher: Watcher | None = None
         self._error: DimserverError | None = None
@@ -114,10 +114,10 @@ class Supervisor:
     def run(self) -> int:
         """Serve until told to stop; see `supervise`."""
         # The plain name, without a suffix, is this process's alone: `pkill -x dimserver` stops the server in order.
-        entitle("supervisor", "", self._renewal.generation)
+        entitle("supervisor", "", self._rolling_restart.generation)
         restore = self._take_signals()
         try:
-            if not self._renewal.begin():
+            if not self._rolling_restart.begin():
                 raise StartError("cannot start a worker: the system refuses a new process")
             control = self._answer_operators()
             self._loop.run(control.tick, quiet=control.is_quiet)
@@ -125,33 +125,33 @@ class Supervisor:
             restore()
             if self._control is not None:
                 self._control.close()
-            self._crew.close()
+            self._processes.close()
             if self._watcher is not None:
                 self._watcher.close()
-            self._holdings.close()
+            self._state.close()
         if self._error is not None:
             raise self._error
-        if self._holdings.announced:
+        if self._state.announced:
             self._say(f"stopped; {summary(self._counts, monotonic() - self._started)}")
         return self._code
 
     def _say(self, line: str) -> None:
-        say(line, self._holdings.settings, self._holdings.log)
+        say(line, self._state.settings, self._state.log)
 
     def _answer_operators(self) -> Control:
         """Listen at the control socket, and to the workers' questions: while the first of them imports the app."""
         from dimserver.supervisor.control import Control
 
-        control = self._control = Control(self._holdings, self._operations)
-        self._crew.leave_behind.append(control.forget)
-        self._crew.on_directory = control.restore
+        control = self._control = Control(self._state, self._operations)
+        self._processes.leave_behind.append(control.forget)
+        self._processes.on_directory = control.restore
         return control
 
     def _operations(self, peers: Peers, control: str | None) -> Operations:
         from dimserver.supervisor.operator_api import Operations
 
         return Operations(
-            self._holdings, self._crew, self._scale, self._renewal,
+            self._state, self._processes, self._scale, self._rolling_restart,
             stop=self._stop, rescale=self._rescale_to, reopen=self._reopen_logs, replace=self._replace,
             peers=peers, control=control,
         )  # fmt: skip
@@ -175,7 +175,7 @@ class Supervisor:
         # Judged here: what matters is when it came, and not when the loop comes to it.
         order = self._signals.heard(number, monotonic())
         if order is Order.RELOAD:
-            self._loop.call_from_thread(partial(self._renewal.reload, "SIGHUP"))
+            self._loop.call_from_thread(partial(self._rolling_restart.reload, "SIGHUP"))
         elif order is Order.STOP:
             self._loop.call_from_thread(partial(self._stop, number))
         elif order is Order.END:
@@ -185,8 +185,8 @@ class Supervisor:
         self._loop.call_from_thread(self._reopen_logs)
 
     def _reopen_logs(self) -> None:
-        self._holdings.log.reopen()
-        self._crew.reopen_logs()
+        self._state.log.reopen()
+        self._processes.reopen_logs()
 
     def _add_worker(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
         self._loop.call_from_thread(partial(self._rescale, 1))
@@ -195,26 +195,24 @@ class Supervisor:
         self._loop.call_from_thread(partial(self._rescale, -1))
 
     def _rescale(self, more: int) -> None:
-        holdings = self._holdings
+        state = self._state
         wanted = len(self._scale.slots) + more
-        if not holdings.announced or holdings.stopping:
+        if not state.announced or state.stopping:
             return
         if not 1 <= wanted <= MOST_WORKERS:
-            holdings.log.warning(
-                f"the number of workers stays {len(self._scale.slots)}: allowed are 1 to {MOST_WORKERS}"
-            )
+            state.log.warning(f"the number of workers stays {len(self._scale.slots)}: allowed are 1 to {MOST_WORKERS}")
             return
         self._rescale_to(wanted)
 
     def _rescale_to(self, wanted: int) -> None:
-        holdings = self._holdings
+        state = self._state
         self._scale.resize(wanted)
         self._takeover.review()
-        self._renewal.go_on()
-        holdings.log.info(f"the number of workers is {wanted} until the next reload")
+        self._rolling_restart.go_on()
+        state.log.info(f"the number of workers is {wanted} until the next reload")
 
     def _reap(self, number: int) -> None:  # noqa: ARG002 - every signal's method takes it
-        self._loop.call_from_thread(self._crew.reap)
+        self._loop.call_from_thread(self._processes.reap)
 
     # --- what workers say -----------------------------------------------------------------------
 
@@ -227,16 +225,16 @@ class Supervisor:
         if process.state is not State.OPENING:
             return
         generation = process.generation
-        holdings = self._holdings
+        state = self._state
         try:
             if generation.settings is None:
-                generation.settings = holdings.settle(Settings(**merge(defaults, generation.values)))
-            if holdings.sockets is None:
-                holdings.open(generation.settings)
-            doors = [] if holdings.sockets is None else holdings.sockets.doors(process.slot.number)
+                generation.settings = state.settle(Settings(**merge(defaults, generation.values)))
+            if state.sockets is None:
+                state.open(generation.settings)
+            doors = [] if state.sockets is None else state.sockets.doors(process.slot.number)
         except DimserverError as error:
             process.failure = ("failed", error.exit_code, str(error), "")
-            self._crew.kill(process, signal.SIGKILL)
+            self._processes.kill(process, signal.SIGKILL)
             return
         process.channel.send(
             "serve", workers_wanted(generation.settings), [(door.admin, door.kept) for door in doors],
@@ -253,12 +251,12 @@ class Supervisor:
         slot = process.slot
         before, slot.serving, slot.coming = slot.serving, process, None
         if before is not None:
-            self._crew.dismiss(before)
-        if process is self._renewal.leader:
-            self._renewal.follow(process.generation)
-        if not self._holdings.announced and all(slot.serving is not None for slot in self._scale.slots):
+            self._processes.dismiss(before)
+        if process is self._rolling_restart.leader:
+            self._rolling_restart.follow(process.generation)
+        if not self._state.announced and all(slot.serving is not None for slot in self._scale.slots):
             self._announce()
-        self._renewal.go_on()
+        self._rolling_restart.go_on()
         self._takeover.review()
 
     def _worker_signalled(self, process: Process, name: str) -> None:
@@ -270,11 +268,11 @@ class Supervisor:
         self._replace(process, reason)
 
     def _replace(self, process: Process, reason: str) -> None:
-        if self._holdings.stopping or process.state is not State.SERVING or process.slot.coming is not None:
+        if self._state.stopping or process.state is not State.SERVING or process.slot.coming is not None:
             return
-        self._holdings.board.tally("recycled")
-        self._holdings.log.info(f"worker {process.pid} is replaced: {reason}")
-        self._renewal.replace(process.slot)
+        self._state.board.tally("recycled")
+        self._state.log.info(f"worker {process.pid} is replaced: {reason}")
+        self._rolling_restart.replace(process.slot)
 
     def _worker_pong(self, process: Process) -> None:
         self._health.answered(process)
@@ -289,26 +287,26 @@ class Supervisor:
     # --- once every worker serves ---------------------------------------------------------------
 
     def _status(self) -> str:
-        sockets = self._holdings.sockets
+        sockets = self._state.sockets
         urls = [] if sockets is None else sockets.urls
         number = len(self._scale.slots)
-        what = served(self._renewal.generation.target, self._holdings.settings)
+        what = served(self._rolling_restart.generation.target, self._state.settings)
         return f"serving {what} on {', '.join(urls)} with {number} worker{'s' * (number > 1)}"
 
     def _announce(self) -> None:
-        holdings = self._holdings
-        holdings.announced = True
-        urls = [] if holdings.sockets is None else holdings.sockets.urls
+        state = self._state
+        state.announced = True
+        urls = [] if state.sockets is None else state.sockets.urls
         number = len(self._scale.slots)
         many = f", {number} workers" if number > 1 else ""
-        what = served(self._renewal.generation.target, holdings.settings)
+        what = served(self._rolling_restart.generation.target, state.settings)
         self._say(f"serving {what} on {', '.join(urls)} (pid {os.getpid()}{many})")
-        warning = api_warning(bool(self._renewal.generation.target), holdings.settings)
+        warning = api_warning(bool(self._rolling_restart.generation.target), state.settings)
         if warning is not None:
-            holdings.log.warning(warning)
-        holdings.notifier.ready(self._status())
+            state.log.warning(warning)
+        state.notifier.ready(self._status())
         self._health.tell_manager()
-        if holdings.settings.reload:
+        if state.settings.reload:
             self._watch()
         self._health.look_after()
 
@@ -316,17 +314,17 @@ class Supervisor:
         try:
             watcher = Watcher([os.getcwd()], self._files, self._become_watcher)
         except OSError as error:
-            self._holdings.log.error(f"--reload: cannot watch for changes: {error.strerror}")
+            self._state.log.error(f"--reload: cannot watch for changes: {error.strerror}")
             return
         self._watcher = watcher
-        self._crew.leave_behind.append(lambda: os.close(watcher.fileno()))
+        self._processes.leave_behind.append(lambda: os.close(watcher.fileno()))
         self._loop.selector.register(watcher.fileno(), 1, self._changed)
 
     def _become_watcher(self) -> None:
-        entitle("watcher", "-watch", self._renewal.generation)
+        entitle("watcher", "-watch", self._rolling_restart.generation)
         if self._control is not None:
             self._control.forget()
-        self._crew.forget()
+        self._processes.forget()
 
     def _changed(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
         if self._watcher is None:
@@ -334,24 +332,24 @@ class Supervisor:
         changes = self._watcher.changes()
         if changes is None:
             self._loop.selector.unregister(self._watcher.fileno())
-            self._holdings.log.error("--reload: the process that watches for changes has ended; changes go unnoticed")
+            self._state.log.error("--reload: the process that watches for changes has ended; changes go unnoticed")
         elif changes:
-            self._holdings.log.info(f"changed: {changes[-1]}")
-            self._renewal.reload("--reload")
+            self._state.log.info(f"changed: {changes[-1]}")
+            self._rolling_restart.reload("--reload")
 
     # --- the end of a worker --------------------------------------------------------------------
 
     def _exited(self, process: Process, status: int) -> None:
         before = process.step(Event.EXITED)
-        holdings = self._holdings
-        known = holdings.board.retire(process.record)
+        state = self._state
+        known = state.board.retire(process.record)
         if known is not None:
             self._counts["requests"] += known["requests"]
             self._counts["errors"] += known["errors"]
             self._counts["connections"] += known["connections"]
-        if holdings.stopping:
+        if state.stopping:
             self._left(process, status, known)
-            if not self._crew.processes:
+            if not self._processes.processes:
                 self._loop.stop()
             return
         slot = process.slot
@@ -361,44 +359,44 @@ class Supervisor:
             slot.serving = None
         if before is State.LEAVING:
             self._left(process, status, known)
-        elif not holdings.announced:
+        elif not state.announced:
             self._start_failed(process, status)
-        elif process is self._renewal.leader:
-            self._renewal.give_up(*self._show_failure(process, status, "reload"))
-            holdings.log.error("reload: the new worker did not start; nothing changes")
+        elif process is self._rolling_restart.leader:
+            self._rolling_restart.give_up(*self._show_failure(process, status, "reload"))
+            state.log.error("reload: the new worker did not start; nothing changes")
         else:
             self._lost(process, status, before, known)
         self._takeover.review()
-        self._renewal.go_on()
+        self._rolling_restart.go_on()
 
     def _left(self, process: Process, status: int, known: Obituary | None) -> None:
         """A worker that was told to leave has ended.  It may have failed on the way, or before it heard of it."""
-        holdings = self._holdings
+        state = self._state
         if process.killed:
-            holdings.log.warning(f"worker {process.pid} was killed: {process.killed}")
-        elif status and process.served and not holdings.board.ending:
-            holdings.board.tally("crashes")
+            state.log.warning(f"worker {process.pid} was killed: {process.killed}")
+        elif status and process.served and not state.board.ending:
+            state.board.tally("crashes")
             words = "" if known is None else last_words(known["in_flight"])
-            why = "the server is stopping" if holdings.stopping else "it was told to stop"
-            holdings.log.error(f"worker {process.pid} {self._health.explain(status)}{words}; {why}")
+            why = "the server is stopping" if state.stopping else "it was told to stop"
+            state.log.error(f"worker {process.pid} {self._health.explain(status)}{words}; {why}")
 
     def _lost(self, process: Process, status: int, before: State, known: Obituary | None) -> None:
         served_for = monotonic() - process.since if before is State.SERVING else 0.0
         delay = process.slot.lost(served_for, 0 if known is None else known["answered"])
         when = f" in {delay:.2g} s, after {process.slot.failures} failures in a row" if delay else ""
         if before is State.SERVING:
-            self._holdings.board.tally("crashes")
+            self._state.board.tally("crashes")
             words = "" if known is None else last_words(known["in_flight"])
             end = f"{process.killed or self._health.explain(status)}{words}"
-            self._holdings.log.error(f"worker {process.pid} {end}; it is replaced{when}")
+            self._state.log.error(f"worker {process.pid} {end}; it is replaced{when}")
         else:
-            self._renewal.worker_failed(*self._show_failure(process, status, "a new worker"))
-            self._holdings.log.info(f"another one is started{when}")
-        self._renewal.replace_later(process.slot, delay)
+            self._rolling_restart.worker_failed(*self._show_failure(process, status, "a new worker"))
+            self._state.log.info(f"another one is started{when}")
+        self._rolling_restart.replace_later(process.slot, delay)
 
     def _show_failure(self, process: Process, status: int, what: str) -> tuple[str, str]:
         """Log why a worker did not come to serve; returns that, and the traceback if there is one."""
-        log = self._holdings.log
+        log = self._state.log
         if process.failure is None:
             reason = f"worker {process.pid} {process.killed or f'{self._health.explain(status)} before it served'}"
             log.error(f"{what}: {reason}")
@@ -418,45 +416,45 @@ class Supervisor:
             self._error.exit_code = int(code)  # type: ignore[call-overload]
         else:
             self._error = StartError(f"a worker {self._health.explain(status)} before it served")
-        self._holdings.notifier.failed(f"not started: {self._error}")
+        self._state.notifier.failed(f"not started: {self._error}")
         self._stop()
 
     # --- the end of all -------------------------------------------------------------------------
 
     def _stop(self, number: int = 0) -> None:
         """Finish what is in flight and end; again is fine."""
-        holdings = self._holdings
-        crew = self._crew
-        if not holdings.stopping:
-            holdings.stopping = True
-            holdings.board.draining = True
-            if holdings.announced:
-                holdings.notifier.stopping()
+        state = self._state
+        processes = self._processes
+        if not state.stopping:
+            state.stopping = True
+            state.board.draining = True
+            if state.announced:
+                state.notifier.stopping()
             elif number:
                 self._code = EXIT_SIGNALLED + number
             self._takeover.close()
-            self._renewal.stop()
-            for process in list(crew.processes.values()):
-                crew.dismiss(process, last=True)
-            if holdings.sockets is not None:
-                holdings.sockets.close(holdings.log)
-            if holdings.announced:
+            self._rolling_restart.stop()
+            for process in list(processes.processes.values()):
+                processes.dismiss(process, last=True)
+            if state.sockets is not None:
+                state.sockets.close(state.log)
+            if state.announced:
                 self._loop.call_later(WAITING[0], partial(self._say_waiting, number))
-        if not crew.processes:
+        if not processes.processes:
             self._loop.stop()
 
     def _say_waiting(self, number: int) -> None:
-        board = self._holdings.board
-        if self._crew.processes and not board.ending:
+        board = self._state.board
+        if self._processes.processes and not board.ending:
             self._say(waiting(board.snapshot(), number, monotonic()))
             self._loop.call_later(WAITING[1], partial(self._say_waiting, number))
 
     def _end_at_once(self, number: int) -> None:
         # The board first: it says what the signal means that comes after.  A handler that holds up a worker's loop
         # is interrupted by it, where a message would wait.
-        self._holdings.board.ending = True
+        self._state.board.ending = True
         self._stop(number)
         reason = "SIGQUIT came" if number == signal.SIGQUIT else "a second signal came"
-        for process in list(self._crew.processes.values()):
-            self._crew.kill(process, signal.SIGTERM)
-            self._loop.call_later(AT_ONCE, partial(self._crew.end, process, reason))
+        for process in list(self._processes.processes.values()):
+            self._processes.kill(process, signal.SIGTERM)
+            self._loop.call_later(AT_ONCE, partial(self._processes.end, process, reason))

@@ -23,9 +23,9 @@ from dimserver.supervisor.slots import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dimserver.supervisor.scaling import Scale
+    from dimserver.supervisor.scaling import Scaling
     from dimserver.supervisor.slots import Process, Slot
-    from dimserver.supervisor.state import Holdings
+    from dimserver.supervisor.state import SupervisorState
 
 __all__ = ["Takeover"]
 
@@ -56,13 +56,13 @@ class Takeover:
     """See the module.
 
     Args:
-        holdings, scale: of the supervisor.
+        state, scale: of the supervisor.
 
     Thread-safety: the supervisor's thread.
     """
 
-    def __init__(self, holdings: Holdings, scale: Scale) -> None:
-        self._holdings = holdings
+    def __init__(self, state: SupervisorState, scale: Scaling) -> None:
+        self._state = state
         self._scale = scale
         self._epoll = select.epoll() if GROUPS else None
         self._queues: dict[int, Slot | None] = {}  # by descriptor; None for a socket that all workers accept at
@@ -79,10 +79,10 @@ class Takeover:
     def review(self) -> None:
         """Workers have come or gone: watch the queues there are now, and help those that have no worker."""
         epoll = self._epoll
-        if epoll is None or self._holdings.sockets is None or self._holdings.stopping:
+        if epoll is None or self._state.sockets is None or self._state.stopping:
             return
         several = len(self._scale.slots) > 1
-        queues = self._holdings.sockets.queues() if several else {}
+        queues = self._state.sockets.queues() if several else {}
         slots = {slot.number: slot for slot in (*self._scale.slots, *self._scale.closing)}
         wanted = {fd: None if number is None else slots.get(number) for fd, number in queues.items()}
         for fd in [fd for fd in self._queues if fd not in wanted]:
@@ -101,7 +101,7 @@ class Takeover:
     def _arm(self, wanted: bool) -> None:
         if self._epoll is None or wanted == self._armed:
             return
-        selector = self._holdings.loop.selector
+        selector = self._state.loop.selector
         if wanted:
             if self._looking:  # it is armed again after that
                 return
@@ -121,17 +121,17 @@ class Takeover:
     def _arrived(self, mask: int) -> None:  # noqa: ARG002 - every callback takes the mask
         self._arm(False)
         self._looking = True
-        board = self._holdings.board
+        board = self._state.board
         self._rounds = {
             slot.serving.pid: board.rounds(slot.serving.record)
             for slot in self._queues.values()
             if slot is not None and slot.serving is not None
         }
-        self._holdings.loop.call_later(WAIT, self._look)
+        self._state.loop.call_later(WAIT, self._look)
 
     def _look(self) -> None:
         self._looking = False
-        if self._epoll is None or self._holdings.stopping:
+        if self._epoll is None or self._state.stopping:
             return
         for fd, _ in self._epoll.poll(0):
             slot = self._queues.get(fd)
@@ -145,20 +145,20 @@ class Takeover:
         process = slot.serving
         if process is None:
             return True
-        board = self._holdings.board
+        board = self._state.board
         return board.full(process.record) or board.rounds(process.record) == self._rounds.get(process.pid)
 
     def _look_at_all(self) -> None:
         """Somebody waits at a socket of all workers: if all of them have stopped accepting, they go on."""
         if not self._free():
-            board = self._holdings.board
+            board = self._state.board
             for slot in self._scale.slots:
                 if slot.serving is not None and board.full(slot.serving.record):
                     slot.serving.channel.send("accept")
 
     def _free(self, besides: Slot | None = None) -> list[Process]:
         """Workers that can accept, those of the next slots first."""
-        board = self._holdings.board
+        board = self._state.board
         slots = self._scale.slots
         first = 0 if besides is None else besides.number + 1
         helped = {help_.slot.number for help_ in self._helped.values()}
@@ -180,7 +180,7 @@ class Takeover:
         helpers = self._free(slot)[:MOST_HELPERS]
         if not helpers and help_ is None:
             process = slot.serving
-            if process is not None and self._holdings.board.full(process.record):
+            if process is not None and self._state.board.full(process.record):
                 process.channel.send("accept")
             return
         if help_ is None:
@@ -193,7 +193,7 @@ class Takeover:
                 help_.helpers.append(process)
         if not self._checking:
             self._checking = True
-            self._holdings.loop.call_later(CHECK, self._check)
+            self._state.loop.call_later(CHECK, self._check)
 
     def _note(self, help_: _Help) -> bool:
         """Note how far the worker of a queue is; whether it has got further since the last time."""
@@ -202,13 +202,13 @@ class Takeover:
         if process is None:
             help_.pid = help_.rounds = 0
             return False
-        board = self._holdings.board
+        board = self._state.board
         help_.pid, help_.rounds = process.pid, board.rounds(process.record)
         return before != (help_.pid, help_.rounds) and not board.full(process.record)
 
     def _check(self) -> None:
         self._checking = False
-        if self._holdings.stopping:
+        if self._state.stopping:
             return
         for fd, help_ in list(self._helped.items()):
             if self._note(help_):
@@ -217,7 +217,7 @@ class Takeover:
                 self._help(fd, help_.slot)  # who helped may be busy itself by now, and others free
         if self._helped and not self._checking:
             self._checking = True
-            self._holdings.loop.call_later(CHECK, self._check)
+            self._state.loop.call_later(CHECK, self._check)
 
     def _end_help(self, fd: int) -> None:
         help_ = self._helped.pop(fd, None)

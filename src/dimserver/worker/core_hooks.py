@@ -9,7 +9,7 @@ from dimcore import Host
 from dimcore.errors import ClientRefused
 from dimcore.http.spool import open_unnamed
 from dimcore.reports import Report
-from dimserver.net.throttled_log import Episode
+from dimserver.net.throttled_log import ThrottledLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from dimserver.log import Log
     from dimserver.net.loop import Loop
 
-__all__ = ["Needs"]
+__all__ = ["CoreHooks"]
 
 
-class Needs:
+class CoreHooks:
     """See the module.
 
     Args:
@@ -38,9 +38,9 @@ class Needs:
         self._settings = settings
         self._loop = loop
         self._log = log
-        self._full = Episode(log.error)
-        self._strangers = Episode(log.warning)
-        self._refused: dict[str, Episode] = {}  # by the setting that is reached
+        self._full = ThrottledLog(log.error)
+        self._strangers = ThrottledLog(log.warning)
+        self._refused: dict[str, ThrottledLog] = {}  # by the setting that is reached
 
     def host(self, offload: Any, access_log: Filter | Callable[..., object] | None) -> Host:
         """All of it.
@@ -109,9 +109,9 @@ class Needs:
             self._log.error(report, error, request)
 
     def _refuse(self, setting: str, client: str) -> None:
-        episode = self._refused.get(setting)
-        if episode is None:
-            episode = self._refused[setting] = Episode(self._log.warning, self._loop.call_later)
+        throttled = self._refused.get(setting)
+        if throttled is None:
+            throttled = self._refused[setting] = ThrottledLog(self._log.warning, self._loop.call_later)
         most = getattr(self._settings, setting.replace("-", "_"), None)
         limit = setting if most is None else f"{setting} ({most})"
-        episode.tell(f"{Report.CLIENTS_REFUSED} with 503: {limit} is reached, last by {client}")
+        throttled.tell(f"{Report.CLIENTS_REFUSED} with 503: {limit} is reached, last by {client}")

@@ -15,7 +15,7 @@ from dimserver.http.deferred import Deferred
 from dimserver.net.forks import cut_off
 from dimserver.net.listener import Listener, describe, listens_on_loopback
 from dimserver.net.sockets import Sockets
-from dimserver.net.throttled_log import Episode
+from dimserver.net.throttled_log import ThrottledLog
 from dimserver.routes import is_async
 
 TYPE_CHECKING = False
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from dimserver.config import Settings
     from dimserver.log import Log
     from dimserver.net.loop import Loop
-    from dimserver.net.sockets import Door
+    from dimserver.net.sockets import ListenSocket
     from dimserver.worker.operator_api import Operations
 
-__all__ = ["Reception"]
+__all__ = ["Listeners"]
 
 ADMIN_POOL = 3
 ANY = "*"  # the method of a mount
 
 
-class Reception:
+class Listeners:
     """See the module.
 
     Args:
@@ -46,7 +46,7 @@ class Reception:
     Thread-safety: the loop's thread.
     """
 
-    def __init__(self, settings: Settings, log: Log, doors: Sequence[Door]) -> None:
+    def __init__(self, settings: Settings, log: Log, doors: Sequence[ListenSocket]) -> None:
         self._settings = settings
         self._log = log
         self._doors = doors
@@ -161,7 +161,7 @@ class Reception:
         return Forwarding(settings.trusted_proxies).trusts
 
     def _configure(self, router: Router) -> None:
-        refused = Episode(self._log.warning, quiet=MINUTE)
+        refused = ThrottledLog(self._log.warning, quiet=MINUTE)
         for route in router.routes():
             # Not by their types: who has no WebSocket or files does not pay for the import.
             place = getattr(route.handler, "configure_root_path", None)

@@ -20,7 +20,7 @@ from dimserver.config.table import Table
 from dimserver.errors import AppImportError, AppStartError, DimserverError
 from dimserver.net.forks import watch
 from dimserver.net.listener import hide_descriptor
-from dimserver.net.sockets import Door
+from dimserver.net.sockets import ListenSocket
 from dimserver.worker.loader import how_to_load, load_app
 from dimserver.worker.recycling import Recycling
 from dimserver.worker.signals import GROUP, WORKER, Order, Phase
@@ -167,7 +167,7 @@ def _worker(channel: Channel, app: Routes | None, settings: Settings, answer: Me
     kinds: Any
     _, workers, kinds = answer
     doors = [
-        Door(socket.socket(fileno=fd), admin, kept)
+        ListenSocket(socket.socket(fileno=fd), admin, kept)
         for fd, (admin, kept) in zip(channel.take_descriptors(len(kinds)), kinds, strict=True)
     ]
     return Worker(app, settings, doors, workers, place)
@@ -206,8 +206,8 @@ class Link:
             "reopen": worker.reopen_logs,
             "ping": partial(channel.send, "pong"),
             "assist": self._assist,
-            "unassist": worker.reception.unassist,
-            "accept": worker.reception.resume,
+            "unassist": worker.listeners.unassist,
+            "accept": worker.listeners.resume,
             "directory": self._move,
         }
         self._recycling = Recycling(worker.settings)
@@ -239,7 +239,7 @@ class Link:
 
     def _assist(self, slot: int) -> None:
         (descriptor,) = self._channel.take_descriptors(1)
-        self._worker.reception.assist(slot, socket.socket(fileno=descriptor))
+        self._worker.listeners.assist(slot, socket.socket(fileno=descriptor))
 
     def _move(self, directory: str | None) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from _thread import get_ident
 
-from dimserver.net.throttled_log import Episode
+from dimserver.net.throttled_log import ThrottledLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ class TopicService:
         if directory is not None:
             from dimserver.net.relay import Relay
 
-            episode = Episode(self._log.warning)
+            throttled = ThrottledLog(self._log.warning)
             try:
-                self._relay = Relay(directory, self._loop, self._topics.deliver, self._settings.topic_buffer, episode)
+                self._relay = Relay(directory, self._loop, self._topics.deliver, self._settings.topic_buffer, throttled)
             except OSError as error:
                 self._log.error(f"messages to topics stay within this worker: {error.strerror} ({directory})")
             else:

@@ -15,11 +15,11 @@ from dimserver.net.threads import ThreadPool
 from dimserver.routes import Routes
 from dimserver.version import __version__
 from dimserver.worker.announce import WAITING, waiting
-from dimserver.worker.core_hooks import Needs
+from dimserver.worker.core_hooks import CoreHooks
 from dimserver.worker.drain import LAST_REQUEST, Drain
 from dimserver.worker.factory import make_core, make_loop
 from dimserver.worker.gateways import Gateways
-from dimserver.worker.listeners import Reception
+from dimserver.worker.listeners import Listeners
 from dimserver.worker.logs import open_access_log, open_log
 from dimserver.worker.operator_api import Operations, Place
 from dimserver.worker.signals import Order, StopSignals
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dimcore import ConnectionPoolManifold, RequestPoint, RequestSubstrate
     from dimserver.config import Settings
     from dimserver.filters.access_log import AccessLog
-    from dimserver.net.sockets import Door
+    from dimserver.net.sockets import ListenSocket
     from dimserver.worker.alone import Alone
     from dimserver.worker.watchdog import Watchdog
 
@@ -71,7 +71,7 @@ class Worker:
         on_begin: called by `run` when it has taken over the signals; or None.
         on_waiting: told what a stop by a signal waits for; None where somebody else says so.
         operations: its part in the server; what operators see and do.
-        reception: where it listens.
+        listeners: where it listens.
         alone: what operators see of it as a server, where it has no supervisor.
         pools, pipeline, settings, started, workers, version: what it serves with.
 
@@ -85,7 +85,7 @@ class Worker:
         self,
         app: Routes | None,
         settings: Settings,
-        doors: Sequence[Door] | None = None,
+        doors: Sequence[ListenSocket] | None = None,
         workers: int = 1,
         place: Place | None = None,
         on_answer: Callable[[RequestPoint, int, int, int], object] | None = None,
@@ -116,7 +116,7 @@ class Worker:
         self._gateways = Gateways(self.app.request_manifold.router, self.loop, self.log)
         self.alone: Alone | None = None
         self._drain = Drain(self.pools, self.pipeline, self.loop, lambda: self._threads.in_flight, self.loop.jobs)
-        self.reception = Reception(settings, self.log, doors or ())
+        self.listeners = Listeners(settings, self.log, doors or ())
         self._access_log: AccessLog | None = None
         self._on_answer = on_answer
         self._watchdog: Watchdog | None = None
@@ -130,16 +130,16 @@ class Worker:
                 from dimserver.worker.watchdog import Watchdog
 
                 self._watchdog = Watchdog(settings.watchdog, self._core, running, self.log)
-            self.reception.open(
+            self.listeners.open(
                 self._core, self.loop, self.app.request_manifold.router, self.operations, builtin_only=app is None
             )
-            self._gateways.configure(settings, threads, workers, self.reception.server)
+            self._gateways.configure(settings, threads, workers, self.listeners.server)
             self._apply_options(again=place.again)
             self._gateways.start()
         except BaseException:
             self._close()
             raise
-        self.urls = self.reception.urls
+        self.urls = self.listeners.urls
 
     def _apply_options(self, again: bool) -> None:
         router = self.app.request_manifold.router
@@ -184,13 +184,13 @@ class Worker:
         )
         offload = self.operations.offload(self._threads.submit)
         access_log = self._on_answer if self._access_log is None else self._access_log.lines
-        self._core.attach(Needs(self.settings, self.loop, self.log).host(offload, access_log))
+        self._core.attach(CoreHooks(self.settings, self.loop, self.log).host(offload, access_log))
 
     # --- serving --------------------------------------------------------------------------------
 
     def listen_for_operators(self, sock: socket.socket) -> None:
         """Answer operators at the control socket as well, until the end; it stays the caller's."""
-        self.reception.open_control(sock, self._core, self.loop, self.operations)
+        self.listeners.open_control(sock, self._core, self.loop, self.operations)
 
     def run(self, signals: bool = False) -> None:
         """Serve until `stop`, then drain.
@@ -236,9 +236,9 @@ class Worker:
         entry = self.operations.entry
         entry.full = full
         if full and not self._stopping and entry.board.others_free(entry.record, HELD):
-            self.reception.pause()
+            self.listeners.pause()
         else:
-            self.reception.resume()
+            self.listeners.resume()
 
     def _trouble(self, error: Exception) -> None:
         self.log.error("internal error (the server continues)", error=error)
@@ -296,7 +296,7 @@ class Worker:
         if hasattr(self, "_core"):
             self._core.disown()
         self.loop.disown()
-        self.reception.disown()
+        self.listeners.disown()
         # What a signal means is the child's to say: here it would wake a loop that is nobody's.
         signal.set_wakeup_fd(-1)
         for number in signal.valid_signals():
@@ -320,7 +320,7 @@ class Worker:
     def _begin_drain(self, linger: float, last: bool) -> None:
         self._core.drain(GOING_AWAY if last else SERVICE_RESTART)
         self.operations.entry.enter("draining")
-        self.reception.shut(last)
+        self.listeners.shut(last)
         self._drain.begin(linger, self.settings.drain)
 
     def _close(self) -> None:
@@ -332,7 +332,7 @@ class Worker:
                     raise
 
     def _last_steps(self) -> Iterator[Callable[[], object]]:
-        yield self.reception.close
+        yield self.listeners.close
         yield self._drain.close_all
         if hasattr(self, "_core"):  # else the start failed before there was one
             yield self._core.drain  # those that were turned away and still read why

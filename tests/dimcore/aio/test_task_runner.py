@@ -15,7 +15,7 @@ from tests.dimcore.in_loop import run_in_loop
 from tests.support.waiting import until_async
 
 from dimcore import Runner, UsageError
-from dimcore.aio.task_runner import Errand
+from dimcore.aio.task_runner import CoroutineRun
 
 Serve = Callable[..., Any]
 
@@ -27,8 +27,8 @@ class Task(asyncio.Task[None]):
 
     made = 0
 
-    def __init__(self, errand: Errand, **options: Any) -> None:
-        super().__init__(errand, **options)  # type: ignore[arg-type]
+    def __init__(self, run: CoroutineRun, **options: Any) -> None:
+        super().__init__(run, **options)  # type: ignore[arg-type]
         type(self).made += 1
 
     def add_done_callback(self, *given: Any, **options: Any) -> None:
@@ -526,6 +526,6 @@ def test_without_a_runner_an_awaitable_is_a_fault(serve: Serve) -> None:
     assert [str(error).partition(":")[0] for _, _, error in rig.reports] == ["this worker runs no asyncio loop"] * 2
 
 
-def test_errands_are_not_for_making() -> None:
+def test_runs_are_not_for_making() -> None:
     with pytest.raises(UsageError):
-        Errand()
+        CoroutineRun()

@@ -1,4 +1,4 @@
-"""Bells: what a Task that is not an errand's makes of one; the rest is seen in test_asyncsocket and test_errand."""
+"""Wakeups: what a Task that no run has makes of one; the rest is seen in test_async_socket and test_task_runner."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import pytest
 from tests.dimcore.socket_peer import AsyncPeer, converse, for_a_while, frame
 
 from dimcore import AsyncSocket, UsageError
-from dimcore.aio.wakeup import Bell, Sleeper
+from dimcore.aio.wakeup import Waiter, Wakeup
 
 Serve = Callable[..., Any]
 
 
 def test_nobody_makes_one_by_hand() -> None:
-    for kind in (Bell, Sleeper):
+    for kind in (Wakeup, Waiter):
         with pytest.raises(UsageError):
             kind()
 
 
 def test_as_a_future(serve: Serve) -> None:
-    """What asyncio asks of it, by hand; rung by a message."""
+    """What asyncio asks of it, by hand; woken by a message."""
     seen: list[Any] = []
 
     async def handler(ws: AsyncSocket) -> None:
         reception: Any = ws.receive()
         bell = reception.send(None)
-        assert isinstance(bell, Bell)
+        assert isinstance(bell, Wakeup)
         assert bell._asyncio_future_blocking
         assert bell.get_loop() is asyncio.get_running_loop()
         assert (bell.done(), bell.cancelled(), bell.cancel()) == (True, False, False)
@@ -39,13 +39,13 @@ def test_as_a_future(serve: Serve) -> None:
         await asyncio.sleep(0.05)
         assert seen == [bell]
         assert (bell.result(), bell.exception()) == (None, None)
-        with pytest.raises(StopIteration, match="rung"):
+        with pytest.raises(StopIteration, match="woken"):
             reception.send(None)
         seen.append("done")
 
     async def script(rig: Any) -> None:
         peer = await AsyncPeer(rig).open()
-        await peer.send(frame(1, "rung"))
+        await peer.send(frame(1, "woken"))
         assert await peer.closed() == 1000
 
     assert converse(serve, handler, script).reports == []

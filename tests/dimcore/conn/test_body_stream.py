@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dimcore import UsageError
-from dimcore.conn.body_stream import Intake
+from dimcore.conn.body_stream import ArrivingBody
 
 
 def test_an_intake_is_made_by_a_conversation() -> None:
     with pytest.raises(UsageError):
-        Intake()
+        ArrivingBody()

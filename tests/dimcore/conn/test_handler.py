@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dimcore.conn.handler import Conversant, Conversation
+from dimcore.conn.handler import DrivenHandler, ResponseDriver
 
 
 def test_a_conversation_without_content_is_a_fault_of_the_handler(serve: Any) -> None:
-    rig = serve({"GET /": lambda request: Conversation()})
+    rig = serve({"GET /": lambda request: ResponseDriver()})
     assert rig.connect().ask().status == 500
     ((message, _, error),) = rig.reports
     assert message == "a handler failed"
@@ -16,7 +16,7 @@ def test_a_conversation_without_content_is_a_fault_of_the_handler(serve: Any) ->
 
 
 def test_a_conversant_that_takes_no_body(serve: Any) -> None:
-    class Handler(Conversant):
+    class Handler(DrivenHandler):
         def __call__(self, request: Any) -> str:
             return request.body.decode() or "nothing"
 

@@ -15,7 +15,7 @@ from tests.dimcore.socket_peer import AsyncPeer, converse, for_a_while, frame, g
 from tests.support.waiting import until_async
 
 from dimcore import AsyncSocket, ConnectionClosed, WebSocketError
-from dimcore.ws.async_queue import Reception, SocketQueue
+from dimcore.ws.async_queue import ReceiveWait, SocketQueue
 
 Serve = Callable[..., Any]
 QUEUE = 64 * 1024
@@ -283,7 +283,7 @@ def test_the_other_policies(serve: Serve, slow: str, ends: bool) -> None:
 def test_what_is_awaited_is_a_coroutine_for_asyncio() -> None:
     ws = AsyncSocket(Slow())
     assert isinstance(ws, SocketQueue)
-    assert isinstance(ws.receive(), Reception)
+    assert isinstance(ws.receive(), ReceiveWait)
     assert asyncio.iscoroutine(ws.receive())
     with pytest.raises(ValueError, match="x"):
         ws.receive().throw(ValueError("x"))  # type: ignore[attr-defined]

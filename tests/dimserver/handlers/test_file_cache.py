@@ -10,7 +10,7 @@ import pytest
 
 from dimcore import FileBody, parse_request
 from dimserver.handlers import file_cache as kept
-from dimserver.handlers.file_cache import Kept, KeptFile
+from dimserver.handlers.file_cache import CachedFile, FileCache
 from dimserver.handlers.static import INLINE_BYTES, StaticFiles
 
 
@@ -36,13 +36,13 @@ def ask(files: StaticFiles, path: str, method: str = "GET", *fields: str) -> tup
     return files(parsed[0])  # type: ignore[return-value]
 
 
-def kept_of(files: StaticFiles) -> Kept:
+def kept_of(files: StaticFiles) -> FileCache:
     return files._kept
 
 
-def put(files: Kept, name: str, path: Path) -> None:
+def put(files: FileCache, name: str, path: Path) -> None:
     status = path.stat()
-    files.keep(name, KeptFile(os.fsencode(path), [], status, "", 0, {}, path.read_bytes()), status)
+    files.keep(name, CachedFile(os.fsencode(path), [], status, "", 0, {}, path.read_bytes()), status)
 
 
 @pytest.mark.usefixtures("settled")
@@ -138,7 +138,7 @@ def test_a_file_has_one_name_and_a_large_one_none(folder: Path) -> None:
 def test_limits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "MOST_FILES", 3)
     monkeypatch.setattr(kept, "MOST_BYTES", 20)
-    files = Kept()
+    files = FileCache()
     path = folder / "a.txt"
     for number in range(5):
         put(files, f"/{number}", path)

@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE
 from dimserver.net import relay as module
 from dimserver.net.loop import Loop
 from dimserver.net.relay import HEAD, MAGIC, Relay
-from dimserver.net.throttled_log import Episode
+from dimserver.net.throttled_log import ThrottledLog
 
 Scenario = Iterator[None]
 
@@ -39,7 +39,7 @@ class Worker:
     def __init__(self, street: Street, most: int) -> None:
         self.got: list[tuple[str, bool, bytes]] = []
         self.said: list[str] = []
-        self.relay = Relay(street.directory, street.loop, self.take, most, Episode(self.said.append))
+        self.relay = Relay(street.directory, street.loop, self.take, most, ThrottledLog(self.said.append))
 
     def take(self, *message: Any) -> None:
         self.got.append(message)
@@ -373,5 +373,5 @@ def test_a_source_that_is_none(street: Street, tmp_path: pathlib.Path, data: byt
 def test_a_directory_that_is_not_there(tmp_path: pathlib.Path) -> None:
     loop = Loop()
     with pytest.raises(OSError, match="No such file"):
-        Relay(str(tmp_path / "none"), loop, lambda *message: None, 1, Episode(print))
+        Relay(str(tmp_path / "none"), loop, lambda *message: None, 1, ThrottledLog(print))
     loop.close()

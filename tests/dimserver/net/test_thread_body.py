@@ -13,7 +13,7 @@ from tests.support.waiting import PATIENCE, until
 
 from dimcore import ResponseError
 from dimserver import App
-from dimserver.net.thread_body import HIGH_WATER, OutStream
+from dimserver.net.thread_body import HIGH_WATER, ThreadBody
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -53,7 +53,7 @@ class Body:
 
 def make(source: Any) -> tuple[Any, Calls, Body]:
     loop = Calls()
-    stream: Any = OutStream(loop, iter(source))  # type: ignore[arg-type]
+    stream: Any = ThreadBody(loop, iter(source))  # type: ignore[arg-type]
     stream.body = Body()
     return stream, loop, stream.body
 

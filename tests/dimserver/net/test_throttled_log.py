@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from dimserver.net import throttled_log as episode
-from dimserver.net.throttled_log import QUIET, Episode
+from dimserver.net import throttled_log as throttled
+from dimserver.net.throttled_log import QUIET, ThrottledLog
 
 
 def test_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(episode, "monotonic", lambda: now[0])
+    monkeypatch.setattr(throttled, "monotonic", lambda: now[0])
     said: list[str] = []
-    trouble = Episode(said.append)
+    trouble = ThrottledLog(said.append)
     for number in range(5):
         trouble.tell(f"full {number}")
     assert said == ["full 0"]
@@ -29,18 +29,18 @@ def test_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_clock_of_a_machine_that_has_just_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(episode, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(throttled, "monotonic", lambda: 0.0)
     said: list[str] = []
-    Episode(said.append).tell("full")
+    ThrottledLog(said.append).tell("full")
     assert said == ["full"]
 
 
 def test_what_was_only_counted_is_said_later(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(episode, "monotonic", lambda: now[0])
+    monkeypatch.setattr(throttled, "monotonic", lambda: now[0])
     said: list[str] = []
     calls: list[tuple[float, object]] = []
-    trouble = Episode(said.append, lambda delay, call: calls.append((delay, call)))
+    trouble = ThrottledLog(said.append, lambda delay, call: calls.append((delay, call)))
     for number in range(5):
         trouble.tell(f"full {number}")
     ((delay, call),) = calls

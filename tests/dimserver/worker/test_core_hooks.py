@@ -13,12 +13,12 @@ from dimcore.errors import ClientRefused
 from dimserver.config import Settings
 from dimserver.log import Log
 from dimserver.net.loop import Loop
-from dimserver.worker.core_hooks import Needs
+from dimserver.worker.core_hooks import CoreHooks
 
 
 def test_files_for_bodies_have_no_name(tmp_path: pathlib.Path) -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    needs = Needs(Settings(spool_dir=str(tmp_path)), loop, log).host(None, None)
+    needs = CoreHooks(Settings(spool_dir=str(tmp_path)), loop, log).host(None, None)
     descriptor = needs.open_spool()
     assert os.fstat(descriptor).st_nlink == 0
     assert list(tmp_path.iterdir()) == []
@@ -29,22 +29,22 @@ def test_files_for_bodies_have_no_name(tmp_path: pathlib.Path) -> None:
 
 def test_answers_may_wait_for_the_end_of_a_round_where_the_loop_says_when_that_is() -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    assert Needs(Settings(), loop, log).host(None, None).call_soon == loop.call_soon
+    assert CoreHooks(Settings(), loop, log).host(None, None).call_soon == loop.call_soon
     loop.close()
     log.close()
 
 
 def test_only_who_trusts_proxies_pays_for_them() -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    assert Needs(Settings(), loop, log).host(None, None).forwarded is None
-    assert Needs(Settings(trusted_proxies="10.0.0.0/8"), loop, log).host(None, None).forwarded is not None
+    assert CoreHooks(Settings(), loop, log).host(None, None).forwarded is None
+    assert CoreHooks(Settings(trusted_proxies="10.0.0.0/8"), loop, log).host(None, None).forwarded is not None
     loop.close()
     log.close()
 
 
 def test_what_may_come_a_thousand_times_a_second_is_told_of_once(capfd: pytest.CaptureFixture[str]) -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    report = Needs(Settings(), loop, log).host(None, None).report
+    report = CoreHooks(Settings(), loop, log).host(None, None).report
     for _ in range(3):
         report(Report.BODY_NOT_KEPT, None, OSError(errno.ENOSPC, "whatever"))
         report(Report.NOT_INTRODUCED, None, PeerError("192.0.2.7 is no trusted proxy"))
@@ -59,7 +59,7 @@ def test_what_may_come_a_thousand_times_a_second_is_told_of_once(capfd: pytest.C
 
 def test_clients_without_a_place_are_told_of_by_limit(capfd: pytest.CaptureFixture[str]) -> None:
     log, loop = Log("info", 2), Loop(lambda error: None)
-    report = Needs(Settings(max_http=7), loop, log).host(None, None).report
+    report = CoreHooks(Settings(max_http=7), loop, log).host(None, None).report
     for number in range(3):
         report(Report.CLIENTS_REFUSED, None, ClientRefused("max-http", f"192.0.2.{number}"))
     report(Report.CLIENTS_REFUSED, None, ClientRefused("max-per-address", "192.0.2.9"))

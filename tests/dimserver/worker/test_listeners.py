@@ -1,4 +1,4 @@
-"""Doors, sites and routes of a worker."""
+"""ListenSockets, sites and routes of a worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dimserver import App, OptimizedDimensionalServer
 from dimserver.config import Settings
 from dimserver.errors import ConfigError
 from dimserver.log import Log
-from dimserver.worker.listeners import Reception
+from dimserver.worker.listeners import Listeners
 from dimserver.worker.worker import Worker
 
 Serve = Callable[..., Any]
@@ -76,8 +76,8 @@ def test_settings_decide_where_handlers_run(serve: Serve, app: App) -> None:
 
 def test_one_that_never_opened_can_be_closed() -> None:
     log = Log("info", 2)
-    reception = Reception(Settings(), log, ())
-    assert reception.urls == []
-    reception.close()
-    reception.close()
+    listeners = Listeners(Settings(), log, ())
+    assert listeners.urls == []
+    listeners.close()
+    listeners.close()
     log.close()
