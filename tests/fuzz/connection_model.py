@@ -224,6 +224,8 @@ def exchange(head: HeadParser, text: bytes, half_closed: bool) -> tuple[Expected
         return Expected(method, 200, closes=True, whole=head.minor == 0), used
     if path == ARCHIVES:
         return Expected(method, closes=True), used
+    if path.startswith(BENEATH) and path != STATIC:  # no such file, or a spelling of one
+        return Expected(method, 200, 206, 301, 304, 308, 400, 403, 404, 412, 416, closes=closes), used
     if path == STATIC:
         return Expected(method, 200, 206, 304, 400, 412, 416, closes=closes), used
     if path == CLOSES:
@@ -240,11 +242,14 @@ def first_upgrade(head: HeadParser) -> bytes:
     return next(value for name, value in head.fields if name.lower() == b"upgrade")
 
 
+BENEATH = STATIC[: STATIC.rindex("/") + 1]  # a route for all that is there
+
+
 def is_handled(method: str, path: str) -> bool:
     if method == "POST":
         return path in ECHOES
     known = (*BODIES, *ON_THREADS, *FAULTS, CUT, CLOSES, ARCHIVES, SOCKET, STATIC)
-    return method in ("GET", "HEAD") and path in known
+    return method in ("GET", "HEAD") and (path in known or path.startswith(BENEATH))
 
 
 def body_of(head: HeadParser, text: bytes) -> tuple[bytes | None, int, int]:
