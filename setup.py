@@ -28,19 +28,51 @@ DIRECTIVES = {
     "freethreading_compatible": False,
 }
 
-# Debug information makes what is installed several times as large; `DIMCORE_CFLAGS=-g` brings it back.
-COMPILE_ARGS = ["-O3", "-g0", "-fno-strict-aliasing", "-fvisibility=hidden", "-Wall", "-Wno-unused-function"]
+# Debug information makes what is installed several times as large.
+COMPILE_ARGS = ["-g0", "-fno-strict-aliasing", "-fvisibility=hidden", "-Wall", "-Wno-unused-function"]
+# No symbols either, where the linker can leave them out; `DIMCORE_CFLAGS=-g` keeps both.
+LINK_ARGS = ["-Wl,-s"] if sys.platform.startswith("linux") else []
+
+# What every request runs is compiled for speed, what runs at a start, at an end or for an operator for size, and the
+# rest in between.  Names are modules or packages of dimcore; the longer name counts.
+OPTIMISATION = {
+    "": "-O2",
+    "conn.answering": "-O3", "conn.carrier": "-O3", "conn.connection": "-O3", "conn.exchange": "-O3",
+    "conn.lifecycle": "-O3", "conn.receiving": "-O3", "conn.request_start": "-O3",
+    "http.request": "-O3", "http.router": "-O3", "http1": "-O3", "index.index": "-O3", "net.socket_io": "-O3",
+    "aio.waiters": "-Os", "aio.wakeup": "-Os",
+    "asgi.scope": "-Os", "asgi.stream": "-Os", "asgi.wait": "-Os", "asgi.websocket": "-Os",
+    "budget": "-Os",
+    "conn.acceptor": "-Os", "conn.admission": "-Os", "conn.batching": "-Os", "conn.charging": "-Os", "conn.core": "-Os",
+    "conn.core_limits": "-Os", "conn.deadlines": "-Os", "conn.filter": "-Os", "conn.handler": "-Os", "conn.host": "-Os",
+    "conn.phase": "-Os", "conn.protocol": "-Os", "conn.result": "-Os", "conn.scratch": "-Os",
+    "filter": "-Os", "shared": "-Os", "stats": "-Os",
+    "http.asked": "-Os", "http.body_reader": "-Os", "http.query": "-Os", "http.request_table": "-Os",
+    "http.spool": "-Os", "http1.head_reader": "-Os",
+    "index.connection_point": "-Os", "index.geometry": "-Os", "index.pools": "-Os", "index.states": "-Os",
+    "net": "-Os",
+    "pubsub.note": "-Os", "pubsub.room": "-Os", "ws.async_queue": "-Os", "ws.async_socket": "-Os",
+    "wsgi.handover": "-Os", "wsgi.input": "-Os",
+}  # fmt: skip
+
+
+def optimisation(module: str) -> str:
+    """The level for a module, by its name below `dimcore`."""
+    names = [name for name in OPTIMISATION if not name or f"{module}.".startswith(f"{name}.")]
+    return OPTIMISATION[max(names, key=len)]
 
 
 def extension(source: Path) -> Extension:
     """One module; every ``.pxd`` and ``.h`` is a dependency, since nearly all cimport one another."""
+    module = ".".join(source.with_suffix("").parts[2:])
+    own = os.environ.get("DIMCORE_CFLAGS", "").split()
     built = Extension(
-        ".".join(source.with_suffix("").parts[1:]),
+        f"dimcore.{module}",
         [source.as_posix()],
         include_dirs=[CORE.parent.as_posix()],
         depends=sorted(path.as_posix() for pattern in ("*.pxd", "*.h") for path in CORE.rglob(pattern)),
-        extra_compile_args=COMPILE_ARGS + os.environ.get("DIMCORE_CFLAGS", "").split(),
-        extra_link_args=os.environ.get("DIMCORE_LDFLAGS", "").split(),
+        extra_compile_args=[optimisation(module), *COMPILE_ARGS, *own],
+        extra_link_args=([] if "-g" in own else LINK_ARGS) + os.environ.get("DIMCORE_LDFLAGS", "").split(),
     )
     # Read by Cython's own build_ext.  The C file goes to the build directory: beside the source it
     # would be taken for one, and shipped.
