@@ -1,11 +1,12 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
-from dimcore.conn.core cimport Core, Site
-from dimcore.conn.phase cimport GONE, PHASES, READING, phase_may
+from dimcore.conn.core cimport Core, Site, leave_process
+from dimcore.conn.phase cimport GONE, PHASES, READING, WORKING, phase_may
 from dimcore.conn.streamed_body cimport Outflow, Push
 from dimcore.http.request cimport RequestPoint
 from dimcore.index.connection_point cimport ConnectionPoint
+from dimcore.index.states cimport connection_next
 from dimcore.net.socket_io cimport Outbox, Peer
 
 cdef enum:
@@ -63,7 +64,13 @@ cdef class Exchange(ConnectionPoint):
     cdef void bury(self) noexcept
 
     # --- the same for all ---
-    cdef void move(self, int event) noexcept
+    @cython.final
+    cdef inline void move(self, int event) noexcept:
+        """Another layer, by an event of the table; one with no way from here changes nothing."""
+        cdef int layer = connection_next(self.layer, event)
+        if layer:
+            self.site.core.connection_index.relink(self, self.spiral, layer, self.site.core.now_ns)
+
     cdef int count_later(self) except -1
     cdef bint sends(self, Push flow) except -1
     # the body of its request
@@ -115,10 +122,40 @@ cdef void tell_bad_phase(Exchange exchange, int phase) noexcept
 
 ctypedef int (*Act)(Exchange exchange, void *given) except -1
 
-# Take the worker's scratch memory, do something, and leave; a fault ends this exchange and nobody else's.
-# `joins`: within an event of the same exchange it is a part of that; else a UsageError, as for any other.
-cdef int serve(Exchange exchange, Act act, void *given, bint joins) except -1
-# The same for whoever has the worker's memory already, or needs none: time limits and budgets, between two events.
+# For whoever has the worker's memory already, or needs none: time limits and budgets, between two events.
 cdef void intervene(Exchange exchange, Act act, void *given) noexcept
-# The end of an event that somebody else began.
-cdef void through(Exchange exchange) noexcept
+cdef void wind_up(Exchange exchange) noexcept
+
+
+cdef inline void through(Exchange exchange) noexcept:
+    """An event is served: what it left behind is counted, and what closed meanwhile can be given back."""
+    cdef Core core = exchange.site.core
+    if core.forked:
+        leave_process()
+    exchange.recount()
+    unnote(exchange, WORKING)
+    if exchange.state & GONE or exchange.current is not None:
+        wind_up(exchange)
+    core.leave()
+
+
+cdef inline int serve(Exchange exchange, Act act, void *given, bint joins) except -1:
+    """Take the worker's scratch memory, do something, and leave; a fault ends this exchange and nobody else's.
+
+    Args:
+        joins: within an event of the same exchange it is a part of that; else a UsageError, as for any other.
+    """
+    cdef bint nested = joins and exchange.state & WORKING
+    if not nested:
+        exchange.site.core.enter()
+        note(exchange, WORKING)
+    try:
+        act(exchange, given)
+    except BaseException as error:
+        exchange.fail(error)
+        if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
+            raise
+    finally:
+        if not nested:
+            through(exchange)
+    return 0

@@ -13,7 +13,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 
 from dimcore.aio.task_runner cimport CoroutineRun
-from dimcore.conn.core cimport Core, detach_request, leave_process
+from dimcore.conn.core cimport Core, detach_request
 from dimcore.conn.handler cimport ResponseDriver
 from dimcore.conn.phase cimport (
     BUSY, CLOSE, GONE, HALTED, LINGER, PEER_DONE, PHASES, STREAMING, UPGRADED, WORKING, phase_name,
@@ -23,7 +23,7 @@ from dimcore.conn.result cimport discard_unsent
 from dimcore.conn.streamed_body cimport Push
 from dimcore.http.body_reader cimport BodyReader
 from dimcore.http1.head cimport EXPECT_CONTINUE
-from dimcore.index.states cimport HANDLER_FOUND, MOVED_BYTES, STAGE_PROGRESS, connection_next
+from dimcore.index.states cimport HANDLER_FOUND, MOVED_BYTES, STAGE_PROGRESS
 from dimcore.limits cimport KIB, PARSED, RESPONSE_READY
 from dimcore.net.socket_io cimport peer_address
 
@@ -176,11 +176,6 @@ cdef class Exchange(ConnectionPoint):
 
     cdef void release(self) noexcept:
         self.drop()
-
-    cdef void move(self, int event) noexcept:
-        cdef int layer = connection_next(self.layer, event)
-        if layer:
-            self.site.core.connection_index.relink(self, self.spiral, layer, self.site.core.now_ns)
 
     cdef int count_later(self) except -1:
         """Have what is held counted by the budgets soon: this is no event of its own."""
@@ -494,34 +489,11 @@ cdef class Exchange(ConnectionPoint):
 
 # --- events -------------------------------------------------------------------------------------
 
-cdef int serve(Exchange exchange, Act act, void *given, bint joins) except -1:
-    cdef bint nested = joins and exchange.state & WORKING
-    if not nested:
-        exchange.site.core.enter()
-        note(exchange, WORKING)
-    try:
-        act(exchange, given)
-    except BaseException as error:
-        exchange.fail(error)
-        if isinstance(error, KeyboardInterrupt):     # somebody wants the whole program to stop
-            raise
-    finally:
-        if not nested:
-            through(exchange)
-    return 0
-
-
-cdef void through(Exchange exchange) noexcept:
-    """An event is served: what it left behind is counted, and what closed meanwhile can be given back."""
-    if exchange.site.core.forked:
-        leave_process()
-    exchange.recount()
-    unnote(exchange, WORKING)
+cdef void wind_up(Exchange exchange) noexcept:
     if exchange.state & GONE:
         exchange.bury()
     elif exchange.current is not None:
         detach_request(exchange.current)     # the buffers of the worker are the next connection's
-    exchange.site.core.leave()
 
 
 cdef void intervene(Exchange exchange, Act act, void *given) noexcept:

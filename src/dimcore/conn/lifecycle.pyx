@@ -12,7 +12,7 @@ request, its bytes and what is left to send stay until the event is through
 from libc.stdint cimport int64_t
 
 from dimcore.aio.task_runner cimport CoroutineRun
-from dimcore.conn.answering cimport refuse, release_request, tell_finished, tell_line
+from dimcore.conn.answering cimport refuse, tell_finished, tell_line
 from dimcore.conn.core cimport Core, detach_request
 from dimcore.conn.exchange cimport AT_DOOR, CHARGED, COUNTED, READABLE, Exchange, become, intervene
 from dimcore.conn.handler cimport ResponseDriver
@@ -25,8 +25,8 @@ from dimcore.conn.protocol cimport Protocol
 from dimcore.conn.streamed_body cimport Outflow
 from dimcore.http.request cimport RequestPoint
 from dimcore.http1.head cimport FAULT_TIMEOUT, fault_status, fault_text
-from dimcore.index.states cimport ANSWERED, CLOSE_BEGUN, DESCRIPTOR_CLOSED, MOVED_BYTES
-from dimcore.limits cimport ACTIVE, ARCHIVED, CLOSING, RECEIVE_BYTES
+from dimcore.index.states cimport CLOSE_BEGUN, DESCRIPTOR_CLOSED, MOVED_BYTES
+from dimcore.limits cimport ARCHIVED, CLOSING, RECEIVE_BYTES
 
 from dimcore.reports import Report
 
@@ -34,20 +34,6 @@ cdef double SECOND_NS = 1e9
 
 
 # --- when its work is done ----------------------------------------------------------------------
-
-cdef int settle_carrier(Carrier carrier) except -1:
-    if carrier.state & (GONE | BUSY | LINGERING) or carrier.outbox is not None:
-        return 0
-    release_request(carrier)
-    if carrier.state & CLOSE:
-        return finish(carrier)
-    if carrier.current is None and carrier.inbox == NULL:
-        if carrier.state & PEER_DONE:
-            carrier.drop()
-        elif carrier.layer == ACTIVE:
-            carrier.move(ANSWERED)
-    return 0
-
 
 cdef int finish(Carrier carrier) except -1:
     """All is sent.  After a refusal, or where more came than was answered, the peer may still be sending: close

@@ -11,6 +11,11 @@ cdef class Result:
     cdef int take_any(self, object result) except -1
 
     @cython.final
+    cdef inline void clear(self) noexcept:
+        self.headers = None
+        self.body = None
+
+    @cython.final
     cdef inline int take(self, object result) except -1:
         """Unpack what a handler returned; see `take_any`, which does so for all forms but the commonest."""
         cdef tuple parts
@@ -28,7 +33,6 @@ cdef class Result:
                     return 0
         return self.take_any(result)
     cdef int _take_object(self, object result) except -1
-    cdef void clear(self) noexcept
 
 
 cdef int claim(object body) except -1

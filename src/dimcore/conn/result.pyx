@@ -42,10 +42,6 @@ cdef bytes _json(object value):
 cdef class Result:
     """Scratch of one worker: the last answer, unpacked."""
 
-    cdef void clear(self) noexcept:
-        self.headers = None
-        self.body = None
-
     cdef int take_any(self, object result) except -1:
         """Unpack `result`.
 

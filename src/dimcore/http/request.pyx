@@ -13,7 +13,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint16_t
-from libc.string cimport memchr, memcpy, memset
+from libc.string cimport memchr, memcpy
 
 from dimcore.aio.task_runner cimport is_async_iterable
 from dimcore.clock cimport monotonic_ns
@@ -23,7 +23,7 @@ from dimcore.http1.body cimport (
     BODY_DONE, BODY_FAILED, BODY_MORE, BODY_PIECE, Body, BodyResult, body_start_chunked, body_step,
 )
 from dimcore.http1.head cimport (
-    ASTERISK_FORM, CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, Field, HeadInfo, fault_status,
+    CHUNKED, DEFAULT_LIMITS, ESCAPED_PATH, EXPECT_OTHER, HEAD_PARTIAL, Field, fault_status,
     fault_text, head_parse, head_reset,
 )
 from dimcore.index.cell cimport layer_of, spiral_of
@@ -140,16 +140,6 @@ cdef class RequestPoint(HeadPoint):
         self._id = request_id
         self.started_ns = monotonic_ns()
 
-    cdef void adopt(self, Head *head, const char *base) noexcept:
-        """Take over a parsed head whose bytes start at `base` (not copied)."""
-        self.info = head.info
-        self.base = base
-        self.fields = head.fields
-        if self.index == NULL:           # in an index, its cell goes by the spiral: that one moves it
-            self.spiral = head.info.method
-        self.finished_ns = 0
-        self.body_missing = 0
-
     cdef int own(self) except -1:
         """Copy what still lies in a buffer of somebody else's, in one block: fields, then head.
 
@@ -184,57 +174,6 @@ cdef class RequestPoint(HeadPoint):
         self.base = block + table
         self.owner = owner
         return 0
-
-    cdef void forget(self) noexcept:
-        """Make the object fit for the next request; only its one owner may call this."""
-        self.connection = None
-        self.route = None
-        # Looked at first: most are empty still, and an assignment costs two reference counts.
-        if self.owner is not None:
-            self.owner = None
-        if self.given_headers is not None:
-            self.given_headers = None
-        if self._id is not None:
-            self._id = None
-        if self._method is not None:
-            self._method = None
-        if self._path is not None:
-            self._path = None
-        if self._headers is not None:
-            self._headers = None
-        if self._body is not None:
-            self._body = None
-        if self._source is not None:
-            self._source = None
-        if self.coroutine is not None:
-            self.coroutine = None
-        if self.on_peer_done is not None:
-            self.on_peer_done = None
-        if self._params is not None:
-            self._params = None
-        if self._query is not None:
-            self._query = None
-        if self._cookies is not None:
-            self._cookies = None
-        if self._origin is not None:
-            self._origin = None
-        self.base = NULL
-        self.fields = NULL
-        self.body_at = NULL
-        self.body_size = 0
-        self.body_missing = 0
-        # All of it: the object may be looked at again before the next head is complete.
-        memset(&self.info, 0, sizeof(HeadInfo))
-        self.info.content_length = -1
-        self.info.method = OTHER
-
-    cdef const char *path_bytes(self, Py_ssize_t *size) noexcept:
-        """The raw path; "/" where an absolute target has none, and "*" for OPTIONS."""
-        if self.info.path_length == 0:
-            size[0] = 1
-            return b"*" if self.info.flags & ASTERISK_FORM else b"/"
-        size[0] = self.info.path_length
-        return self.base + self.info.path_at
 
     cdef str name(self):
         return self._id
