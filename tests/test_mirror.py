@@ -49,6 +49,7 @@ WHOLE = {
     "dimserver/test_paths": "one rule for every spelling of a path, whoever answers",
     "dimserver/test_proxies": "real proxies, the header they send, and what is seen of their clients",
     "dimserver/test_reconfigured": "a file of settings that changes under a running server, over SIGHUP",
+    "dimserver/test_header_settings": "`[[header]]`, in a server of its own processes",
     "dimserver/test_route_settings": "options of routes from every source, from the start of a process to the wire",
     "dimserver/test_reload": "supervisor, workers and clients together",
     "dimserver/test_websocket": "WebSockets from the decorator to another implementation's client",

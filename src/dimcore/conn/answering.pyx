@@ -40,7 +40,8 @@ from dimcore.reports import Report
 
 cdef str NO_LOOP = "this worker runs no asyncio loop: register an async function, or set loop to asyncio"
 
-cdef dict PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
+cdef bytes PLAIN_TYPE = b"text/plain; charset=utf-8"
+cdef dict PLAIN = {"Content-Type": PLAIN_TYPE.decode()}
 
 
 # --- the request --------------------------------------------------------------------------------
@@ -358,8 +359,7 @@ cdef object compose_filtered(
 ):
     """The same for an answer that filters see, the one beside the handler first."""
     cdef AnswerHead head = AnswerHead.__new__(AnswerHead)
-    cdef Transform transform
-    cdef list transforms = []
+    cdef list transforms
     cdef Writer writer = exchange.site.core.scratch.writer
     head.status = status
     head.headers = headers
@@ -368,10 +368,7 @@ cdef object compose_filtered(
     if not isinstance(body, Outflow):
         head.length = length_of(body)
     note(exchange, FILTERED)
-    for filter in reversed(filters):
-        transform = (<Filter> filter).after(exchange.current, head)
-        if transform is not None:
-            transforms.append(transform)
+    transforms = ask_after(exchange, filters, head)
     if exchange.state & GONE:
         return body
     kind = NULL
@@ -388,6 +385,17 @@ cdef object compose_filtered(
         return body
     finally:
         writer.further = None
+
+
+cdef list ask_after(Exchange exchange, tuple filters, AnswerHead head):
+    """Show a head to filters, the one beside the handler first; returns what they send the body through."""
+    cdef Transform transform
+    cdef list transforms = []
+    for filter in reversed(filters):
+        transform = (<Filter> filter).after(exchange.current, head)
+        if transform is not None:
+            transforms.append(transform)
+    return transforms
 
 
 cdef object transformed(object body, Transform transform):
@@ -473,25 +481,74 @@ cdef int send_body(Exchange exchange, object body) except -1:
 
 cdef int refuse(Exchange exchange, int status, bytes text, object headers) except -1:
     """An answer of the server's own that ends the connection: the framing cannot be trusted any more."""
-    cdef Core core = exchange.site.core
     cdef RequestPoint request = exchange.current
     cdef bint head_only = request.info.method == HEAD
     request.reader = None
+    if exchange.state & FILTERED:
+        return refuse_filtered(exchange, status, text, headers)
     write_refusal(exchange, status, text, headers, head_only)
+    return refused(exchange, status, 0 if head_only else PyBytes_GET_SIZE(text) + 1)
+
+
+cdef int refuse_filtered(Exchange exchange, int status, bytes text, object headers) except -1:
+    """The same for a request that filters have seen: its answer is theirs as well."""
+    cdef Writer writer = exchange.site.core.scratch.writer
+    cdef RequestPoint request = exchange.current
+    cdef AnswerHead head = AnswerHead.__new__(AnswerHead)
+    cdef bytes body = text + b"\n"
+    cdef const char *kind = NULL
+    cdef list transforms
+    head.status = status
+    head.headers = headers
+    head.content_type = PLAIN_TYPE
+    head.length = PyBytes_GET_SIZE(body)
+    note(exchange, CLOSE | LINGER)
+    try:
+        transforms = ask_after(exchange, filters_of(exchange), head)
+        if exchange.state & GONE:
+            return 0
+        if transforms:
+            body = transformed(body, joined(transforms))
+        if head.content_type is not None:
+            kind = head.content_type
+        writer.further = head.further
+        exchange.put_head(head.status, head.headers, PyBytes_GET_SIZE(body), CLOSE_AFTER, kind)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        exchange.site.core.tell(Report.FILTER_FAILED, request, error)
+        if exchange.state & GONE:
+            return 0
+        head.status = status
+        body = text + b"\n"
+        writer.further = None
+        exchange.put_head(status, headers, PyBytes_GET_SIZE(body), CLOSE_AFTER, PLAIN_TYPE)
+    finally:
+        writer.further = None
+    if request.info.method == HEAD:
+        return refused(exchange, head.status, 0)
+    writer.append(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+    return refused(exchange, head.status, PyBytes_GET_SIZE(body))
+
+
+cdef int refused(Exchange exchange, int status, int64_t sent) except -1:
+    """What is noted of a refusal that is written."""
+    cdef Core core = exchange.site.core
+    cdef RequestPoint request = exchange.current
     core.requests.totals.errors += 1
     core.requests.step(request, REFUSED, core.now_ns)
     note(exchange, HAS_ANSWER)
     request.credit_ns = core.limits.stage_credit_ns[<int> RESPONSE_READY]
     request.finished_ns = core.now_ns
     request.status = status
-    request.body_sent = 0 if head_only else PyBytes_GET_SIZE(text) + 1
+    request.body_sent = sent
     return 0
 
 
 cdef int write_refusal(Exchange exchange, int status, bytes text, object headers, bint head_only) except -1:
     cdef Writer writer = exchange.site.core.scratch.writer
     note(exchange, CLOSE | LINGER)
-    exchange.put_head(status, headers, PyBytes_GET_SIZE(text) + 1, CLOSE_AFTER, b"text/plain; charset=utf-8")
+    exchange.put_head(status, headers, PyBytes_GET_SIZE(text) + 1, CLOSE_AFTER, PLAIN_TYPE)
     if not head_only:
         writer.append(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
         writer.append(b"\n", 1)

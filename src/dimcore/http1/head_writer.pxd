@@ -50,7 +50,7 @@ cdef class Writer:
     ) except? 0xFFFFFFFF
     cdef uint32_t _given_length(self, int64_t given, int64_t length, uint32_t flags, int status) except? 0xFFFFFFFF
     cdef int head(self, int status, object headers, int64_t length, uint32_t flags, const char *content_type) except -1
-    cdef int _add_further(self, size_t start, uint32_t *given) except -1
+    cdef int _add_further(self, size_t start, uint32_t *given, bint typed) except -1
     cdef int switch(self, object headers) except -1
 
 cdef bint has_no_body(int status) noexcept nogil

@@ -201,7 +201,7 @@ cdef class Writer:
             if headers is not None:
                 self._fields(headers, length, flags, status, &given)
             if self.further is not None:
-                self._add_further(start, &given)
+                self._add_further(start, &given, content_type != NULL or has_no_body(status))
             if not given & (GAVE_DATE | GAVE_SERVER):
                 self.append(self.stamp, self.stamp_size)
             else:
@@ -234,8 +234,13 @@ cdef class Writer:
             raise
         return <int> flags
 
-    cdef int _add_further(self, size_t start, uint32_t *given) except -1:
-        """Fields that filters add, where the head from `start` on has none of the name."""
+    cdef int _add_further(self, size_t start, uint32_t *given, bint typed) except -1:
+        """Fields that filters add, where the head from `start` on has none of the name.
+
+        Args:
+            typed: whether the answer has another Content-Type, or no content that could have one.  What 304 says
+                of the content would take the place of what a cache has (RFC 9111 4.3.4).
+        """
         cdef bytes name, line
         cdef size_t size = self.size - start     # without what is added here: several of one name may be
         for name, line in self.further:
@@ -243,6 +248,8 @@ cdef class Writer:
                 continue
             if name == b"server":
                 given[0] |= GAVE_SERVER
+            elif typed and name == b"content-type":
+                continue
             self.append(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
         return 0
 

@@ -6,6 +6,7 @@ of `Settings` come from it.  A new setting is one row in the module of its group
 and one line of type in `Settings`.
 """
 
+from dimserver.config.headers import HeaderTable
 from dimserver.config.operators import api_warning, check_admin, operator_token
 from dimserver.config.paths import check_paths
 from dimserver.config.routing import RouteTable
@@ -16,6 +17,7 @@ __all__ = [
     "BY_ATTRIBUTE",
     "FIXED",
     "SETTINGS",
+    "HeaderTable",
     "RouteTable",
     "Setting",
     "Settings",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Required, TypedDict
 
-__all__ = ["RouteKeywords", "RouteOptions", "SettingsKeywords"]
+__all__ = ["HeaderKeywords", "RouteKeywords", "RouteOptions", "SettingsKeywords"]
 
 
 class RouteOptions(TypedDict, total=False):
@@ -27,6 +27,14 @@ class RouteKeywords(TypedDict, total=False):
     blocking: bool | str | None
     stream: bool | str | None
     limit_body: int | str | None
+
+
+class HeaderKeywords(TypedDict, total=False):
+    """One table of the setting `header`."""
+
+    name: Required[str]
+    value: Required[str]
+    pattern: str | None
 
 
 class SettingsKeywords(TypedDict, total=False):
@@ -58,6 +66,7 @@ class SettingsKeywords(TypedDict, total=False):
     forwarded_host: bool | str
     request_id_header: str | None
     route: Sequence[RouteKeywords | str]
+    header: Sequence[HeaderKeywords | str]
     max_connections: int | str
     max_http: int | str
     max_websocket: int | str

@@ -54,7 +54,7 @@ OPERATIONS: tuple[Setting, ...] = (
     Setting(
         WORKERS, "recycle-age", Duration(0, 8760 * HOUR), 0.0,
         "A worker is replaced once it is this old, give or take a quarter; with 0 never.",
-        "Off: a server that does not leak needs no rolling_restart.",
+        "Off: a server that does not leak needs no renewal.",
     ),
     Setting(
         WORKERS, "recycle-requests", Integer(0, 1_000_000_000, "requests", zero="never"), 0,

@@ -115,7 +115,8 @@ first = value of the first key (/upload/*), or the name of the table in a named 
 word  = KEY "=" VALUE | KEY | "no-" KEY            the last two turn a flag on and off
 ```
 
-Words are split and quoted as a shell does it: in `title="a b"` and `'title=a b'` the value has a space.
+Words are split and quoted as a shell does it: in `title="a b"` and `'title=a b'` the value has a space.  An entry of
+`header` is a field as it stands in an answer, `Name: value`, with no quoting; a pattern takes a table.
 
 ## Values that stand somewhere else
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dimserver.config.foreign import advice, near
+from dimserver.config.headers import HEADERS, HeaderTable
 from dimserver.config.limits import LIMITS
 from dimserver.config.operations import OPERATIONS
 from dimserver.config.references import References
@@ -31,7 +32,7 @@ __all__ = [
     "unknown_setting",
 ]
 
-SETTINGS: tuple[Setting, ...] = SERVING + ROUTING + LIMITS + OPERATIONS
+SETTINGS: tuple[Setting, ...] = SERVING + ROUTING + HEADERS + LIMITS + OPERATIONS
 
 BY_ATTRIBUTE: dict[str, Setting] = {setting.attribute: setting for setting in SETTINGS}
 
@@ -207,6 +208,7 @@ class Settings:
     forwarded_host: bool
     request_id_header: str | None
     route: tuple[RouteTable, ...]
+    header: tuple[HeaderTable, ...]
     max_connections: int
     max_http: int
     max_websocket: int

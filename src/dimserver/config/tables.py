@@ -234,7 +234,9 @@ class ListOf(TableKind):
                 continue
             identity = table.identity()
             if identity is not None and seen.setdefault(identity, number) != number:
-                reader.complain(f"{reader.at(number)}: {identity} is that of {reader.at(seen[identity])} as well")
+                reader.complain(
+                    f"{reader.at(number)}: {identity!s:.200} is that of {reader.at(seen[identity])} as well"
+                )
                 continue
             tables[number] = table
         return tuple(tables.values())

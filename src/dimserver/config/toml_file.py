@@ -164,8 +164,12 @@ def check_type(setting: Setting, value: object, where: str) -> None:
         return
     if type(value) not in setting.kind.typed:
         given = TYPES.get(type(value), "a date or time")
-        written = {ListOf: f"tables [[{setting.name}]]", NamedSet: f"tables [{setting.name}.NAME]"}
-        allowed = f"{written.get(type(setting.kind), types_of(setting.kind))} ({setting.kind.allowed()})"
+        written = types_of(setting.kind)
+        if isinstance(setting.kind, ListOf):
+            written = f"tables [[{setting.name}]]"
+        elif isinstance(setting.kind, NamedSet):
+            written = f"tables [{setting.name}.NAME]"
+        allowed = f"{written} ({setting.kind.allowed()})"
         raise ConfigError(f"{where}: {setting.quote(value)} is {given}; allowed: {allowed}")
 
 

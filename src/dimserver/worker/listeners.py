@@ -21,7 +21,7 @@ from dimserver.routes import is_async
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from dimcore import Core
     from dimserver.config import Settings
@@ -88,7 +88,9 @@ class Listeners:
         self._configure(app_router)
         main = Site(core, app_router, below, trusts=self._proxies())
         if self._settings.api and any(route.method == ANY for route in app_router.routes()):
-            main = Site(core, _before_mounts(app_router, below), app_router, trusts=self._proxies())
+            below = _before_mounts(app_router, below)
+            main = Site(core, below, app_router, trusts=self._proxies())
+        self._add_headers(main, (app_router, below))
         if not self._doors:
             self._sockets = Sockets(self._settings)
             self._doors = self._sockets.doors()
@@ -149,6 +151,15 @@ class Listeners:
                 _add_page(api)
         return api
 
+    def _add_headers(self, site: Site, routers: Iterable[Router]) -> None:
+        if self._settings.header:
+            from dimserver.worker.added_headers import HeaderRules  # not needed by most
+
+            rules = HeaderRules(self._settings.header)
+            for router in routers:
+                rules.add_to(router)
+            site.filters = rules.filters(None)
+
     def _proxies(self) -> Callable[[tuple[str, int] | None], bool] | None:
         """Who has to introduce every client (PROXY protocol); None where nobody does."""
         settings = self._settings
@@ -163,6 +174,7 @@ class Listeners:
     def _configure(self, router: Router) -> None:
         refused = ThrottledLog(self._log.warning, quiet=MINUTE)
         for route in router.routes():
+            route.filters = None  # those of another worker that has served the app
             # Not by their types: who has no WebSocket or files does not pay for the import.
             place = getattr(route.handler, "configure_root_path", None)
             if place is not None:

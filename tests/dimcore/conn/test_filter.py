@@ -235,3 +235,25 @@ def test_a_client_that_leaves_ends_the_request_for_filters(serve: Serve, seams: 
     rig.turn_for(0.05)
     assert toy.told == ["before", ("finished", 0, 0)]
     rig.run_job()
+
+
+@pytest.mark.parametrize("where", ["", "after"])
+def test_a_refusal_of_what_filters_have_seen_is_theirs_as_well(serve: Serve, seams: dict[str, Any], where: str) -> None:
+    rig = serve({"POST /": lambda request: "hello", "HEAD /": lambda request: "hello"})
+    toy = seams["toy"].ToyFilter(where) if where else seams["toy"].ToyFilter()
+    filtered(rig, toy)
+    answer = rig.connect().ask(get("/", "POST", f"Content-Length: {1 << 40}\r\n"))
+    assert (answer.status, answer["connection"]) == (413, "close")
+    assert answer["content-type"] == "text/plain; charset=utf-8"
+    assert len(answer.body) == int(answer["content-length"])
+    assert answer.body.endswith(b"\n" if where else b"\n!")
+    assert answer.body.isupper() == (not where)
+    assert ("x-toy" in answer) == (not where)
+    if not where:
+        assert toy.told[-1] == ("finished", 413, len(answer.body))
+    client = rig.connect().send(get("/", "HEAD", f"Content-Length: {1 << 40}\r\n"))
+    answer = client.answer(head_only=True)
+    assert (answer.status, int(answer["content-length"]) > 0) == (413, True)
+    client.wait_for_end()
+    assert client.left == b""
+    assert [report[0] for report in rig.reports] == (["a filter failed"] * 2 if where else [])

@@ -191,7 +191,9 @@ def test_what_is_no_table(read: Read, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(file=text)
     assert str(caught.value).startswith(message)
-    assert "but [[" not in message or str(caught.value).endswith("but [[route]], [[replica]], [database.NAME]")
+    assert "but [[" not in message or str(caught.value).endswith(
+        "but [[route]], [[header]], [[replica]], [database.NAME]"
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_every_setting_and_option_is_in_it() -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_what_it_says_is_taken(setting: typing.Any, other: dict[str, str]) -> None:
-    text = other.get(setting.name, "/x")
+    text = other.get(setting.name, "X: y" if setting.name == "header" else "/x")
     value = getattr(Settings(**{setting.attribute: text}), setting.attribute)
     hint = typing.get_type_hints(keywords.SettingsKeywords)[setting.attribute]
     union = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)

@@ -853,6 +853,12 @@ def set_route(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> Non
     assert serve(app).connect().get("/thread").answer()[2] != thread  # what another server is told is its own
 
 
+def set_header(serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
+    server = serve(app, header=["X-A: b"])
+    with server.connect() as wire:
+        assert wire.get("/none").answer()[1]["x-a"] == "b"
+
+
 @pytest.mark.parametrize("name", BY_ATTRIBUTE)
 def test_setting(name: str, quick_rounds: None, serve: Serve, app: App, tmp_path: pathlib.Path, capfd: Any) -> None:
     globals()[f"set_{name}"](serve, app, tmp_path, capfd)

@@ -7,6 +7,7 @@ knows the setting's name and asks `allowed` for the rest.
 """
 
 from dimserver.config.types.base import Kind
+from dimserver.config.types.headers import AddedFieldName, FieldValue
 from dimserver.config.types.networks import Hosts, Networks, is_loopback
 from dimserver.config.types.numbers import (
     HOUR,
@@ -42,12 +43,14 @@ __all__ = [
     "MINUTE",
     "SECOND",
     "STANDARD_OUTPUT",
+    "AddedFieldName",
     "ChannelPrefix",
     "Charset",
     "Choice",
     "Duration",
     "Endpoint",
     "FieldName",
+    "FieldValue",
     "Flag",
     "GiB",
     "Hosts",
