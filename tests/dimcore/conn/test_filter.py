@@ -257,3 +257,29 @@ def test_a_refusal_of_what_filters_have_seen_is_theirs_as_well(serve: Serve, sea
     client.wait_for_end()
     assert client.left == b""
     assert [report[0] for report in rig.reports] == (["a filter failed"] * 2 if where else [])
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (get("/"), 200),
+        (get("/none"), 404),
+        (get("/", "POST", f"Content-Length: {1 << 40}\r\n"), 413),
+        (get("/", "POST", "Transfer-Encoding: chunked\r\n") + b"bad\r\r\n", 400),
+        (get("/", "POST", "Transfer-Encoding: chunked\r\n") + b"3\r\nabc\r\nbad\r\r\n" + get("/"), 400),
+    ],
+)
+def test_a_filter_may_close_the_connection(serve: Serve, seams: dict[str, Any], sent: bytes, status: int) -> None:
+    rig = serve({"GET /": lambda request: "hello", "POST /": lambda request: request.body})
+    toy = seams["toy"].ToyFilter("closes")
+    filtered(rig, toy)
+    site = Site(rig.core, rig.router)
+    site.filters = (toy,)
+    client = rig.connect(rig.listen(site)).send(sent)
+    answer = client.answer()
+    assert (answer.status, answer["connection"], answer["x-toy"]) == (status, "close", "filtered")
+    assert answer.body.endswith(b"!")
+    client.wait_for_end()
+    assert client.left == b""
+    assert toy.told == ["before", toy.told[1], ("finished", status, len(answer.body))]
+    assert rig.reports == []

@@ -246,6 +246,8 @@ cdef class ToyFilter(Filter):
         self.told.append(("after", head.status, head.length))
         if self.fails == "after":
             raise LookupError("after")
+        if self.fails == "closes":
+            request.connection.close()
         head.add(b"x-toy", b"X-Toy: filtered\r\n")
         return None if "plain" in request.raw_target else Shout()
 
