@@ -31,6 +31,7 @@ Thread-safety: the loop's thread only.
 
 cimport cython
 from cpython.object cimport PyObject
+from cpython.ref cimport _Py_REFCNT
 
 from dimcore.aio.wakeup cimport Wakeup, Waiter
 
@@ -206,7 +207,7 @@ cdef class CoroutineRun(Waiter):
         """Whether nobody kept the Task: `references` is how many there were before the first step."""
         return (
             not self.touched
-            and (<PyObject *> self.task).ob_refcnt == references
+            and _Py_REFCNT(<PyObject *> self.task) == references
             and weak_references(self.task) == self.weak
         )
 
@@ -298,7 +299,8 @@ cdef class CoroutineRun(Waiter):
                 self.running = False
                 PyContext_Exit(self.context)
         finally:
-            _swap(self.runner.loop, before)
+            if not self.runner.forked:       # in a child asyncio has forgotten the loop
+                _swap(self.runner.loop, before)
         if self.runner.forked:
             leave(failure)
         if how == PYGEN_NEXT:
@@ -428,7 +430,7 @@ cdef class Runner:
             raise
         if context is None:
             context = PyContext_Copy(self.base)
-        references = (<PyObject *> run.task).ob_refcnt
+        references = _Py_REFCNT(<PyObject *> run.task)
         before = _swap(self.loop, run.task)
         try:
             PyContext_Enter(context)
@@ -445,7 +447,8 @@ cdef class Runner:
                 run.running = False
                 PyContext_Exit(context)
         finally:
-            _swap(self.loop, before)
+            if not self.forked:      # in a child asyncio has forgotten the loop
+                _swap(self.loop, before)
         if self.forked:
             leave(failure)
         if how == PYGEN_NEXT:

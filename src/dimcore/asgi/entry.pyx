@@ -15,6 +15,7 @@ Thread-safety: the loop's thread only.
 
 cimport cython
 from cpython.object cimport PyObject
+from cpython.ref cimport _Py_REFCNT
 from libc.stdint cimport uint32_t
 
 from dimcore.aio.task_runner cimport CoroutineRun, Runner
@@ -108,8 +109,8 @@ cdef class AsgiEntry(DrivenHandler):
         cdef AsgiReceive receive = self.spare
         cdef AsgiHttp http
         if (
-            receive is not None and (<PyObject *> receive).ob_refcnt == 2
-            and (<PyObject *> receive.owner).ob_refcnt == 1 and receive.owner.connection is None
+            receive is not None and _Py_REFCNT(<PyObject *> receive) == 2
+            and _Py_REFCNT(<PyObject *> receive.owner) == 1 and receive.owner.connection is None
         ):
             http = receive.owner
             http.state = EXPECTS_START

@@ -9,6 +9,7 @@ before the whole head is known to be valid.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.ref cimport _Py_REFCNT
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.string cimport memset
 
@@ -596,7 +597,7 @@ cdef int release_request(Exchange exchange) except -1:
     core.requests.leave(request)     # sent and logged at once: nobody could look in between
     if core.host.access_log is not None or exchange.state & FILTERED:
         tell_finished(exchange, request, True)
-    if (<PyObject *> request).ob_refcnt == 1:
+    if _Py_REFCNT(<PyObject *> request) == 1:
         request.forget()
         core.scratch.spare = request
     else:

@@ -8,6 +8,7 @@ through a table (`Transport`), of which plain sockets are one.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.ref cimport _Py_REFCNT
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport INT64_MAX
 from libc.string cimport memcpy, memset
@@ -528,11 +529,13 @@ cdef class Outbox:
         no memory.  To be asked between two events: whoever is about to send something refers to it too.
         """
         cdef PyObject *item
-        cdef Py_ssize_t count = len(self.items)
+        cdef Py_ssize_t sharers, count = len(self.items)
         while self.weighed < count:
             item = PyList_GET_ITEM(self.items, self.weighed)
             if type(<object> item) is bytes:
-                self.charged += PyBytes_GET_SIZE(<object> item) // max(<Py_ssize_t> 1, item.ob_refcnt - OWN_REFERENCES)
+                # Not `ob_refcnt`: from Python 3.14 on that is unsigned, and so would the difference be.
+                sharers = max(<Py_ssize_t> 1, _Py_REFCNT(item) - OWN_REFERENCES)
+                self.charged += PyBytes_GET_SIZE(<object> item) // sharers
             self.weighed += 1
         return min(self.pending, self.charged) + ITEM_COST * (count - self.first)
 

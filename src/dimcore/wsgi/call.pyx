@@ -13,6 +13,7 @@ A `Call` serves one request after the other, unless the app kept something of it
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.ref cimport _Py_REFCNT
 
 from dimcore.conn.exchange cimport Exchange
 from dimcore.conn.streamed_body cimport Outflow
@@ -100,7 +101,7 @@ cdef class Caller(CompiledHandler):
             call.start = call.start_response
             call.writing = call.write
             call.block = HeaderBlock.__new__(HeaderBlock)
-        if (<PyObject *> call.block).ob_refcnt != 1:     # an answer that is not out yet has it
+        if _Py_REFCNT(<PyObject *> call.block) != 1:     # an answer that is not out yet has it
             call.block = HeaderBlock.__new__(HeaderBlock)
         else:
             call.block.clear()
@@ -279,7 +280,7 @@ cdef class Call:
             raise UsageError("start_response was called before; it may be called again only with exc_info")
         self.status = 0
         self.left = -1
-        if (<PyObject *> self.block).ob_refcnt != 1:
+        if _Py_REFCNT(<PyObject *> self.block) != 1:
             self.block = HeaderBlock.__new__(HeaderBlock)
         self.block.clear()
         if type(headers) is not list:
@@ -475,7 +476,7 @@ cdef class Call:
         self.request = None
         self.sink = self.hand = None
         self.written = None
-        if (<PyObject *> self.start).ob_refcnt == 1 and (<PyObject *> self.writing).ob_refcnt == 1:
+        if _Py_REFCNT(<PyObject *> self.start) == 1 and _Py_REFCNT(<PyObject *> self.writing) == 1:
             self.caller.idle.append(self)
 
 
