@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from dimserver.config.foreign import advice, near
 from dimserver.errors import ConfigError
@@ -11,7 +12,7 @@ from dimserver.errors import ConfigError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 __all__ = ["Parser", "columns", "terminal_width"]
 
@@ -42,6 +43,20 @@ class _Formatter(argparse.HelpFormatter):
     # whose import (archive formats and all) costs more than this whole module.
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=_WIDTH)
+
+    if sys.version_info[:2] == (3, 14):
+        # Colours are looked up, for `inspect` and five milliseconds, in each of them.  They are for help alone: as in
+        # Python 3.15, they come with the first use.
+        def _set_color(self, color: bool) -> None:
+            self._coloured = color
+            self.__dict__.pop("_theme", None)
+            self.__dict__.pop("_decolor", None)
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in {"_theme", "_decolor"}:
+                raise AttributeError(name)
+            super()._set_color(self._coloured)
+            return self.__dict__[name]
 
 
 _WIDTH = max(60, min(terminal_width(), 120)) - 2
