@@ -73,6 +73,8 @@ class References:
 
 
 def _contents(path: str) -> str:
+    if "\0" in path:  # what `os.open` says to that differs from Python to Python
+        raise ValueError("a path has no NUL character")
     try:
         # Not to wait for a writer, if it is a pipe.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -46,7 +46,7 @@ def test_what_is_not_there(tmp_path: pathlib.Path) -> None:
         "large": f"larger than {MAX_VALUE} bytes, the most a value may have",
         "latin": "not UTF-8",
         "latin/below": os.strerror(20),
-        "x\0y": "embedded null byte",
+        "x\0y": "a path has no NUL character",
     }.items():
         with pytest.raises(ConfigError) as caught:
             references.look_up(f"file:{name}", "site.toml:port")
