@@ -280,7 +280,7 @@ TYPES = {
     "xml": "text/xml",
     "xpi": "application/x-xpinstall",
     "xsd": "application/xml",
-    "xsl": "application/xml",
+    "xsl": "application/xslt+xml",
     "xslt": "application/xslt+xml",
     "xspf": "application/xspf+xml",
     "xul": "application/vnd.mozilla.xul+xml",

@@ -75,6 +75,7 @@ def test_every_name_that_nginx_knows_has_a_type() -> None:
         "application/x-rar-compressed": "application/vnd.rar",
         "audio/x-m4a": "audio/mp4",
         "video/x-m4v": "video/mp4",
+        "video/x-matroska": "video/matroska",
     }
     assert ours == {name: better.get(kind, kind) for name, kind in theirs.items()}
 

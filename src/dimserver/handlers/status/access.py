@@ -129,7 +129,8 @@ class Access:
         address = connection.address
         if not isinstance(address, tuple) or not is_loopback(address[0]):
             return False
-        # What still speaks HTTP/1.0 is a proxy: nginx does so by default, and puts our own address into Host.
+        # What still speaks HTTP/1.0 is a proxy: nginx before 1.29.7 does so by default, and puts our own address into
+        # Host.  A later one says nothing that a local client would not: the warning about `--api` is for that.
         if request.http_version == "1.0" or is_forwarded(request.headers):
             return False
         return self._names_this_machine(request)
