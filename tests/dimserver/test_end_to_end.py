@@ -458,7 +458,7 @@ def test_a_port_in_use(child: Start, shop: pathlib.Path) -> None:
         (["shopp"], 2, "no module named 'shopp' in "),
         (["nothere/shop.py"], 2, "no such file: 'nothere/shop.py'"),
         (["shop:ap"], 2, "module 'shop' has no attribute 'ap'; did you mean 'app'?"),
-        (["shop:index"], 2, "'shop:index': the function shop.index takes one argument: neither WSGI nor ASGI; "),
+        (["shop:index"], 2, "'shop:index': the function shop.index takes one argument: it is neither a WSGI nor an "),
         (["--static", "nothere"], 2, "--static: no such directory: '{shop}/nothere'"),
         (["--static", "shop.py"], 2, "--static: not a directory: '{shop}/shop.py'"),
         (["--port", "http"], 2, "--port: 'http' is not allowed; allowed: a whole number from 0 to 65535"),

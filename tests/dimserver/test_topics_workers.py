@@ -317,7 +317,7 @@ def test_a_worker_that_hangs_neither_holds_up_the_others_nor_fills_their_memory(
     run(talk)
     code, _, err = server.end()
     assert code == 0
-    assert err.count("messages are lost for it") == 1
+    assert err.count("does not read topic messages from the others, and loses messages") == 1
 
 
 def test_more_than_the_buffer_in_one_round(start: Start) -> None:

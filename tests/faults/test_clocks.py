@@ -29,6 +29,8 @@ ALLOWED = {
     "dimcore/conn/deadlines.pyx": "the Date field",
     "dimcore/http1/head_writer.pyx": "the Date field of `format_head`",
     "dimcore/conn/access_log.h": "the time of a line of the access log",
+    "dimserver/supervisor/reloads.py": "when a reload was asked for, as the operator reads it",
+    "dimserver/cli/status.py": "how long ago that was",
 }
 
 APP = """
