@@ -47,7 +47,10 @@ cdef object coroutine_mark():
     """
     import inspect
     from asyncio import coroutines
-    return getattr(inspect, "_is_coroutine_mark", None) or coroutines._is_coroutine
+    from types import SimpleNamespace
+    mark = getattr(inspect, "markcoroutinefunction", None)
+    # The mark itself has another name in 3.12.1 than in 3.13.
+    return coroutines._is_coroutine if mark is None else mark(SimpleNamespace())._is_coroutine_marker
 
 
 cdef bint tells_of_leaving(object error) except -1:
