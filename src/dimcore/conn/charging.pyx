@@ -21,6 +21,7 @@ from dimcore.conn.body_stream cimport ArrivingBody
 from dimcore.conn.core cimport Core
 from dimcore.conn.exchange cimport CHARGED, WRITABLE, Exchange, intervene, note, unnote
 from dimcore.conn.inbox cimport Inbox
+from dimcore.conn.lifecycle cimport refuse_handled
 from dimcore.conn.phase cimport BUSY, CLOSE, GONE, HALTED, HAS_ANSWER, STREAMING, UPGRADED, WORKING
 from dimcore.conn.protocol cimport Protocol
 from dimcore.http.request cimport RequestPoint
@@ -222,6 +223,8 @@ cdef int give_up(Carrier carrier) except -1:
     cdef bint unread = carrier.outbox is not None and carrier.outbox.pending > 0
     if carrier.state & UPGRADED and not unread:
         (<Protocol> carrier.named).give_up(CODE_LATER, "the server is short of memory")
+    elif carrier.state & (BUSY | CLOSE | HAS_ANSWER) == BUSY and not unread and carrier.current.reader is not None:
+        return refuse_handled(carrier, 503, NO_ROOM, RETRY)
     elif carrier.current is None or carrier.state & (BUSY | CLOSE | HAS_ANSWER | UPGRADED):
         if unread or carrier.state & BUSY:
             carrier.abort()

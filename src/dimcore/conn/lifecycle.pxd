@@ -7,6 +7,7 @@ from dimcore.limits cimport ACTIVE
 
 # What the methods of `Connection` of the same names do.
 cdef int refuse_body_of(Carrier carrier, int fault) except -1
+cdef int refuse_handled(Carrier carrier, int status, bytes text, object headers) except -1
 cdef int refuse_rest(Carrier carrier, int fault) except -1
 cdef void fail_carrier(Carrier carrier, object error) noexcept
 cdef void end_in_time(Carrier carrier) noexcept

@@ -78,12 +78,16 @@ cdef bint has_more(Carrier carrier) noexcept:
 # --- by a fault, or at a time limit -------------------------------------------------------------
 
 cdef int refuse_body_of(Carrier carrier, int fault) except -1:
-    """Take no more of a body whose handler runs already: it is malformed, too long, too slow or cut off.
+    """Take no more of a body whose handler runs already: it is malformed, too long, too slow or cut off."""
+    return refuse_handled(carrier, fault_status(fault), fault_text(fault), None)
+
+
+cdef int refuse_handled(Carrier carrier, int status, bytes text, object headers) except -1:
+    """Refuse a request whose handler runs already, and whose body still arrives.
 
     The client gets the server's own answer, the same as where no handler has begun.  What the handler returns or
     raises from here on goes nowhere, as after its client has left.  An answer that has begun is cut instead."""
     cdef RequestPoint request = carrier.current
-    cdef bytes text = fault_text(fault)
     carrier.end_body(text)
     tell_peer_done(carrier)
     if carrier.state & GONE:
@@ -92,7 +96,7 @@ cdef int refuse_body_of(Carrier carrier, int fault) except -1:
         carrier.drop()
         return 0
     become(carrier, READING)
-    refuse(carrier, fault_status(fault), text, None)
+    refuse(carrier, status, text, headers)
     release_handler(request)
     carrier.flush()
     return carrier.settle()

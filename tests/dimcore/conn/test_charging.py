@@ -308,6 +308,38 @@ def test_503_says_when_to_come_back(serve: Serve) -> None:
     assert rig.core.memory.used <= 1 * MIB
 
 
+def test_a_body_that_is_streamed_and_finds_no_room_is_answered_503(serve: Serve) -> None:
+    """Its handler runs already, and has not answered: what it makes goes nowhere."""
+
+    class Sink:
+        waiting = 0
+        error: str | None = None
+
+        def feed(self, data: bytes) -> None:
+            self.waiting += len(data)
+
+        def end(self, error: str) -> None:
+            self.error = error
+
+    sink = Sink()
+    logged: list[tuple[str, int]] = []
+    options = {
+        "open_stream": lambda connection: sink,
+        "access_log": lambda request, status, *more: logged.append((request.raw_target, status)),
+    }
+    rig = serve({"POST !/": echo}, memory=1 * MIB, disk=1, options=options)
+    rig.router.find_route("POST", "/").streaming = 1
+    client = rig.connect().put(post(4 * MIB))
+    answer = client.put(bytes(2 * MIB)).answer()
+    assert (answer.status, answer["retry-after"], answer["connection"]) == (503, "5", "close")
+    assert sink.error == "the server holds too much for others at the moment"
+    client.sock.close()
+    rig.turn_for(0.05)
+    assert logged == [("/", 503)]
+    connection, request, _ = rig.jobs.pop()
+    connection.complete(request, b"too late")
+
+
 def test_a_body_that_finds_no_room_goes_to_a_file(serve: Serve) -> None:
     rig = serve({"POST /": echo}, memory=1 * MIB)
     clients = [rig.connect().put(post(500 * KIB) + bytes(200 * KIB)) for _ in range(8)]
