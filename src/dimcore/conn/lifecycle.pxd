@@ -5,7 +5,7 @@ from dimcore.conn.phase cimport BUSY, CLOSE, GONE, HAS_ANSWER, LINGERING, PEER_D
 from dimcore.index.states cimport ANSWERED
 from dimcore.limits cimport ACTIVE
 
-# What the methods of `Connection` of the same names do.
+# What methods of `Connection` do.
 cdef int refuse_body_of(Carrier carrier, int fault) except -1
 cdef int refuse_handled(Carrier carrier, int status, bytes text, object headers) except -1
 cdef int refuse_rest(Carrier carrier, int fault) except -1

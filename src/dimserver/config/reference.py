@@ -55,8 +55,8 @@ Every setting can be given in three places, under one name:
 | environment | `DIMSERVER_LIMIT_BODY` | `DIMSERVER_LIMIT_BODY=64MiB dimserver run shop:app` |
 | TOML file | `limit-body` | `limit-body = "64MiB"` |
 
-The command line counts before the environment, the environment before the file, the file before what an app says of
-itself (`App(limit_body=...)`), and that before the default.  Where to listen is one decision: a place that names any of
+The command line overrides the environment, which overrides the file, which overrides what an app says of itself
+(`App(limit_body=...)`), which overrides the default.  Where to listen is one decision: a place that names any of
 `host`, `port`, `uds` and `fd` is not contradicted by the `uds` or `fd` of a weaker one.
 
 An unknown name, a value out of range and a wrong type are errors of one line that name the place, the value and what is

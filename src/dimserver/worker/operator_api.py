@@ -82,7 +82,7 @@ class Operations:
 
     Attributes:
         drain_server: as `drain`; whoever knows of more than this worker puts something else there.
-        loopback_only: whether nobody but programs on this machine can reach the main listener; `Reception` tells.
+        loopback_only: whether nobody but programs on this machine can reach the main listener; `Listeners` tells.
 
     Raises:
         ConfigError: the operator's token cannot be read.
